@@ -1,0 +1,109 @@
+"""The RoBERTa architectures, each a model with a dataclass: a misspelt key is an error, unlike in stock fairseq.
+
+They are registered models, so `--arch roberta_small` works in stock fairseq-train with `--user-dir fairseq_tasks` too.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from fairseq.dataclass import FairseqDataclass
+from fairseq.models import register_model
+from fairseq.models.roberta import RobertaModel
+from fairseq.models.roberta.model import RobertaClassificationHead
+
+
+@dataclass
+class RobertaConfig(FairseqDataclass):
+    """Every setting of fairseq's RoBERTa, at fairseq's own defaults where a shape does not set it."""
+
+    encoder_layers: int = field(default=12, metadata={"help": "encoder layers"})
+    encoder_embed_dim: int = field(default=768, metadata={"help": "width"})
+    encoder_ffn_embed_dim: int = field(default=3072, metadata={"help": "feed-forward width"})
+    encoder_attention_heads: int = field(default=12, metadata={"help": "attention heads"})
+    max_positions: int = field(default=512, metadata={"help": "tokens a text may have, <s> and </s> included"})
+    dropout: float = field(default=0.1, metadata={"help": "dropout probability"})
+    attention_dropout: float = field(default=0.1, metadata={"help": "dropout probability of attention weights"})
+    activation_dropout: float = field(default=0.0, metadata={"help": "dropout probability after the activation"})
+    pooler_dropout: float = field(default=0.0, metadata={"help": "dropout probability in the classification head"})
+    activation_fn: str = field(default="gelu", metadata={"help": "activation of the feed-forward layers"})
+    pooler_activation_fn: str = field(default="tanh", metadata={"help": "activation of the classification head"})
+    encoder_normalize_before: bool = field(default=False, metadata={"help": "pre-norm layers"})
+    layernorm_embedding: bool = field(default=True, metadata={"help": "layer norm after the embedding"})
+    encoder_learned_pos: bool = field(default=True, metadata={"help": "learned positions"})
+    no_token_positional_embeddings: bool = field(default=False, metadata={"help": "no positions at all"})
+    no_scale_embedding: bool = field(default=True, metadata={"help": "do not scale embeddings"})
+    untie_weights_roberta: bool = field(default=False, metadata={"help": "LM head with weights of its own"})
+
+
+@dataclass
+class RobertaSmallConfig(RobertaConfig):
+    """The published model's shape."""
+
+    encoder_layers: int = 4
+    encoder_embed_dim: int = 512
+    encoder_ffn_embed_dim: int = 512
+    encoder_attention_heads: int = 8
+    max_positions: int = 256
+
+
+@dataclass
+class RobertaE5SmallConfig(RobertaConfig):
+    """multilingual-e5-small's shape."""
+
+    encoder_layers: int = 12
+    encoder_embed_dim: int = 384
+    encoder_ffn_embed_dim: int = 1536
+    encoder_attention_heads: int = 12
+    max_positions: int = 256
+
+
+@dataclass
+class RobertaTinyConfig(RobertaConfig):
+    """For tests: trains in seconds."""
+
+    encoder_layers: int = 2
+    encoder_embed_dim: int = 64
+    encoder_ffn_embed_dim: int = 64
+    encoder_attention_heads: int = 4
+    max_positions: int = 64
+
+
+class Float32Head(RobertaClassificationHead):
+    """fairseq's head, kept out of autocast: bfloat16 logits tie, and a tie would count for class 0."""
+
+    def forward(self, features: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        """Return (batch, classes) logits of (batch, tokens, width) features."""
+        with torch.autocast(features.device.type, enabled=False):
+            return super().forward(features.to(self.dense.weight.dtype), **kwargs)
+
+
+class Roberta(RobertaModel):
+    """fairseq's RoBERTa with the head above."""
+
+    def register_classification_head(
+        self, name: str, num_classes: int | None = None, inner_dim: int | None = None, **kwargs: Any
+    ) -> None:
+        """Add a head of `num_classes` outputs, drawn from the current random state."""
+        self.classification_heads[name] = Float32Head(
+            input_dim=self.args.encoder_embed_dim,
+            inner_dim=inner_dim or self.args.encoder_embed_dim,
+            num_classes=num_classes,
+            activation_fn=self.args.pooler_activation_fn,
+            pooler_dropout=self.args.pooler_dropout,
+        )
+
+
+@register_model("roberta_small", dataclass=RobertaSmallConfig)
+class RobertaSmall(Roberta):
+    """4 layers, width 512, feed-forward 512, 8 heads, 256 positions."""
+
+
+@register_model("roberta_e5_small", dataclass=RobertaE5SmallConfig)
+class RobertaE5Small(Roberta):
+    """12 layers, width 384, feed-forward 1 536, 12 heads, 256 positions."""
+
+
+@register_model("roberta_tiny", dataclass=RobertaTinyConfig)
+class RobertaTiny(Roberta):
+    """2 layers, width 64, feed-forward 64, 4 heads, 64 positions."""

@@ -1,0 +1,247 @@
+"""The classification task: exact evaluation over every example, at step 0 too, and the best step's checkpoint.
+
+Its own files in `checkpoint.save_dir`, each replaced whole:
+
+    initialisation.json   what was loaded, and the encoder's fingerprint before the first step
+    progress.json         the last step, batch, loss and evaluations
+    checkpoint_best.pt    the weights at the step of the highest validation accuracy, the earliest on a tie
+"""
+
+import json
+import math
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq import utils
+from fairseq.data import (
+    Dictionary,
+    FairseqDataset,
+    IdDataset,
+    NestedDictionaryDataset,
+    NumelDataset,
+    NumSamplesDataset,
+    OffsetTokensDataset,
+    PrependTokenDataset,
+    RightPadDataset,
+    StripTokenDataset,
+    data_utils,
+)
+from fairseq.dataclass import FairseqDataclass
+from fairseq.logging import metrics, progress_bar
+from fairseq.tasks import FairseqTask, register_task
+from omegaconf import II, MISSING, DictConfig, OmegaConf
+
+from data_prep.whole_files import replaced, write_json
+from fairseq_tasks.batches import ShuffledDataset, TruncatedDataset
+from fairseq_tasks.initialisation import initialise
+from hydra_conf.errors import UsageError
+
+HEAD = "sentence_classification_head"
+PROGRESS_SECONDS = 1.0
+
+
+@dataclass
+class ClassificationConfig(FairseqDataclass):
+    """What the task is told; the interpolations are other nodes of fairseq's configuration."""
+
+    data: str = field(default=MISSING, metadata={"help": "folder made by data_prep: input0/, label/, manifest.json"})
+    init: str = field(default=MISSING, metadata={"help": "pretrained or random"})
+    checkpoint: str | None = field(default=None, metadata={"help": "fairseq checkpoint, for init=pretrained"})
+    reshuffle: bool = field(default=True, metadata={"help": "new batches each epoch; False: stock's fixed ones"})
+    autocast: bool = field(default=False, metadata={"help": "bfloat16 autocast around the forward pass"})
+    max_positions: int = II("model.max_positions")
+    seed: int = II("common.seed")
+    train_subset: str = II("dataset.train_subset")
+    valid_subset: str = II("dataset.valid_subset")
+    batch_size_valid: int | None = II("dataset.batch_size_valid")
+    save_dir: str = II("checkpoint.save_dir")
+    tensorboard_logdir: str | None = II("common.tensorboard_logdir")
+
+
+@register_task("warmstart_classification", dataclass=ClassificationConfig)
+class ClassificationTask(FairseqTask):
+    """Classification of single texts binarised by data_prep."""
+
+    def __init__(self, cfg: ClassificationConfig, dictionary: Dictionary, labels: Dictionary, manifest: Any) -> None:
+        super().__init__(cfg)
+        self.dictionary, self.label_dictionary, self.manifest = dictionary, labels, manifest
+        self.model_cfg: DictConfig | None = None
+        self.criterion: Any = None
+        self.awaiting: list[str] = []
+        self.batches_seen = 0
+        self.written_at = 0.0
+        self.progress: dict[str, Any] = {"step": 0, "batches": 0, "best_step": None, "best_valid": None}
+
+    @classmethod
+    def setup_task(cls, cfg: ClassificationConfig, **kwargs: Any) -> "ClassificationTask":
+        """Load both dictionaries and the manifest. Raises `UsageError` when the data is not prepared."""
+        data = Path(cfg.data)
+        if not (data / "manifest.json").is_file():
+            raise UsageError(f"{data} is not prepared; run `make prep` with this DATASET and MODEL first")
+        manifest = json.loads((data / "manifest.json").read_text(encoding="utf-8"))
+        dictionary = Dictionary.load(str(data / "input0" / "dict.txt"))
+        dictionary.add_symbol("<mask>")
+        return cls(cfg, dictionary, Dictionary.load(str(data / "label" / "dict.txt")), manifest)
+
+    # --- data
+
+    def load_dataset(self, split: str, combine: bool = False, **kwargs: Any) -> FairseqDataset:
+        """Load one split: `<s> text </s>` of at most max_positions tokens, and its class."""
+        texts = self._binarised("input0", split, self.dictionary)
+        tokens = TruncatedDataset(PrependTokenDataset(texts, self.dictionary.bos()), self.cfg.max_positions)
+        labels = self._binarised("label", split, self.label_dictionary)
+        classes = StripTokenDataset(labels, id_to_strip=self.label_dictionary.eos())
+        fields = {
+            "id": IdDataset(),
+            "net_input": {
+                "src_tokens": RightPadDataset(tokens, pad_idx=self.dictionary.pad()),
+                "src_lengths": NumelDataset(tokens, reduce=False),
+            },
+            "nsentences": NumSamplesDataset(),
+            "ntokens": NumelDataset(tokens, reduce=True),
+            "target": OffsetTokensDataset(classes, offset=-self.label_dictionary.nspecial),
+        }
+        dataset = NestedDictionaryDataset(fields, sizes=[tokens.sizes])
+        if split == self.cfg.train_subset:
+            dataset = ShuffledDataset(dataset, self.cfg.seed, self.cfg.reshuffle)
+        expected = self.manifest["examples"][split]
+        if len(dataset) != expected:
+            raise UsageError(f"{self.cfg.data}: {split} holds {len(dataset)} examples, its manifest says {expected}")
+        self.datasets[split] = dataset
+        return dataset
+
+    def _binarised(self, part: str, split: str, dictionary: Dictionary) -> FairseqDataset:
+        path = Path(self.cfg.data) / part / split
+        dataset = data_utils.load_indexed_dataset(str(path), dictionary, combine=False)
+        if dataset is None:
+            raise UsageError(f"{path}.bin is missing; run `make prep` again")
+        return dataset
+
+    def get_batch_iterator(self, dataset: FairseqDataset, *args: Any, **kwargs: Any) -> Any:
+        """As fairseq's; raises `UsageError` when the batches leave an example out, as stock's do in silence."""
+        iterator = super().get_batch_iterator(dataset, *args, **kwargs)
+        batched = sum(len(batch) for batch in iterator.frozen_batches)
+        if batched != len(dataset):
+            raise UsageError(f"the batches hold {batched} of {len(dataset)} examples; set "
+                             "fairseq.dataset.required_batch_size_multiple=1 and no size limit")  # fmt: skip
+        return iterator
+
+    # --- model
+
+    def build_model(self, cfg: DictConfig, from_checkpoint: bool = False) -> torch.nn.Module:
+        """Draw a model from the seed, give it the weights of `init`, and record what was done."""
+        model = super().build_model(cfg, from_checkpoint)
+        n_classes = len(self.label_dictionary) - self.label_dictionary.nspecial
+        model.register_classification_head(HEAD, num_classes=n_classes)
+        self.model_cfg = cfg
+        if not from_checkpoint:
+            record = initialise(model, self.cfg.init, self.cfg.checkpoint, self.dictionary)
+            write_json(Path(self.cfg.save_dir) / "initialisation.json", record)
+        return model
+
+    def build_criterion(self, cfg: DictConfig, from_checkpoint: bool = False) -> Any:
+        self.criterion = super().build_criterion(cfg, from_checkpoint)
+        return self.criterion
+
+    def _autocast(self, sample: dict[str, Any]) -> AbstractContextManager[Any]:
+        if not self.cfg.autocast:
+            return nullcontext()
+        return torch.autocast(sample["target"].device.type, dtype=torch.bfloat16)
+
+    def train_step(self, sample: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As fairseq's, under autocast when asked for; counts the batch whether or not it becomes a step."""
+        with self._autocast(sample):
+            loss, sample_size, log = super().train_step(sample, *args, **kwargs)
+        self.batches_seen += 1
+        if time.monotonic() - self.written_at > PROGRESS_SECONDS:
+            step = kwargs.get("update_num", args[3] if len(args) > 3 else self.progress["step"])
+            self._write_progress(step=step, loss=float(log["loss"]) / sample_size)
+        return loss, sample_size, log
+
+    def valid_step(self, sample: dict[str, Any], model: torch.nn.Module, criterion: Any) -> Any:
+        with self._autocast(sample):
+            return super().valid_step(sample, model, criterion)
+
+    # --- evaluation
+
+    def begin_epoch(self, epoch: int, model: torch.nn.Module) -> None:
+        """Evaluate before the first step; fairseq itself evaluates after steps only."""
+        if epoch == 1:
+            for split in self.cfg.valid_subset.split(","):
+                self._evaluate_at_start(split, model)
+
+    def _evaluate_at_start(self, split: str, model: torch.nn.Module) -> None:
+        batches = self.get_batch_iterator(
+            self.datasets[split], max_sentences=self.cfg.batch_size_valid, max_positions=self.cfg.max_positions
+        )
+        on_cuda = next(model.parameters()).is_cuda
+        with metrics.aggregate(new_root=True) as aggregator:
+            for sample in batches.next_epoch_itr(shuffle=False):
+                sample = utils.move_to_cuda(sample) if on_cuda else sample
+                _, _, log = self.valid_step(sample, model, self.criterion)
+                self.reduce_metrics([log], self.criterion)
+        stats = {**aggregator.get_smoothed_values(), "num_updates": 0}
+        self._after_evaluation(split, model, stats)
+        bar = progress_bar.SimpleProgressBar([], epoch=1, prefix=f"before training, '{split}' subset")
+        progress_bar.TensorboardProgressBarWrapper(bar, self.cfg.tensorboard_logdir).print(stats, tag=split, step=0)
+
+    def begin_valid_epoch(self, epoch: int, model: torch.nn.Module) -> None:
+        self.awaiting = self.cfg.valid_subset.split(",")
+
+    def post_validate(self, model: torch.nn.Module, stats: dict[str, Any], aggregator: Any) -> None:
+        """Called by fairseq after each subset, in the order of `dataset.valid_subset`, before it is logged."""
+        self._after_evaluation(self.awaiting.pop(0), model, stats)
+
+    def _after_evaluation(self, split: str, model: torch.nn.Module, stats: dict[str, Any]) -> None:
+        """Check that every example was scored, note the result, keep the checkpoint if it is the best so far."""
+        expected, step = self.manifest["examples"][split], int(stats["num_updates"])
+        if stats["n"] != expected:
+            raise UsageError(f"step {step}: {int(stats['n'])} of the {expected} examples of {split} were scored")
+        if not math.isfinite(stats["loss"]):
+            raise UsageError(f"step {step}: the loss on {split} is {stats['loss']}; lower the learning rate")
+        evaluation = {"step": step, "n_correct": int(stats["n_correct"]), "n": expected, "loss": stats["loss"]}
+        best = self.progress["best_valid"]
+        if split == "valid" and (best is None or evaluation["n_correct"] > best["n_correct"]):
+            self._save_best(model, evaluation)
+            self._write_progress(step=step, valid=evaluation, best_valid=evaluation, best_step=step)
+        else:
+            self._write_progress(step=step, **{split: evaluation})
+
+    def _save_best(self, model: torch.nn.Module, evaluation: dict[str, Any]) -> None:
+        """Write checkpoint_best.pt, which fairseq's own loading functions read."""
+        assert self.model_cfg is not None
+        state = {
+            "args": None,
+            "cfg": {
+                "model": OmegaConf.to_container(self.model_cfg, resolve=True),
+                "task": OmegaConf.to_container(OmegaConf.create(self.cfg), resolve=True),
+                "criterion": {"_name": "warmstart_classification"},
+            },
+            "model": {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
+            "optimizer_history": [{"num_updates": evaluation["step"]}],
+            "extra_state": {"best_valid": evaluation},
+        }
+        with replaced(Path(self.cfg.save_dir) / "checkpoint_best.pt") as temporary:
+            torch.save(state, temporary)
+
+    def _write_progress(self, **news: Any) -> None:
+        self.progress.update(news, batches=self.batches_seen)
+        write_json(Path(self.cfg.save_dir) / "progress.json", self.progress)
+        self.written_at = time.monotonic()
+
+    # --- what fairseq asks of a task
+
+    def max_positions(self) -> int:
+        return int(self.cfg.max_positions)
+
+    @property
+    def source_dictionary(self) -> Dictionary:
+        return self.dictionary
+
+    @property
+    def target_dictionary(self) -> Dictionary:
+        return self.label_dictionary

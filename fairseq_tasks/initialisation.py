@@ -1,0 +1,115 @@
+"""The one door by which a model gets its first weights: `pretrained` or `random`, and nothing in between.
+
+Stock fairseq goes on from random weights when a checkpoint is missing. Here every weight of the encoder comes from the
+checkpoint or the run stops before its first step.
+"""
+
+import argparse
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq.data import Dictionary
+
+from data_prep.binarise import read_dictionary
+from hydra_conf.errors import UsageError
+
+ENCODER = "encoder.sentence_encoder."
+HEADS = ("classification_heads.", "encoder.lm_head.")  # new in a classifier; the masked-LM head is not used by it
+OLD_NAMES = {"decoder.": "encoder.", ".emb_layer_norm.": ".layernorm_embedding."}
+
+
+def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
+    """Return the weights in a fairseq checkpoint, old names brought up to date.
+
+    Code inside the file is never run: only tensors, plain containers and `argparse.Namespace`, which old checkpoints
+    hold, are admitted. Raises `UsageError` when the file is missing, cut short or holds anything else.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no checkpoint {path}; run prep first, or give an existing one as model.checkpoint")
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        weights = state["model"]
+        named = {str(name): tensor for name, tensor in weights.items() if isinstance(tensor, torch.Tensor)}
+    except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError, KeyError... for a bad file
+        reason = str(error).split("\n")[0].split(". ")[0]
+        raise UsageError(f"{path} is not a whole fairseq checkpoint that can be read safely ({reason})") from error
+    for old, new in OLD_NAMES.items():
+        named = {name.replace(old, new, 1) if old in name else name: tensor for name, tensor in named.items()}
+    return named
+
+
+def require_same_dictionary(checkpoint: Path, dictionary: Dictionary) -> None:
+    """Raise `UsageError` unless the dictionary beside the checkpoint equals the data's, token for token."""
+    path = checkpoint.parent / "dict.txt"
+    theirs = read_dictionary(path)
+    ours = [dictionary[index] for index in range(dictionary.nspecial, len(dictionary) - 1)]  # the last is <mask>
+    if theirs == ours:
+        return
+    where = next((i for i, (a, b) in enumerate(zip(theirs, ours, strict=False)) if a != b), min(len(theirs), len(ours)))
+    raise UsageError(
+        f"the checkpoint's dictionary {path} ({len(theirs)} tokens) is not the data's ({len(ours)} tokens): they "
+        f"differ first at line {where + 1}; prepare the data for this model"
+    )
+
+
+def load_encoder(model: torch.nn.Module, checkpoint: Path) -> dict[str, Any]:
+    """Copy the checkpoint's encoder into `model`; return what was loaded, what stays new and what was not used.
+
+    Raises `UsageError` when an encoder weight is missing in the checkpoint or has another shape.
+    """
+    there = read_checkpoint(checkpoint)
+    wanted = model.state_dict()
+    encoder = {name: tensor for name, tensor in wanted.items() if name.startswith(ENCODER)}
+    counters = {name for name in encoder if name.endswith((".version", "._float_tensor"))}  # buffers, not weights
+    missing = sorted(encoder.keys() - there.keys() - counters)
+    if missing:
+        raise UsageError(f"{checkpoint} lacks {len(missing)} of the encoder's {len(encoder)} weights, "
+                         f"the first {missing[0]}; it is of another architecture")  # fmt: skip
+    for name in encoder.keys() & there.keys():
+        if there[name].shape != encoder[name].shape:
+            raise UsageError(f"{checkpoint}: {name} has shape {tuple(there[name].shape)}, the model's has "
+                             f"{tuple(encoder[name].shape)}; it is of another architecture")  # fmt: skip
+    deeper = sorted(name for name in there if name.startswith(ENCODER + "layers.") and name not in encoder)
+    if deeper:
+        raise UsageError(f"{checkpoint} has {len(deeper)} encoder weights that the model has not, the first "
+                         f"{deeper[0]}; it is of another architecture")  # fmt: skip
+    model.load_state_dict({name: there[name] for name in encoder.keys() & there.keys()}, strict=False)
+    return {
+        "encoder_weights_loaded": sorted(encoder.keys() & there.keys()),
+        "new": sorted(name for name in wanted if name.startswith(HEADS)),
+        "in_checkpoint_not_used": sorted(name for name in there if name not in encoder),
+    }
+
+
+def fingerprint(model: torch.nn.Module) -> str:
+    """Return a SHA-256 over the encoder's weights, by name, as float32 bytes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        if name.startswith(ENCODER):
+            digest.update(name.encode())
+            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def initialise(model: torch.nn.Module, init: str, checkpoint: str | None, dictionary: Dictionary) -> dict[str, Any]:
+    """Give `model`, freshly drawn from its seed, the weights that `init` names; return a record of what was done.
+
+    `random` keeps the drawn weights. `pretrained` replaces the encoder's. The head is drawn from the seed in both, so
+    two inits of one seed share it.
+    """
+    record: dict[str, Any] = {"init": init, "checkpoint": checkpoint}
+    if init == "pretrained":
+        if not checkpoint:
+            raise UsageError("init=pretrained needs model.checkpoint")
+        require_same_dictionary(Path(checkpoint), dictionary)
+        record.update(load_encoder(model, Path(checkpoint)))
+    elif init == "random":
+        if checkpoint:
+            raise UsageError(f"init=random takes no checkpoint, {checkpoint} was given")
+    else:
+        raise UsageError(f"init={init}: choose from pretrained, random")
+    record["encoder_fingerprint"] = fingerprint(model)
+    return record

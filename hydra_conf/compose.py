@@ -1,0 +1,106 @@
+"""Composes the typed root configuration out of the groups and a list of Hydra overrides."""
+
+import difflib
+import re
+from pathlib import Path
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+import hydra_conf.schema  # noqa: F401  (registers the schema)
+from hydra_conf.errors import UsageError
+
+CONF_DIR = Path(__file__).parent.resolve()
+FREE_FORM = ("fairseq", "hf")  # their keys are checked against fairseq's and transformers' own dataclasses
+
+
+def choices(group: str) -> list[str]:
+    """Return the names one may choose in a group, in alphabetical order."""
+    return sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
+
+
+def nearest(key: str, known: list[str]) -> str:
+    """Return ` (did you mean ...?)` with the known key most like `key`, or nothing when none is like it."""
+    near = difflib.get_close_matches(key, known, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else f"; known keys: {', '.join(sorted(known))}"
+
+
+def compose_config(overrides: list[str]) -> DictConfig:
+    """Return the composed root configuration, every interpolation still in place and struct mode on.
+
+    `overrides` are plain Hydra overrides, `dataset=amazon_fr` or `fairseq.optimization.lr=[2e-5]`.
+    Raises `UsageError` for an unknown group, choice or key, or a value of the wrong type.
+    """
+    ours = [_admit_free_form(override) for override in overrides]
+    try:
+        with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+            config = compose("config", ours)
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        raise UsageError(_explain(error)) from error
+    _check_values(config)
+    return config
+
+
+def _admit_free_form(override: str) -> str:
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+    except HydraException as error:
+        raise UsageError(f"{override!r} is not a Hydra override such as recipe.epochs=3") from error
+    key = parsed.key_or_group or ""
+    free = key.split(".")[0] in FREE_FORM and "." in key
+    plain = not override.startswith(("+", "~"))
+    if not plain and not free:
+        raise UsageError(f"{override!r}: keys cannot be added or removed outside of {' and '.join(FREE_FORM)}")
+    return f"++{override}" if plain and free else override
+
+
+def _explain(error: Exception) -> str:
+    """Turn Hydra's message into one sentence that names the key and the nearest right one."""
+    cause = error.__cause__ or error
+    text = " ".join(f"{error} {cause}".split())
+    missing = re.search(r"Could not find '(\w+)/([^']*)'", text)
+    if missing:
+        group, choice = missing.groups()
+        known = choices(group)
+        if group == "recipe" and "_" in choice:
+            return f"there is no recipe {choice!r} in hydra_conf/recipe; add one, or choose from {', '.join(known)}"
+        return f"{group.upper()}={choice}: there is no such {group}; choose from {', '.join(known)}"
+    unknown = re.search(r"Key '([^']+)' (?:is )?not in (?:struct|'(\w+)')", text)
+    if unknown:
+        full = re.search(r"full_key: ([\w.]+)", text)
+        path = full.group(1) if full else unknown.group(1)
+        return f"unknown configuration key {path!r}{nearest(path.split('.')[-1], _known_keys(path))}"
+    no_group = re.search(r"Could not override '([\w./@]+)'", text)
+    if no_group:
+        name = no_group.group(1)
+        return f"unknown configuration key {name!r}{nearest(name.split('.')[-1], _known_keys(name))}"
+    return text.split(" full_key:")[0]
+
+
+def _known_keys(path: str) -> list[str]:
+    node = OmegaConf.structured(hydra_conf.schema.RootConfig)
+    for part in path.split(".")[:-1]:
+        node = OmegaConf.select(node, part) if OmegaConf.is_dict(node) and part in node else node
+    return [str(key) for key in node] if OmegaConf.is_dict(node) else []
+
+
+def _check_values(config: DictConfig) -> None:
+    recipe = config.recipe
+    positive = {"recipe.epochs": recipe.epochs, "recipe.batch_size": recipe.batch_size}
+    positive["recipe.learning_rate"] = recipe.learning_rate
+    for key, value in positive.items():
+        if value <= 0:
+            raise UsageError(f"{key}={value}: it must be above 0")
+    if not 0 <= recipe.warmup_share < 1:
+        raise UsageError(f"recipe.warmup_share={recipe.warmup_share}: it is a share of all steps, from 0 to below 1")
+    if recipe.evaluate_every < 0:
+        raise UsageError(f"recipe.evaluate_every={recipe.evaluate_every}: it is a number of steps, or 0")
+    if config.device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"DEVICE={config.device}: choose from auto, cpu, cuda")
+    for key in ("jobs", "threads"):
+        if config.launcher[key] is not None and config.launcher[key] < 1:
+            raise UsageError(f"launcher.{key}={config.launcher[key]}: it must be at least 1")
