@@ -23,7 +23,7 @@ def prepare_splits(config: DictConfig) -> Path:
     from data_prep.splits import make_splits
 
     dataset = config.dataset
-    raw = fetch_member(dataset.source, Path(config.data_dir) / "raw" / dataset.name)
+    raw = fetch_member(dataset.source, Path(config.data_dir) / "raw" / dataset.raw)
     folder = Path(config.data_dir) / "splits" / dataset.name
     settings = OmegaConf.to_container(dataset, resolve=True)
     inputs = {"layout": LAYOUT, "raw": sha256_of(raw), "settings": settings}

@@ -4,7 +4,6 @@ A stage is rebuilt when an input differs from what its manifest records, or when
 """
 
 import json
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from filelock import FileLock
 from data_prep.whole_files import replaced_folder, sha256_of, write_json
 
 MANIFEST = "manifest.json"
-logging.getLogger("filelock").setLevel(logging.INFO)  # fairseq, once imported, turns every debug message on
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

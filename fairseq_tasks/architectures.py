@@ -10,7 +10,10 @@ import torch
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import register_model
 from fairseq.models.roberta import RobertaModel
-from fairseq.models.roberta.model import RobertaClassificationHead
+from fairseq.models.roberta.model import RobertaClassificationHead, base_architecture
+from omegaconf import DictConfig, open_dict
+
+from fairseq_tasks.unpadded import UnpaddedRobertaEncoder
 
 
 @dataclass
@@ -79,7 +82,14 @@ class Float32Head(RobertaClassificationHead):
 
 
 class Roberta(RobertaModel):
-    """fairseq's RoBERTa with the head above."""
+    """fairseq's RoBERTa with the head above, and an encoder that does no arithmetic on padding."""
+
+    @classmethod
+    def build_model(cls, args: DictConfig, task: Any) -> "Roberta":
+        """Build the model; `args` is a RobertaConfig, which fairseq completes with what it does not hold."""
+        with open_dict(args):
+            base_architecture(args)
+        return cls(args, UnpaddedRobertaEncoder(args, task.source_dictionary))
 
     def register_classification_head(
         self, name: str, num_classes: int | None = None, inner_dim: int | None = None, **kwargs: Any

@@ -5,18 +5,6 @@ import torch
 from fairseq.data import BaseWrapperDataset
 from numpy.typing import NDArray
 
-SEED_STRIDE = 1_000_000
-LARGEST_SEED = 2_000
-
-
-def internal_seed(seed: int) -> int:
-    """Return fairseq's `common.seed` for our `seed`.
-
-    fairseq seeds update k with `seed + k` and epoch e with `seed + e`, so neighbouring seeds would share their random
-    streams one step apart. A stride of a million keeps those of all seeds apart for a million steps.
-    """
-    return (seed + 1) * SEED_STRIDE
-
 
 class TruncatedDataset(BaseWrapperDataset):
     """Texts of at most `limit` tokens; the last token, `</s>`, stays on a text that is cut."""

@@ -152,14 +152,19 @@ class ClassificationTask(FairseqTask):
             return nullcontext()
         return torch.autocast(sample["target"].device.type, dtype=torch.bfloat16)
 
-    def train_step(self, sample: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """As fairseq's, under autocast when asked for; counts the batch whether or not it becomes a step."""
+    def train_step(
+        self, sample: dict[str, Any], model: Any, criterion: Any, optimizer: Any, update_num: int,
+        ignore_grad: bool = False,
+    ) -> tuple[torch.Tensor, int, dict[str, Any]]:  # fmt: skip
+        """As fairseq's, the forward pass under autocast when asked for; counts the batch, stepped on or not."""
+        model.train()
+        model.set_num_updates(update_num)
         with self._autocast(sample):
-            loss, sample_size, log = super().train_step(sample, *args, **kwargs)
+            loss, sample_size, log = criterion(model, sample)
+        optimizer.backward(loss * 0 if ignore_grad else loss)
         self.batches_seen += 1
         if time.monotonic() - self.written_at > PROGRESS_SECONDS:
-            step = kwargs.get("update_num", args[3] if len(args) > 3 else self.progress["step"])
-            self._write_progress(step=step, loss=float(log["loss"]) / sample_size)
+            self._write_progress(step=update_num, loss=float(log["loss"]) / sample_size)
         return loss, sample_size, log
 
     def valid_step(self, sample: dict[str, Any], model: torch.nn.Module, criterion: Any) -> Any:

@@ -38,7 +38,7 @@ def compose_config(overrides: list[str]) -> DictConfig:
     ours = [_admit_free_form(override) for override in overrides]
     try:
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            config = compose("config", ours)
+            config = compose("warmstart", ours)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise UsageError(_explain(error)) from error
     _check_values(config)

@@ -26,6 +26,7 @@ class PackageSource:
 @dataclass
 class DatasetConfig:
     name: str = MISSING
+    raw: str = MISSING  # folder of data/raw; several datasets may be drawn from one
     title: str = MISSING
     licence: str = MISSING
     citation: str = MISSING
@@ -45,6 +46,7 @@ class ModelConfig:
     folder: str = MISSING  # a fairseq folder: model.pt, dict.txt, sentencepiece.bpe.model
     checkpoint: str = MISSING
     source: PackageSource | None = None  # None: the folder is yours to bring
+    attention_dropout: float = 0.1  # fairseq's
     kept_pieces: str | None = None  # list of vocabulary pieces to keep, inside the data_prep package
 
 

@@ -1,0 +1,210 @@
+"""Runs a sweep: every init with every seed, on prepared data.
+
+`python -m sweeps status` shows where it stands; `python -m sweeps search` chooses learning rates on texts that are not
+test texts.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from data_prep.whole_files import write_json, write_text
+from hydra_conf.compose import choices
+from hydra_conf.errors import UsageError, exit_code
+from sweeps.device import Machine, resolve_machine, share_machine
+from sweeps.folders import empty_folder, find_runs, is_owned, read_json, read_status
+from sweeps.grid import PlannedRun, compose_runs, parse_list, parse_seeds, resolved_yaml
+from sweeps.pool import run_all
+from sweeps.provenance import binarised_folder, comparable, differing_keys
+from sweeps.screen import Progress, duration, status_table
+from sweeps.search import arguments_of_search, report, scores, search
+
+
+def arguments_of_run() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m sweeps", description=__doc__)
+    add = parser.add_argument
+    add("--dataset", default="amazon_fr", help=f"one of: {', '.join(choices('dataset'))}")
+    add("--model", default="e5_small_fr", help=f"one of: {', '.join(choices('model'))}")
+    add("--init", default="pretrained,random", help=f"comma-separated, of: {', '.join(choices('init'))}")
+    add("--seeds", default="0,1,2", help="comma-separated whole numbers (default: %(default)s)")
+    add("--method", default="full", help=f"one of: {', '.join(choices('method'))}")
+    add("--backend", default="fairseq", help=f"one of: {', '.join(choices('backend'))}")
+    add("--experiment", default="none", help=f"one of: {', '.join(choices('experiment'))}")
+    add("--epochs", help="passes over the training split (default: the recipe's)")
+    add("--device", default="auto", help="auto, cpu or cuda")
+    add("--precision", default="auto", help=f"one of: {', '.join(choices('precision'))}")
+    add("--launcher", default="local", help=f"one of: {', '.join(choices('launcher'))}")
+    add("--jobs", help="runs at a time (default: one a GPU, or one a CPU core)")
+    add("--sweep", default="default", help="name of the sweep: runs/<sweep>, results/<sweep> (default: %(default)s)")
+    add("--force", action="store_true", help="redo every run asked for, done ones too")
+    add("--data-dir", type=Path, default=Path("data"))
+    add("--runs-dir", type=Path, default=Path("runs"))
+    add("overrides", nargs="*", help="Hydra overrides, such as fairseq.optimization.lr=[2e-5]")
+    return parser
+
+
+def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
+    """Return the runs that the arguments ask for, configured down to jobs and threads, and the machine."""
+    inits, seeds = parse_list("INIT", arguments.init), parse_seeds(arguments.seeds)
+    if not arguments.sweep or Path(arguments.sweep).name != arguments.sweep:
+        raise UsageError(f"SWEEP={arguments.sweep}: it names one folder, without a slash")
+    names = ("dataset", "model", "method", "backend", "launcher", "experiment", "precision")
+    groups = {name: getattr(arguments, name) for name in names}
+    groups |= {"device": arguments.device, "data_dir": str(arguments.data_dir.absolute())}
+    if arguments.epochs:
+        groups["recipe.epochs"] = arguments.epochs
+    if arguments.jobs:
+        groups["launcher.jobs"] = arguments.jobs
+    if arguments.precision not in choices("precision"):
+        raise UsageError(f"PRECISION={arguments.precision}: choose from {', '.join(choices('precision'))}")
+    machine = resolve_machine(arguments.device, arguments.precision)
+    root = arguments.runs_dir.absolute() / arguments.sweep
+    runs = compose_runs(groups, inits, seeds, arguments.overrides, machine, root)
+    launcher = runs[0].config.launcher
+    jobs, threads = share_machine(machine, len(runs), launcher.jobs, launcher.threads)
+    for run in runs:
+        run.config.launcher.jobs, run.config.launcher.threads = jobs, threads
+    return runs, machine
+
+
+def to_do(runs: list[PlannedRun], force: bool) -> list[PlannedRun]:
+    """Return the runs that are not done yet, all of them with `force`.
+
+    Raises `UsageError` when a done run was made from another configuration or other data, or a run is being trained.
+    """
+    left = []
+    for run in runs:
+        if is_owned(run.folder):
+            raise UsageError(f"{run.key} is being trained by another process; wait for it, or stop it")
+        if force or read_status(run.folder)["state"] != "done":
+            left.append(run)
+            continue
+        stored = OmegaConf.load(run.folder / "config.yaml")
+        assert isinstance(stored, DictConfig)
+        differ = differing_keys(comparable(stored), comparable(run.config))
+        made_from = read_json(run.folder / "provenance.json").get("inputs", {})
+        differ += [f"{name} (input)" for name in run.inputs if made_from.get(name) != run.inputs[name]]
+        if differ:
+            raise UsageError(f"{run.key} is done with another configuration ({'; '.join(differ)}); "
+                             "FORCE=1 redoes it, another SWEEP keeps both")  # fmt: skip
+    return left
+
+
+def preflight(runs: list[PlannedRun], machine: Machine) -> None:
+    """Build each init's model once, as its runs will, so that what would stop them all stops here, in one sentence."""
+    from fairseq import tasks, utils
+
+    from sweeps.fairseq_config import fairseq_config, resolved
+
+    for run in {run.key.init: run for run in runs}.values():
+        with tempfile.TemporaryDirectory() as scratch:
+            folder, data = Path(scratch), binarised_folder(run.config)
+            settings = resolved(fairseq_config(run.config, data, folder, machine.device, machine.precision))
+            utils.import_user_module(settings.common)
+            task = tasks.setup_task(settings.task)
+            task.build_model(settings.model)
+            task.get_batch_iterator(
+                task.load_dataset("train"),
+                max_tokens=settings.dataset.max_tokens,
+                max_sentences=settings.dataset.batch_size,
+                required_batch_size_multiple=settings.dataset.required_batch_size_multiple,
+            )
+
+
+def write_folders(runs: list[PlannedRun], all_runs: list[PlannedRun], root: Path) -> None:
+    """Empty the folders of the runs to do, write their configuration, and list the whole sweep in sweep.json."""
+    try:
+        for run in runs:
+            empty_folder(run.folder)
+            write_text(run.folder / "config.yaml", resolved_yaml(run.config))
+        listed = set(read_json(root / "sweep.json").get("runs", [])) | {str(run.key) for run in all_runs}
+        write_json(root / "sweep.json", {"runs": sorted(listed)})
+    except OSError as error:
+        raise UsageError(f"{error.filename or root} cannot be written ({error.strerror}); "
+                         "give another RUNS_DIR") from error  # fmt: skip
+
+
+def sweep(arguments: argparse.Namespace) -> int:
+    """Run what is left of the sweep; return 0 when all its runs are done, 1 when one failed."""
+    start = time.monotonic()
+    console = Console(highlight=False)
+    runs, machine = plan(arguments)
+    root = arguments.runs_dir.absolute() / arguments.sweep
+    left = to_do(runs, arguments.force)
+    launcher = runs[0].config.launcher
+    console.print(f"sweep {arguments.sweep}: {len(runs)} runs, {len(runs) - len(left)} done already, {len(left)} to do")
+    if left:
+        first = runs[0].config
+        console.print(
+            f"  {first.dataset.name}, {first.model.name}, {first.backend.name}, {first.method.name}; "
+            f"{machine.device} {machine.precision}, {launcher.jobs} at a time, {launcher.threads} threads each"
+        )
+        for init in dict.fromkeys(run.key.init for run in runs):
+            of_init = [run for run in runs if run.key.init == init]
+            config = of_init[0].config
+            seeds = ", ".join(str(run.key.seed) for run in of_init)
+            console.print(
+                f"  {init}: seeds {seeds}; {config.recipe.epochs} epochs, learning rate "
+                f"{', '.join(f'{float(rate):g}' for rate in config.fairseq.optimization.lr)}"
+            )
+        preflight(left, machine)
+        write_folders(left, runs, root)
+        with Progress(left) as progress:
+            run_all(left, launcher.jobs, machine.gpus, progress.update)
+    failed = [(run, read_status(run.folder)) for run in runs]
+    failed = [(run, status) for run, status in failed if status["state"] != "done"]
+    for run, status in failed:
+        console.print(f"[bold red]failed[/] {run.key}: {status.get('error')}\n  log: {run.folder / 'train.log'}")
+    console.print(f"{len(runs) - len(failed)} of {len(runs)} runs done in {duration(time.monotonic() - start)}")
+    return 1 if failed else 0
+
+
+def show_status(words: list[str]) -> int:
+    """`python -m sweeps status`: the state of every run of a sweep."""
+    parser = argparse.ArgumentParser(prog="python -m sweeps status", description=show_status.__doc__)
+    parser.add_argument("--sweep", default="default")
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
+    arguments = parser.parse_args(words)
+    found = find_runs(arguments.runs_dir / arguments.sweep)
+    if not found:
+        raise UsageError(f"{arguments.runs_dir / arguments.sweep} holds no run; `make sweep` makes some")
+    rows = [(str(key), read_status(folder), "-") for key, folder in found.items()]
+    Console(highlight=False).print(status_table(rows))
+    return 0
+
+
+def run_search(words: list[str]) -> int:
+    """`python -m sweeps search`: train every learning rate on every split, and print the scores."""
+    arguments = arguments_of_search(words)
+    pairs, jobs = search(arguments)
+    runs = [run for _, run in pairs]
+    machine = resolve_machine(arguments.device, arguments.precision)
+    left = to_do(runs, force=False)
+    if left:
+        preflight(left, machine)
+        for root in dict.fromkeys(run.folder.parents[5] for run in left):
+            write_folders([run for run in left if root in run.folder.parents], [], root)
+        with Progress(left) as progress:
+            run_all(left, jobs, machine.gpus, progress.update)
+    failed = [run for run in runs if read_status(run.folder)["state"] != "done"]
+    if failed:
+        raise UsageError(f"{len(failed)} of {len(runs)} runs failed, the first {failed[0].folder / 'train.log'}")
+    report(scores(pairs), arguments.runs_dir)
+    return 0
+
+
+def main() -> int:
+    if sys.argv[1:2] == ["status"]:
+        return show_status(sys.argv[2:])
+    if sys.argv[1:2] == ["search"]:
+        return run_search(sys.argv[2:])
+    return sweep(arguments_of_run().parse_args())
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))

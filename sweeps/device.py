@@ -1,0 +1,67 @@
+"""What DEVICE and PRECISION come to on this machine, and how its cores or GPUs are shared among runs."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra_conf.errors import UsageError
+
+ALLOWED = {"cpu": ("fp32", "bf16"), "cuda": ("fp16", "bf16", "fp32")}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """`gpus` are the values CUDA_VISIBLE_DEVICES may take for one run each; empty on the CPU."""
+
+    device: str
+    precision: str
+    gpus: tuple[str, ...]
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """Return an identifier for each GPU this process may use."""
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return tuple(named[:count]) if named else tuple(str(index) for index in range(count))
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the CPU has matrix units for bfloat16 (AMX).
+
+    AVX512-BF16 alone does not count: on such a CPU bfloat16 products ran at half the speed of float32 ones
+    (docs/measurements.md).
+    """
+    try:
+        return "amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
+    except OSError:
+        return False
+
+
+def resolve_machine(device: str, precision: str) -> Machine:
+    """Return the device and precision that `auto` stands for here.
+
+    Raises `UsageError` when CUDA is asked for and there is none, or the device cannot train in that precision.
+    """
+    gpus = visible_gpus() if device != "cpu" else ()
+    if device == "cuda" and not gpus:
+        raise UsageError("DEVICE=cuda: this machine has no CUDA device that torch can use; "
+                         "use DEVICE=auto or DEVICE=cpu")  # fmt: skip
+    chosen = "cuda" if gpus else "cpu"
+    if precision == "auto":
+        precision = "fp16" if gpus else "bf16" if cpu_has_bf16() else "fp32"
+    if precision not in ALLOWED[chosen]:
+        raise UsageError(f"PRECISION={precision}: on {chosen} choose from auto, {', '.join(ALLOWED[chosen])}")
+    return Machine(chosen, precision, gpus)
+
+
+def share_machine(machine: Machine, n_runs: int, jobs: int | None, threads: int | None) -> tuple[int, int]:
+    """Return (runs at a time, CPU threads a run) that fill the machine without oversubscribing it.
+
+    One run a GPU, or one run a core: on the CPU several one-thread runs do more work in the same time than one run
+    with all threads.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    jobs = jobs or min(n_runs, len(machine.gpus) or cores)
+    return jobs, threads or max(1, cores // jobs)

@@ -1,0 +1,98 @@
+"""The `fairseq` node merged into fairseq's own configuration: every key checked, every path filled in.
+
+fairseq takes seconds to import, so this module is imported only where it is needed.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+import fairseq_tasks
+from hydra_conf.compose import nearest
+from hydra_conf.errors import UsageError
+from sweeps.seeds import internal_seed
+
+PLUGIN = Path(fairseq_tasks.__file__).parent
+
+
+def _dataclasses() -> dict[str, dict[str, Any]]:
+    """Return, for each node of fairseq's configuration that is chosen by `_name`, the dataclass of each name."""
+    from fairseq.models import MODEL_DATACLASS_REGISTRY
+    from fairseq.registry import REGISTRIES
+    from fairseq.tasks import TASK_DATACLASS_REGISTRY
+
+    chosen = {"model": MODEL_DATACLASS_REGISTRY, "task": TASK_DATACLASS_REGISTRY}
+    return {**chosen, **{name: registry["dataclass_registry"] for name, registry in REGISTRIES.items()}}
+
+
+def fairseq_config(config: DictConfig, data: Path, run_folder: Path, device: str, precision: str) -> DictConfig:
+    """Return fairseq's whole configuration of one run, resolved but for the learning-rate schedule's length.
+
+    `config` is our root configuration, `device` cpu or cuda, `precision` fp32, bf16 or fp16.
+    Raises `UsageError` that names a key fairseq does not know and the nearest one it does.
+    """
+    from fairseq.dataclass.configs import FairseqConfig
+
+    node = OmegaConf.create(OmegaConf.to_container(config.fairseq, resolve=True))
+    merged = OmegaConf.structured(FairseqConfig)
+    registries = _dataclasses()
+    for group, settings in node.items():
+        if group not in FairseqConfig.__dataclass_fields__:
+            known = list(FairseqConfig.__dataclass_fields__)
+            raise UsageError(f"unknown configuration key 'fairseq.{group}'{nearest(str(group), known)}")
+        if group not in registries:
+            base = merged[group]
+        else:
+            name = settings.get("_name")
+            named = {key: value for key, value in registries[group].items() if value is not None}
+            if name not in named:
+                raise UsageError(f"fairseq.{group}._name={name}: fairseq knows no such {group}"
+                                 f"{nearest(str(name), list(named))}")  # fmt: skip
+            base = OmegaConf.structured(named[name])
+            with open_dict(base):
+                base._name = name
+        merged[group] = _merge(str(group), base, settings)
+    merged.common.user_dir = str(PLUGIN)
+    merged.common.seed = internal_seed(config.seed)
+    merged.common.cpu = device == "cpu"
+    merged.common.fp16 = precision == "fp16"
+    merged.task.autocast = precision == "bf16"
+    merged.task.data = str(data)
+    merged.checkpoint.save_dir = str(run_folder)
+    merged.common.tensorboard_logdir = str(run_folder / "tb")
+    _check_subsets(merged.dataset.valid_subset)
+    return merged
+
+
+def _merge(group: str, base: DictConfig, settings: DictConfig) -> DictConfig:
+    OmegaConf.set_struct(base, True)
+    try:
+        merged = OmegaConf.merge(base, settings)
+    except OmegaConfBaseException as error:
+        key = error.key
+        if re.search(r"Key '.*' (is )?not in", str(error)):
+            known = [str(name) for name in base if not str(name).startswith("_")]
+            raise UsageError(f"unknown configuration key 'fairseq.{group}.{key}'{nearest(str(key), known)}") from error
+        raise UsageError(f"fairseq.{group}.{key}: {str(error).splitlines()[0]}") from error
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def _check_subsets(subsets: str) -> None:
+    names = subsets.split(",")
+    if names[0] != "valid" or not set(names) <= {"valid", "test"} or len(set(names)) != len(names):
+        raise UsageError(f"fairseq.dataset.valid_subset={subsets}: it is `valid,test`, or `valid` alone; the best "
+                         "step is chosen on valid")  # fmt: skip
+
+
+def resolved(config: DictConfig) -> DictConfig:
+    """Return a copy without interpolations, in struct mode, as fairseq's training takes it."""
+    from fairseq.dataclass.utils import omegaconf_no_object_check
+
+    with omegaconf_no_object_check():
+        copy = OmegaConf.create(OmegaConf.to_container(config, resolve=True, enum_to_str=True))
+    OmegaConf.set_struct(copy, True)
+    return copy

@@ -1,0 +1,110 @@
+"""The run folder: where it is, what state it is in, what it was made from."""
+
+import json
+import os
+import shutil
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from data_prep.whole_files import write_json
+from hydra_conf.errors import UsageError
+
+STATES = ("pending", "running", "done", "failed")
+
+
+@dataclass(frozen=True, order=True)
+class RunKey:
+    """What tells one run of a sweep from another."""
+
+    dataset: str
+    model: str
+    backend: str
+    method: str
+    init: str
+    seed: int
+
+    def folder(self, runs_dir: Path, sweep: str) -> Path:
+        return runs_dir / sweep / self.dataset / self.model / self.backend / self.method / self.init / f"seed={self.seed}"
+
+    def __str__(self) -> str:
+        return f"{self.dataset}/{self.model}/{self.backend}/{self.method}/{self.init}/seed={self.seed}"
+
+
+def find_runs(sweep_folder: Path) -> dict[RunKey, Path]:
+    """Return every run folder below `runs/<sweep>`, by key."""
+    found = {}
+    for path in sorted(sweep_folder.glob("*/*/*/*/*/seed=*")):
+        dataset, model, backend, method, init, seed = path.relative_to(sweep_folder).parts
+        if path.is_dir() and seed.removeprefix("seed=").isdigit():
+            found[RunKey(dataset, model, backend, method, init, int(seed.removeprefix("seed=")))] = path
+    return found
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return a JSON object, or an empty one when the file is missing or not whole."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+def lock_of(folder: Path) -> FileLock:
+    """Return the lock that one process at a time may hold on a run folder; it dies with its holder."""
+    return FileLock(folder / ".lock")
+
+
+def is_owned(folder: Path) -> bool:
+    """Whether a living process holds the folder."""
+    if not folder.is_dir():
+        return False
+    try:
+        with lock_of(folder).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def read_status(folder: Path) -> dict[str, Any]:
+    """Return status.json joined with the live progress; a run said to be running that nobody owns was killed."""
+    status = {"state": "pending", **read_json(folder / "status.json")}
+    if status["state"] == "running" and not is_owned(folder):
+        status.update(state="failed", error="killed: no process owns the run any more")
+    return {**status, "progress": read_json(folder / "progress.json")}
+
+
+def set_status(folder: Path, **news: Any) -> None:
+    """Replace status.json with itself and `news`."""
+    write_json(folder / "status.json", {**read_json(folder / "status.json"), **news, "updated": now()})
+
+
+def empty_folder(folder: Path) -> None:
+    """Make the folder, or empty it but for its lock and the count of attempts.
+
+    Raises `UsageError` when a living process owns it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with lock_of(folder).acquire(timeout=0):
+            attempts = read_json(folder / "status.json").get("attempts", 0)
+            for path in folder.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path)
+                elif path.name != ".lock":
+                    path.unlink()
+            set_status(folder, state="pending", attempts=attempts)
+    except Timeout as error:
+        raise UsageError(f"{folder} is being trained by another process; wait for it, or stop it") from error
+
+
+def this_process() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": os.getpid()}

@@ -1,0 +1,92 @@
+"""The user's words to runs: one composed configuration a run, checked for a fair comparison."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from hydra_conf.compose import compose_config
+from hydra_conf.errors import UsageError
+from sweeps.device import Machine
+from sweeps.folders import RunKey
+from sweeps.provenance import comparable, input_hashes
+from sweeps.seeds import LARGEST
+
+MAY_DIFFER = ("recipe.learning_rate", "recipe.warmup_share", "recipe.source", "fairseq.optimization.lr")
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run, its whole configuration and the hashes of what it will read."""
+
+    key: RunKey
+    config: DictConfig
+    inputs: dict[str, Any]
+    folder: Path
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Return the seeds in `0,1,2`. Raises `UsageError` for none, one that is no number, a repeat or one out of range."""
+    words = [word.strip() for word in text.split(",")]
+    if words == [""]:
+        raise UsageError("SEEDS is empty; give whole numbers such as SEEDS=0,1,2")
+    for word in words:
+        if not (word.isascii() and word.isdigit() and int(word) <= LARGEST):
+            raise UsageError(f"SEEDS={text}: {word!r} is not a whole number from 0 to {LARGEST}")
+    return parse_list("SEEDS", text, [int(word) for word in words])
+
+
+def parse_list(name: str, text: str, values: list[Any] | None = None) -> list[Any]:
+    """Return the comma-separated words of a variable. Raises `UsageError` for an empty one or a repeat."""
+    words = values if values is not None else [word.strip() for word in text.split(",")]
+    if "" in words:
+        raise UsageError(f"{name}={text}: an empty word; give a list such as a,b")
+    repeated = sorted({str(word) for word in words if words.count(word) > 1})
+    if repeated:
+        raise UsageError(f"{name}={text}: {', '.join(repeated)} stands there twice")
+    return words
+
+
+def compose_runs(
+    groups: dict[str, str], inits: list[str], seeds: list[int], overrides: list[str], machine: Machine, root: Path
+) -> list[PlannedRun]:
+    """Compose one run for each init and seed.
+
+    `groups` maps a group or key to its choice (`dataset`, `model`, `recipe.epochs`...), `root` is `runs/<sweep>`.
+    Raises `UsageError` for a bad configuration, data that is not prepared, or inits that would differ in more than
+    learning rate and warm-up.
+    """
+    runs, first_of_init = [], {}
+    for init in inits:
+        chosen = [f"{group}={choice}" for group, choice in {**groups, "init": init}.items()]
+        config = compose_config(chosen + overrides)
+        with open_dict(config):
+            config.device, config.precision.name = machine.device, machine.precision
+        inputs = input_hashes(config)
+        first_of_init[init] = comparable(config)
+        for seed in seeds:
+            own = config.copy()
+            own.seed = seed
+            key = RunKey(own.dataset.name, own.model.name, own.backend.name, own.method.name, own.init.name, seed)
+            runs.append(PlannedRun(key, own, inputs, key.folder(root.parent, root.name)))
+    _refuse_unfair(first_of_init)
+    return runs
+
+
+def _refuse_unfair(by_init: dict[str, dict[str, Any]]) -> None:
+    reference_init, *others = by_init
+    for init in others:
+        reference, other = by_init[reference_init], by_init[init]
+        for key in sorted(reference.keys() | other.keys()):
+            own = key.startswith("init.") or key == "fairseq.task.init" or key in MAY_DIFFER
+            if not own and reference.get(key) != other.get(key):
+                raise UsageError(
+                    f"{key} is {reference.get(key)} for init={reference_init} and {other.get(key)} for init={init}; "
+                    "inits are compared on equal terms, only learning rate and warm-up may differ"
+                )
+
+
+def resolved_yaml(config: DictConfig) -> str:
+    """Return the whole configuration of a run as YAML, every interpolation resolved."""
+    return OmegaConf.to_yaml(OmegaConf.create(OmegaConf.to_container(config, resolve=True)))

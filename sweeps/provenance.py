@@ -1,0 +1,112 @@
+"""What a run was made from: hashes of its inputs, versions, machine."""
+
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from data_prep.stages import read_manifest
+from data_prep.whole_files import sha256_of
+from hydra_conf.errors import UsageError
+
+PACKAGES = ("ve-fairseq", "fairseq-fixed", "torch", "sentencepiece", "hydra-core", "omegaconf", "numpy", "tensorboard")
+# Where things stand and how many run at once do not change what a run is; its inputs are compared by their hashes.
+NOT_COMPARED = ("data_dir", "launcher", "model.folder", "model.checkpoint", "init.checkpoint", "fairseq.task.checkpoint")
+
+
+def binarised_folder(config: DictConfig) -> Path:
+    return Path(config.data_dir).absolute() / "bin" / f"{config.dataset.name}.{config.model.name}"
+
+
+def input_hashes(config: DictConfig) -> dict[str, Any]:
+    """Return the hashes of the binarised data (by file) and of the checkpoint, None for init=random.
+
+    Raises `UsageError` when the data is not prepared or the checkpoint does not exist.
+    """
+    data = binarised_folder(config)
+    manifest = read_manifest(data)
+    if manifest is None:
+        raise UsageError(
+            f"{data} is not there: {config.dataset.name} is not prepared for {config.model.name}; run "
+            f"`make prep DATASET={config.dataset.name} MODEL={config.model.name}` first"
+        )
+    checkpoint = config.init.checkpoint
+    if checkpoint is not None and not Path(checkpoint).is_file():
+        raise UsageError(f"there is no checkpoint {checkpoint} (model.checkpoint); init=pretrained cannot start from it")
+    return {
+        "data": manifest["outputs"],
+        "examples": manifest["examples"],
+        "checkpoint": sha256_of(Path(checkpoint)) if checkpoint else None,
+    }
+
+
+def comparable(config: DictConfig) -> dict[str, Any]:
+    """Return the resolved configuration as {dotted key: value}, without the keys that do not change a run."""
+    flat: dict[str, Any] = {}
+
+    def walk(prefix: str, value: Any) -> None:
+        if prefix in NOT_COMPARED:
+            return
+        if isinstance(value, dict) and value:
+            for key, inner in value.items():
+                walk(f"{prefix}.{key}" if prefix else str(key), inner)
+        else:
+            flat[prefix] = value
+
+    walk("", OmegaConf.to_container(config, resolve=True))
+    return flat
+
+
+def differing_keys(stored: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    """Return `key: stored -> asked` for each key whose value differs."""
+    absent = "absent"
+    keys = sorted(stored.keys() | asked.keys())
+    return [f"{key}: {stored.get(key, absent)} -> {asked.get(key, absent)}" for key in keys
+            if stored.get(key, absent) != asked.get(key, absent)]  # fmt: skip
+
+
+def provenance(config: DictConfig, inputs: dict[str, Any], threads: int) -> dict[str, Any]:
+    """Return the record that provenance.json holds; the task adds the encoder's fingerprint at step 0."""
+    import torch
+
+    on_cuda = config.device == "cuda"
+    return {
+        "inputs": inputs,
+        "git_commit": _git_commit(),
+        "versions": {"python": platform.python_version(), **_versions()},
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(0) if on_cuda else _cpu_name(),
+        "precision": config.precision.name,
+        "threads": threads,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _git_commit() -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:
+        return None
+    return answer.stdout.strip() or None
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="ignore").split("\n")
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())

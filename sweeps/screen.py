@@ -1,0 +1,96 @@
+"""What a sweep shows: the plan, live progress, and how each run ended."""
+
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from sweeps.folders import read_status
+from sweeps.grid import PlannedRun
+
+COLOURS = {"pending": "dim", "running": "cyan", "done": "green", "failed": "bold red"}
+
+
+def accuracy(evaluation: dict[str, Any] | None) -> str:
+    """Return `81.50` (percent) of an evaluation's counts, or a dash."""
+    return f"{100 * evaluation['n_correct'] / evaluation['n']:.2f}" if evaluation else "-"
+
+
+def duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def status_table(rows: list[tuple[str, dict[str, Any], str]]) -> Table:
+    """Return a table of (run, status, time left)."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("run", "state", "step", "loss", "valid %", "best %", "left"):
+        table.add_column(heading, justify="left" if heading in ("run", "state") else "right", no_wrap=heading != "run")
+    for name, status, left in rows:
+        progress, state = status["progress"], status["state"]
+        step = f"{progress.get('step', 0)}/{status.get('planned_steps', '?')}"
+        loss = f"{progress['loss']:.3f}" if "loss" in progress else "-"
+        shown = (f"[{COLOURS[state]}]{state}", step, loss, accuracy(progress.get("valid")))
+        table.add_row(name, *shown, accuracy(progress.get("best_valid")), left)
+    return table
+
+
+def _short_names(runs: list[PlannedRun]) -> list[str]:
+    """Name each run by init and seed, and by what else tells these runs apart (sweep, dataset)."""
+    parts = [(run.folder.parents[5].name, run.key.dataset, run.key.init, f"seed={run.key.seed}") for run in runs]
+    shown = [index for index in range(4) if index >= 2 or len({part[index] for part in parts}) > 1]
+    return [" ".join(part[index] for index in shown) for part in parts]
+
+
+class Progress:
+    """A table redrawn in place on a terminal; plain lines elsewhere, one for each change of state or evaluation."""
+
+    def __init__(self, runs: list[PlannedRun]) -> None:
+        self.console = Console()
+        self.names = dict(zip((run.folder for run in runs), _short_names(runs), strict=True))
+        self.said: dict[Path, tuple[Any, ...]] = {}
+        self.first_step: dict[Path, tuple[float, int]] = {}
+        self.live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
+
+    def __enter__(self) -> "Progress":
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        self.update()
+        if self.live:
+            self.live.stop()
+
+    def update(self) -> None:
+        """Read every run's files and show them."""
+        rows = [(folder, read_status(folder)) for folder in self.names]
+        if self.live:
+            table = status_table([(self.names[at], status, self._left(at, status)) for at, status in rows])
+            self.live.update(table, refresh=True)
+            return
+        for folder, status in rows:
+            self._say(folder, status, self._left(folder, status))
+
+    def _left(self, folder: Path, status: dict[str, Any]) -> str:
+        step, planned = status["progress"].get("step", 0), status.get("planned_steps")
+        if status["state"] != "running" or not planned or step == 0:
+            return "-"
+        began, first = self.first_step.setdefault(folder, (time.monotonic(), step))
+        speed = (step - first) / max(time.monotonic() - began, 1e-6)
+        return duration((planned - step) / speed) if speed else "-"
+
+    def _say(self, folder: Path, status: dict[str, Any], left: str) -> None:
+        progress = status["progress"]
+        valid = progress.get("valid") or {}
+        if self.said.get(folder) == (status["state"], valid.get("step")):
+            return
+        self.said[folder] = (status["state"], valid.get("step"))
+        line = f"{time.strftime('%H:%M:%S')} {self.names[folder]}: {status['state']}"
+        if valid:
+            line += f", step {valid['step']}/{status.get('planned_steps', '?')}, valid {accuracy(valid)} %"
+        print(line + (f", {left} left" if left != "-" else ""), flush=True)
