@@ -87,10 +87,8 @@ def main() -> int:
     parser.add_argument("overrides", nargs="*", help="Hydra overrides, such as dataset.valid_seed=1")
     arguments = parser.parse_args()
     start = time.monotonic()
-    config = compose_config(
-        [f"dataset={arguments.dataset}", f"model={arguments.model}", f"data_dir={arguments.data_dir}"]
-        + arguments.overrides
-    )
+    groups = [f"dataset={arguments.dataset}", f"model={arguments.model}", f"data_dir={arguments.data_dir}"]
+    config = compose_config([*groups, *arguments.overrides])
     try:
         splits = prepare_splits(config)
         model_folder = prepare_model(config)

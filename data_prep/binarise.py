@@ -1,4 +1,4 @@
-"""Splits to `data/bin/<dataset>.<model>/`: sentencepiece pieces, then fairseq-preprocess, then read back and compared."""
+"""Splits to `data/bin/<dataset>.<model>/`: sentencepiece pieces, fairseq-preprocess, then read back and compared."""
 
 import subprocess
 import sys
@@ -101,4 +101,3 @@ def _compare(folder: Path, split: str, expected: list[list[int]]) -> None:
     for number, row in enumerate(expected):
         if dataset[number].tolist() != [*row, 2]:
             raise UsageError(f"{folder / split}: example {number} does not read back as it was written")
-

@@ -8,6 +8,7 @@ high ones, each (nibble - 8) x scale.
 
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,7 @@ def _parse(data: bytes) -> E5File:
     offsets = np.frombuffer(cursor.take(4 * (count + 1)), dtype="<u4")
     scores = np.frombuffer(cursor.take(4 * count), dtype="<f4")
     blob = cursor.take(blob_length)
-    pieces = [blob[start:end].decode("utf-8") for start, end in zip(offsets[:-1], offsets[1:], strict=True)]
+    pieces = [blob[start:end].decode("utf-8") for start, end in pairwise(offsets)]
 
     map_count, _map_bytes = cursor.ints("iI")
     normalisation: dict[int, str] = {}

@@ -100,7 +100,7 @@ def make_folder(folder: Path, file: Path, kept: Path, config: DictConfig) -> dic
     (folder / "dict.txt").write_text("".join(f"{piece} 1\n" for piece in pieces), encoding="utf-8")
     (folder / "sentencepiece.bpe.model").write_bytes(sentencepiece_model(e5, pieces))
     weights = {name: torch.from_numpy(np.array(value)) for name, value in fairseq_weights(e5, pieces).items()}
-    checkpoint = {
+    checkpoint: dict[str, Any] = {
         "args": None,
         "cfg": {"model": {"_name": config.architecture, "max_positions": POSITIONS}, "task": {"_name": "masked_lm"}},
         "model": weights,

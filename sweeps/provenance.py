@@ -14,7 +14,14 @@ from hydra_conf.errors import UsageError
 
 PACKAGES = ("ve-fairseq", "fairseq-fixed", "torch", "sentencepiece", "hydra-core", "omegaconf", "numpy", "tensorboard")
 # Where things stand and how many run at once do not change what a run is; its inputs are compared by their hashes.
-NOT_COMPARED = ("data_dir", "launcher", "model.folder", "model.checkpoint", "init.checkpoint", "fairseq.task.checkpoint")
+NOT_COMPARED = (
+    "data_dir",
+    "launcher",
+    "model.folder",
+    "model.checkpoint",
+    "init.checkpoint",
+    "fairseq.task.checkpoint",
+)
 
 
 def binarised_folder(config: DictConfig) -> Path:
@@ -35,7 +42,9 @@ def input_hashes(config: DictConfig) -> dict[str, Any]:
         )
     checkpoint = config.init.checkpoint
     if checkpoint is not None and not Path(checkpoint).is_file():
-        raise UsageError(f"there is no checkpoint {checkpoint} (model.checkpoint); init=pretrained cannot start from it")
+        raise UsageError(
+            f"there is no checkpoint {checkpoint} (model.checkpoint); init=pretrained cannot start from it"
+        )
     return {
         "data": manifest["outputs"],
         "examples": manifest["examples"],

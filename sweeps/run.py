@@ -98,7 +98,9 @@ def train(folder: Path, config: DictConfig) -> None:
         distributed_utils.call_main(settings, fairseq_cli.train.main)
     finally:
         write_json(folder / "provenance.json", {**record, "initialisation": read_json(folder / "initialisation.json")})
-    taken = check_finished(read_json(folder / "progress.json"), steps, batches, settings.dataset.valid_subset.split(","))
+    taken = check_finished(
+        read_json(folder / "progress.json"), steps, batches, settings.dataset.valid_subset.split(",")
+    )
     set_status(folder, steps=taken, skipped_steps=steps - taken)
 
 
@@ -109,7 +111,9 @@ def check_finished(progress: dict[str, Any], steps: int, batches: int, splits: l
     """
     taken = int(progress.get("step", 0))
     if progress.get("batches") != batches and taken != steps:
-        raise UsageError(f"training stopped after {progress.get('batches', 0)} of {batches} batches; train.log says why")
+        raise UsageError(
+            f"training stopped after {progress.get('batches', 0)} of {batches} batches; train.log says why"
+        )
     for split in splits:
         if progress.get(split, {}).get("step") != taken:
             raise UsageError(f"{split} was not evaluated at the last step, {taken}")

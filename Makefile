@@ -1,0 +1,68 @@
+# warmstart: how much does pre-training buy? `make reproduce` is the whole of it; `make help` lists the rest.
+
+PYTHON = python3
+DATASET = amazon_fr
+MODEL = e5_small_fr
+INIT = pretrained,random
+SEEDS = 0,1,2
+METHOD = full
+BACKEND = fairseq
+EXPERIMENT = none
+EPOCHS =
+DEVICE = auto
+PRECISION = auto
+LAUNCHER = local
+JOBS =
+SWEEP = default
+FORCE =
+ARGS =
+DATA_DIR = data
+RUNS_DIR = runs
+RESULTS_DIR = results
+EXTRAS = dev
+
+comma := ,
+IN := .venv/bin/python
+STAMP := .venv/.installed-$(subst $(comma),-,$(EXTRAS))
+.DEFAULT_GOAL := help
+.PHONY: help setup prep sweep figures reproduce test lint clean
+
+help: ## list targets and variables
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk '/^[A-Z_]+ =/{printf "  %-12s %s\n", $$1, substr($$0, index($$0, "=") + 2)}' Makefile
+
+setup: $(STAMP) ## make .venv with everything in it (EXTRAS=hf,cluster for more)
+
+$(STAMP): setup.cfg fairseq.txt
+	@$(PYTHON) -c 'import sys; sys.version_info[:2] in ((3, 11), (3, 12)) or sys.exit("error: warmstart needs Python 3.11 or 3.12, $(PYTHON) is " + sys.version.split()[0] + "; give another, as in make setup PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(IN) -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	$(IN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --requirement fairseq.txt
+	@touch $@
+
+prep: $(STAMP) ## fetch, split and binarise DATASET for MODEL
+	@set -f; $(IN) -m data_prep --dataset "$(DATASET)" --model "$(MODEL)" --data-dir "$(DATA_DIR)" -- $(ARGS)
+
+sweep: $(STAMP) ## train every INIT with every SEEDS
+	@set -f; $(IN) -m sweeps --dataset "$(DATASET)" --model "$(MODEL)" --init "$(INIT)" --seeds "$(SEEDS)" \
+	  --method "$(METHOD)" --backend "$(BACKEND)" --experiment "$(EXPERIMENT)" --device "$(DEVICE)" \
+	  --precision "$(PRECISION)" --launcher "$(LAUNCHER)" --sweep "$(SWEEP)" --data-dir "$(DATA_DIR)" \
+	  --runs-dir "$(RUNS_DIR)" $(if $(EPOCHS),--epochs "$(EPOCHS)") $(if $(JOBS),--jobs "$(JOBS)") \
+	  $(if $(FORCE),--force) -- $(ARGS)
+
+figures: $(STAMP) ## curves, table and summary of SWEEP, in results/
+	@$(IN) -m analysis --sweep "$(SWEEP)" --runs-dir "$(RUNS_DIR)" --results-dir "$(RESULTS_DIR)"
+
+reproduce: ## prep, sweep and figures
+	@start=$$(date +%s); $(MAKE) --no-print-directory prep && $(MAKE) --no-print-directory sweep \
+	  && $(MAKE) --no-print-directory figures && echo "reproduced in $$((($$(date +%s) - start + 30) / 60)) minutes"
+
+test: $(STAMP) ## the tests, without the slow ones (ARGS="-m slow" for those)
+	@$(IN) -m pytest $(if $(ARGS),$(ARGS),-m "not slow")
+
+lint: $(STAMP) ## ruff and mypy
+	@$(IN) -m ruff check . && $(IN) -m ruff format --check . && $(IN) -m mypy
+
+clean: ## remove caches; data, runs, results and .venv stay
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

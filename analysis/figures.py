@@ -1,0 +1,103 @@
+"""Convergence curves: one thin curve a run, the mean of an init thick, its range over seeds shaded."""
+
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.best_steps import accuracies
+from analysis.event_files import KEYS
+from data_prep.whole_files import replaced
+
+matplotlib.use("Agg")
+
+PANEL = ["dataset", "model", "backend", "method"]
+SEED_MARKERS = "osD^vP*X"
+PALETTE = sns.color_palette("colorblind")
+COLOURS = {"pretrained": PALETTE[0], "random": PALETTE[1]}
+
+
+def accuracy_curves(scalars: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Return every run's accuracy (percent) over steps: the run keys, step, value."""
+    curves = []
+    for _, own in scalars.groupby(KEYS):
+        curve = accuracies(own, split).rename(columns={"accuracy": "value"})
+        curves.append(curve.assign(**own[KEYS].iloc[0].to_dict()))
+    return pd.concat(curves, ignore_index=True)
+
+
+def loss_curves(scalars: pd.DataFrame) -> pd.DataFrame:
+    """Return every run's training loss (nats an example, mean over each logging interval): run keys, step, value."""
+    own = scalars[(scalars["split"] == "train_inner") & (scalars["tag"] == "loss")]
+    return own[[*KEYS, "step", "value"]]
+
+
+def draw(curves: pd.DataFrame, ylabel: str, title: str, markers: bool) -> Figure:
+    """Draw one panel for each dataset, model, backend and method; colour tells inits apart, marker the seed."""
+    panels = list(curves.groupby(PANEL))
+    with sns.axes_style("ticks", {"axes.grid": True, "grid.color": "0.92"}), sns.plotting_context("paper", 1.15):
+        figure = Figure(figsize=(5.6 * len(panels), 3.9), layout="constrained")
+        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axis, (names, panel) in zip(axes, panels, strict=True):
+            _draw_panel(axis, panel, markers)
+            counts = panel.groupby("init")["seed"].nunique()
+            seeds = ", ".join(f"{count} {init}" for init, count in counts.items())
+            axis.set_title(f"{title}\n{' · '.join(map(str, names))} · runs: {seeds}", fontsize="medium", loc="left")
+            axis.set_xlabel("step (optimiser updates)")
+        axes[0].set_ylabel(ylabel)
+        sns.despine(figure)
+    return figure
+
+
+def _draw_panel(axis: Axes, panel: pd.DataFrame, markers: bool) -> None:
+    seeds = sorted(panel["seed"].unique())
+    for init, of_init in panel.groupby("init"):
+        colour = COLOURS.get(str(init), PALETTE[2])
+        for seed, run in of_init.groupby("seed"):
+            marker = SEED_MARKERS[seeds.index(seed) % len(SEED_MARKERS)] if markers else None
+            run = run.sort_values("step")
+            axis.plot(run["step"], run["value"], color=colour, lw=0.8, alpha=0.65, marker=marker, ms=4)
+        spread = of_init.groupby("step")["value"].agg(["mean", "min", "max"])
+        axis.fill_between(spread.index, spread["min"], spread["max"], color=colour, alpha=0.13, lw=0)
+        axis.plot(spread.index, spread["mean"], color=colour, lw=2.4)
+    lines = [
+        Line2D([], [], color=COLOURS.get(str(init), PALETTE[2]), lw=2.4, label=f"{init}, mean and range over seeds")
+        for init in sorted(panel["init"].unique())
+    ]
+    if markers:
+        lines += [
+            Line2D(
+                [], [], color="0.4", lw=0.8, marker=SEED_MARKERS[number % len(SEED_MARKERS)], ms=4, label=f"seed {seed}"
+            )
+            for number, seed in enumerate(seeds)
+        ]
+    axis.legend(handles=lines, frameon=False, fontsize="small")
+
+
+def write_figures(folder: Path, scalars: pd.DataFrame) -> list[Path]:
+    """Write the three figures as PNG and SVG and return the PNGs; a figure without data is left out."""
+    test, valid = accuracy_curves(scalars, "test"), accuracy_curves(scalars, "valid")
+    drawn = {
+        "test_accuracy": (test, "test accuracy (%)", "Test accuracy while fine-tuning", True),
+        "valid_accuracy": (valid, "validation accuracy (%)", "Validation accuracy while fine-tuning", True),
+        "train_loss": (
+            loss_curves(scalars),
+            "training loss (nats an example)",
+            "Training loss while fine-tuning",
+            False,
+        ),
+    }
+    written = []
+    for name, (curves, ylabel, title, markers) in drawn.items():
+        if curves.empty:
+            continue
+        figure = draw(curves, ylabel, title, markers)
+        for suffix in ("png", "svg"):
+            with replaced(folder / f"{name}.{suffix}") as temporary:
+                figure.savefig(temporary, format=suffix, dpi=200)
+        written.append(folder / f"{name}.png")
+    return written
