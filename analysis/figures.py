@@ -26,7 +26,7 @@ def accuracy_curves(scalars: pd.DataFrame, split: str) -> pd.DataFrame:
     curves = []
     for _, own in scalars.groupby(KEYS):
         curve = accuracies(own, split).rename(columns={"accuracy": "value"})
-        curves.append(curve.assign(**own[KEYS].iloc[0].to_dict()))
+        curves.append(curve.assign(**{key: own[key].iloc[0] for key in KEYS}))
     return pd.concat(curves, ignore_index=True)
 
 

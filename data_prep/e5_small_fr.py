@@ -104,7 +104,7 @@ def make_folder(folder: Path, file: Path, kept: Path, config: DictConfig) -> dic
         "args": None,
         "cfg": {"model": {"_name": config.architecture, "max_positions": POSITIONS}, "task": {"_name": "masked_lm"}},
         "model": weights,
-        "optimizer_history": [],
+        "optimizer_history": [{"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}],
         "extra_state": {},
     }
     torch.save(checkpoint, folder / "model.pt")

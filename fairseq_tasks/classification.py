@@ -44,6 +44,11 @@ HEAD = "sentence_classification_head"
 PROGRESS_SECONDS = 1.0
 
 
+def optimizer_history(step: int) -> dict[str, Any]:
+    """Return the entry that fairseq's loading functions ask of a checkpoint, without any optimiser state."""
+    return {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": step}
+
+
 @dataclass
 class ClassificationConfig(FairseqDataclass):
     """What the task is told; the interpolations are other nodes of fairseq's configuration."""
@@ -227,7 +232,7 @@ class ClassificationTask(FairseqTask):
                 "criterion": {"_name": "warmstart_classification"},
             },
             "model": {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
-            "optimizer_history": [{"num_updates": evaluation["step"]}],
+            "optimizer_history": [optimizer_history(evaluation["step"])],
             "extra_state": {"best_valid": evaluation},
         }
         with replaced(Path(self.cfg.save_dir) / "checkpoint_best.pt") as temporary:

@@ -55,6 +55,11 @@ def require_same_dictionary(checkpoint: Path, dictionary: Dictionary) -> None:
     )
 
 
+def encoder_weights(model: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
+    """Return the encoder's weights with their names: embeddings, positions and layers, no head."""
+    return [(name, weight.detach()) for name, weight in model.named_parameters() if name.startswith(ENCODER)]
+
+
 def load_encoder(model: torch.nn.Module, checkpoint: Path) -> dict[str, Any]:
     """Copy the checkpoint's encoder into `model`; return what was loaded, what stays new and what was not used.
 
@@ -62,13 +67,12 @@ def load_encoder(model: torch.nn.Module, checkpoint: Path) -> dict[str, Any]:
     """
     there = read_checkpoint(checkpoint)
     wanted = model.state_dict()
-    encoder = {name: tensor for name, tensor in wanted.items() if name.startswith(ENCODER)}
-    counters = {name for name in encoder if name.endswith((".version", "._float_tensor"))}  # buffers, not weights
-    missing = sorted(encoder.keys() - there.keys() - counters)
+    encoder = dict(encoder_weights(model))
+    missing = sorted(encoder.keys() - there.keys())
     if missing:
         raise UsageError(f"{checkpoint} lacks {len(missing)} of the encoder's {len(encoder)} weights, "
                          f"the first {missing[0]}; it is of another architecture")  # fmt: skip
-    for name in encoder.keys() & there.keys():
+    for name in encoder:
         if there[name].shape != encoder[name].shape:
             raise UsageError(f"{checkpoint}: {name} has shape {tuple(there[name].shape)}, the model's has "
                              f"{tuple(encoder[name].shape)}; it is of another architecture")  # fmt: skip
@@ -76,9 +80,9 @@ def load_encoder(model: torch.nn.Module, checkpoint: Path) -> dict[str, Any]:
     if deeper:
         raise UsageError(f"{checkpoint} has {len(deeper)} encoder weights that the model has not, the first "
                          f"{deeper[0]}; it is of another architecture")  # fmt: skip
-    model.load_state_dict({name: there[name] for name in encoder.keys() & there.keys()}, strict=False)
+    model.load_state_dict({name: there[name] for name in encoder}, strict=False)
     return {
-        "encoder_weights_loaded": sorted(encoder.keys() & there.keys()),
+        "encoder_weights_loaded": sorted(encoder),
         "new": sorted(name for name in wanted if name.startswith(HEADS)),
         "in_checkpoint_not_used": sorted(name for name in there if name not in encoder),
     }
@@ -87,10 +91,9 @@ def load_encoder(model: torch.nn.Module, checkpoint: Path) -> dict[str, Any]:
 def fingerprint(model: torch.nn.Module) -> str:
     """Return a SHA-256 over the encoder's weights, by name, as float32 bytes."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        if name.startswith(ENCODER):
-            digest.update(name.encode())
-            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    for name, tensor in sorted(encoder_weights(model)):
+        digest.update(name.encode())
+        digest.update(tensor.float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 

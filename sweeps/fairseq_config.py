@@ -16,6 +16,19 @@ from hydra_conf.errors import UsageError
 from sweeps.seeds import internal_seed
 
 PLUGIN = Path(fairseq_tasks.__file__).parent
+OURS = {  # keys that are filled in here, and how one sets them instead
+    "common.seed": "SEEDS",
+    "common.cpu": "DEVICE",
+    "common.fp16": "PRECISION",
+    "common.bf16": "PRECISION",
+    "common.user_dir": "nothing: it is this project's plug-in",
+    "common.tensorboard_logdir": "RUNS_DIR",
+    "checkpoint.save_dir": "RUNS_DIR",
+    "checkpoint.restore_file": "model.checkpoint",
+    "checkpoint.finetune_from_model": "model.checkpoint",
+    "task.autocast": "PRECISION",
+    "task.data": "DATASET, MODEL and DATA_DIR",
+}
 
 
 def _dataclasses() -> dict[str, dict[str, Any]]:
@@ -37,6 +50,9 @@ def fairseq_config(config: DictConfig, data: Path, run_folder: Path, device: str
     from fairseq.dataclass.configs import FairseqConfig
 
     node = OmegaConf.create(OmegaConf.to_container(config.fairseq, resolve=True))
+    for owned, instead in OURS.items():
+        if OmegaConf.select(node, owned) is not None:
+            raise UsageError(f"fairseq.{owned} cannot be given; use {instead}")
     merged = OmegaConf.structured(FairseqConfig)
     registries = _dataclasses()
     for key, settings in node.items():

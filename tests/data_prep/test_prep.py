@@ -1,0 +1,90 @@
+"""`python -m data_prep`, run as a user runs it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from data_prep.splits import read_split
+from tests.conftest import REPEATS, SIZES, Workspace, make_workspace, refused
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Workspace:
+    """A workspace that the test may change."""
+    made = make_workspace(tmp_path)
+    assert made.prep().returncode == 0
+    return made
+
+
+def test_the_manifest_says_what_is_there_and_what_was_dropped(workspace: Workspace) -> None:
+    manifest = json.loads((workspace.root / "data/splits/amazon_fr/manifest.json").read_text())
+    assert manifest["examples"] == SIZES
+    assert manifest["repeats_dropped"] == REPEATS
+    assert manifest["read"] == sum(SIZES.values()) + REPEATS
+    assert manifest["labels"] == ["negative", "positive"]
+    assert set(manifest["outputs"]) == {"train.jsonl", "valid.jsonl", "test.jsonl"}
+
+
+def test_the_screen_says_how_many_repeats_were_dropped_and_why(workspace: Workspace) -> None:
+    assert f"{REPEATS} of {sum(SIZES.values()) + REPEATS} dropped: the same text" in workspace.prep().stdout
+
+
+def test_class_0_is_class_0_in_every_split_although_it_is_the_rarer_one(own: Workspace) -> None:
+    """fairseq would sort the classes by frequency; here every example is read back and compared."""
+    from fairseq.data import Dictionary
+    from fairseq.data.indexed_dataset import make_dataset
+
+    labels = Dictionary.load(str(own.binarised / "label" / "dict.txt"))
+    assert [labels[index] for index in range(labels.nspecial, len(labels))] == ["0", "1"]
+    for split in SIZES:
+        binarised = make_dataset(str(own.binarised / "label" / split), impl="mmap")
+        read = [int(row[0]) - labels.nspecial for row in binarised]
+        assert read == [example.label for example in read_split(own.root / f"data/splits/amazon_fr/{split}.jsonl")]
+
+
+def test_the_data_dictionary_is_the_models_own(workspace: Workspace) -> None:
+    assert (workspace.binarised / "input0/dict.txt").read_text() == (workspace.model / "dict.txt").read_text()
+
+
+def test_prep_again_touches_nothing(own: Workspace) -> None:
+    before = {
+        path: path.stat().st_mtime_ns for path in (own.root / "data").rglob("*") if path.suffix in (".bin", ".jsonl")
+    }
+    answer = own.prep()
+    assert answer.stdout.count("up to date") == 2
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_damaged_output_is_made_again(own: Workspace) -> None:
+    damaged = own.binarised / "input0/train.bin"
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:-8])
+    answer = own.prep()
+    assert "made  data/bin" in answer.stdout.replace(str(own.root) + "/", "")
+    assert "up to date  data/splits" in answer.stdout
+    assert damaged.read_bytes() == whole
+
+
+def test_another_validation_seed_remakes_the_splits_and_what_depends_on_them(own: Workspace) -> None:
+    test = (own.root / "data/splits/amazon_fr/test.jsonl").read_text()
+    valid = (own.root / "data/splits/amazon_fr/valid.jsonl").read_text()
+    answer = own.prep("dataset.valid_seed=1")
+    assert answer.stdout.count("made") == 2
+    assert (own.root / "data/splits/amazon_fr/test.jsonl").read_text() == test
+    assert (own.root / "data/splits/amazon_fr/valid.jsonl").read_text() != valid
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--dataset", "nope"), "DATASET=nope: there is no such dataset; choose from amazon_fr"),
+        (("--model", "nope"), "MODEL=nope: there is no such model"),
+        (("--model", "roberta_small_fr"), "lacks model.pt, dict.txt, sentencepiece.bpe.model"),
+        (("dataset.titel=x",), "unknown configuration key 'dataset.titel' (did you mean 'title'?)"),
+        (("dataset.n_train=61",), "the splits ask for 111 examples"),
+    ],
+)
+def test_bad_input_is_refused_in_one_sentence(workspace: Workspace, words: tuple[str, ...], message: str) -> None:
+    answer = workspace.python("data_prep", "--model", "tiny", *workspace.overrides, *words)
+    assert message in refused(answer)

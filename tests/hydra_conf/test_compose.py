@@ -1,0 +1,61 @@
+"""The composed configuration: interpolations, choices, and errors that name the key and the nearest right one."""
+
+import pytest
+
+from hydra_conf.compose import choices, compose_config
+from hydra_conf.errors import UsageError
+
+
+def test_the_default_is_the_real_dataset_and_model() -> None:
+    config = compose_config([])
+    assert (config.dataset.name, config.model.name, config.init.name) == ("amazon_fr", "e5_small_fr", "pretrained")
+    assert config.fairseq.task.checkpoint == "data/models/e5_small_fr/model.pt"
+
+
+def test_the_recipe_reaches_fairseq() -> None:
+    config = compose_config(["recipe.learning_rate=0.003", "recipe.epochs=7"])
+    assert [float(rate) for rate in config.fairseq.optimization.lr] == [0.003]
+    assert config.fairseq.optimization.max_epoch == 7
+
+
+def test_an_override_reaches_fairseqs_own_keys_that_we_do_not_set() -> None:
+    assert compose_config(["fairseq.optimization.sentence_avg=true"]).fairseq.optimization.sentence_avg is True
+
+
+def test_both_inits_of_the_default_model_share_everything_but_learning_rate_and_warm_up() -> None:
+    one, other = (compose_config([f"init={init}"]).recipe for init in ("pretrained", "random"))
+    assert {key for key in one if one[key] != other[key]} <= {"learning_rate", "warmup_share", "source"}
+
+
+def test_the_published_experiment_holds_the_published_numbers() -> None:
+    for init in ("pretrained", "random"):
+        recipe = compose_config(["experiment=published", f"init={init}", "model=roberta_small_fr"]).recipe
+        assert (recipe.batch_size, recipe.epochs, recipe.reshuffle, recipe.evaluate_every) == (8, 5, False, 0)
+        assert (recipe.learning_rate, recipe.warmup_share, recipe.weight_decay) == (1e-5, 0.06, 0.01)
+        assert (recipe.adam_betas, recipe.adam_eps) == ("(0.9, 0.98)", 1e-8)
+
+
+@pytest.mark.parametrize(
+    "group", ["dataset", "model", "init", "method", "backend", "precision", "launcher", "experiment"]
+)
+def test_every_choice_of_every_group_composes(group: str) -> None:
+    assert choices(group)
+    for choice in choices(group):
+        compose_config([f"{group}={choice}"])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("modl=e5", r"unknown configuration key 'modl' \(did you mean 'model'\?\)"),
+        ("model.chekpoint=a", r"'model.chekpoint' \(did you mean 'checkpoint'\?\)"),
+        ("dataset.source.memmber=a", r"'dataset.source.memmber' \(did you mean 'member'\?\)"),
+        ("recipe.epochs=some", "could not be converted to Integer"),
+        ("recipe=nope", "there is no recipe|no such recipe"),
+        ("+extra=1", "keys cannot be added"),
+        ("~model", "keys cannot be added or removed"),
+    ],
+)
+def test_a_mistake_names_the_key(override: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        compose_config([override])

@@ -1,0 +1,57 @@
+"""What DEVICE and PRECISION come to, and how a machine is shared."""
+
+import pytest
+
+from hydra_conf.errors import UsageError
+from sweeps import device
+from sweeps.device import Machine, resolve_machine, share_machine
+
+
+@pytest.mark.parametrize(
+    ("gpus", "amx", "asked", "expected"),
+    [
+        ((), False, ("auto", "auto"), ("cpu", "fp32")),
+        ((), True, ("auto", "auto"), ("cpu", "bf16")),
+        ((), True, ("cpu", "fp32"), ("cpu", "fp32")),
+        (("0", "1"), True, ("auto", "auto"), ("cuda", "fp16")),
+        (("0",), True, ("cuda", "fp32"), ("cuda", "fp32")),
+        (("0",), True, ("cpu", "auto"), ("cpu", "bf16")),
+    ],
+)
+def test_auto_is_what_the_machine_has(
+    monkeypatch: pytest.MonkeyPatch, gpus: tuple[str, ...], amx: bool, asked: tuple[str, str], expected: tuple[str, str]
+) -> None:
+    monkeypatch.setattr(device, "visible_gpus", lambda: gpus)
+    monkeypatch.setattr(device, "cpu_has_bf16", lambda: amx)
+    machine = resolve_machine(*asked)
+    assert (machine.device, machine.precision) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"), [(("cuda", "auto"), "no CUDA device"), (("cpu", "fp16"), "PRECISION=fp16")]
+)
+def test_what_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPatch, asked: tuple[str, str], message: str) -> None:
+    monkeypatch.setattr(device, "visible_gpus", lambda: ())
+    with pytest.raises(UsageError, match=message):
+        resolve_machine(*asked)
+
+
+@pytest.mark.parametrize(
+    ("cores", "gpus", "n_runs", "asked", "expected"),
+    [
+        (2, 0, 6, (None, None), (2, 1)),
+        (8, 0, 2, (None, None), (2, 4)),
+        (8, 0, 6, (3, None), (3, 2)),
+        (2, 0, 1, (None, None), (1, 2)),
+        (16, 4, 6, (None, None), (4, 4)),
+        (2, 0, 6, (4, None), (4, 1)),
+        (4, 0, 6, (2, 1), (2, 1)),
+    ],
+)
+def test_the_machine_is_filled_and_not_oversubscribed(
+    monkeypatch: pytest.MonkeyPatch, cores: int, gpus: int, n_runs: int,
+    asked: tuple[int | None, int | None], expected: tuple[int, int],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+    machine = Machine("cuda" if gpus else "cpu", "fp32", tuple(map(str, range(gpus))))
+    assert share_machine(machine, n_runs, *asked) == expected

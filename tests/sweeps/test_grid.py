@@ -1,0 +1,44 @@
+"""The user's words to a grid of runs."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hydra_conf.errors import UsageError
+from sweeps.grid import parse_list, parse_seeds
+from sweeps.provenance import differing_keys
+from sweeps.seeds import LARGEST
+
+
+@given(st.lists(st.integers(0, LARGEST), min_size=1, max_size=20, unique=True))
+def test_seeds_come_back(seeds: list[int]) -> None:
+    assert parse_seeds(",".join(map(str, seeds))) == seeds
+    assert parse_seeds(" , ".join(map(str, seeds))) == seeds
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "a", "1,a", "1,,2", "-1", "1.5", str(LARGEST + 1), "1,1", "0,1,0", "²", "1;2"]
+)
+def test_bad_seeds_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="SEEDS"):
+        parse_seeds(text)
+
+
+@given(st.text())
+def test_whatever_is_given_for_seeds_either_parses_or_is_refused(text: str) -> None:
+    try:
+        seeds = parse_seeds(text)
+    except UsageError:
+        return
+    assert seeds
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed <= LARGEST for seed in seeds)
+
+
+def test_a_repeated_word_is_named() -> None:
+    with pytest.raises(UsageError, match="INIT=a,b,a: a stands there twice"):
+        parse_list("INIT", "a,b,a")
+
+
+def test_differing_keys_name_both_values() -> None:
+    assert differing_keys({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4}) == ["b: 2 -> 3", "c: absent -> 4"]

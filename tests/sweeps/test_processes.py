@@ -1,0 +1,108 @@
+"""Processes: a killed run, a killed sweep, a folder that is owned."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hydra_conf.errors import UsageError
+from sweeps.folders import RunKey, empty_folder, lock_of, read_status
+from tests.conftest import Workspace, refused
+
+WAIT = 120
+
+
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + WAIT
+    while not true():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.1)
+
+
+def start(workspace: Workspace, *words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", *workspace.sweep_words(*words)]
+    return subprocess.Popen(
+        command, cwd=workspace.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ}
+    )
+
+
+def step_of(folder: Path) -> int:
+    return int(read_status(folder)["progress"].get("step", 0))
+
+
+def test_a_killed_sweep_leaves_no_child_and_called_again_ends_with_every_run_done(workspace: Workspace) -> None:
+    words = ("--sweep", "killed", "--init", "random", "--seeds", "0,1", "--epochs", "40", "--jobs", "2")
+    folders = [workspace.run_folder("random", seed, "killed") for seed in (0, 1)]
+    process = start(workspace, *words)
+    until(lambda: all(step_of(folder) > 0 for folder in folders))
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) == 2
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    psutil.wait_procs(children, timeout=10)
+    assert not [child for child in children if child.is_running()]
+    for folder in folders:
+        assert json.loads((folder / "status.json").read_text())["state"] == "running"
+        assert read_status(folder)["state"] == "failed"  # nobody owns it any more
+    again = workspace.sweep(*words)
+    assert again.returncode == 0, again.stdout
+    for folder in folders:
+        status = json.loads((folder / "status.json").read_text())
+        assert (status["state"], status["attempts"]) == ("done", 2)
+        for split in ("train_inner", "train", "valid", "test"):
+            assert len(list((folder / "tb" / split).iterdir())) == 1
+
+
+def test_a_failed_run_does_not_stop_the_others_and_is_named_with_its_log(workspace: Workspace) -> None:
+    words = ("--sweep", "one-dies", "--init", "random", "--seeds", "0,1", "--epochs", "20", "--jobs", "2")
+    doomed, other = (workspace.run_folder("random", seed, "one-dies") for seed in (0, 1))
+    process = start(workspace, *words)
+    until(lambda: step_of(doomed) > 0)
+    os.kill(json.loads((doomed / "status.json").read_text())["pid"], signal.SIGKILL)
+    output, _ = process.communicate(timeout=WAIT)
+    assert process.returncode == 1
+    assert read_status(other)["state"] == "done"
+    assert "failed amazon_fr/tiny/fairseq/full/random/seed=0: killed by signal 9" in output
+    assert str(doomed / "train.log") in output.replace("\n", "")
+
+
+def test_a_run_being_trained_is_not_touched(tmp_path: Path) -> None:
+    folder = tmp_path / "seed=0"
+    folder.mkdir()
+    (folder / "checkpoint_best.pt").write_text("whole")
+    holder = "import sys, time; from pathlib import Path; from sweeps.folders import lock_of\n" \
+             "with lock_of(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-c", holder, str(folder)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(UsageError, match="is being trained by another process"):
+            empty_folder(folder)
+        assert (folder / "checkpoint_best.pt").exists()
+    finally:
+        process.kill()
+        process.wait()
+    empty_folder(folder)
+    assert not (folder / "checkpoint_best.pt").exists()
+    assert not lock_of(folder).is_locked
+
+
+def test_force_redoes_a_done_run(workspace: Workspace) -> None:
+    words = ("--sweep", "forced", "--init", "random", "--seeds", "0", "--epochs", "1")
+    assert workspace.sweep(*words).returncode == 0
+    assert "recipe.epochs: 1 -> 2" in refused(workspace.sweep(*words[:-1], "2"))
+    assert workspace.sweep(*words[:-1], "2", "--force").returncode == 0
+    status = json.loads((workspace.run_folder("random", 0, "forced") / "status.json").read_text())
+    assert (status["attempts"], status["state"]) == (2, "done")
+
+
+def test_a_run_key_names_its_folder_by_the_contract() -> None:
+    key = RunKey("amazon_fr", "e5_small_fr", "fairseq", "full", "random", 2)
+    assert key.folder(Path("runs"), "s") == Path("runs/s/amazon_fr/e5_small_fr/fairseq/full/random/seed=2")
