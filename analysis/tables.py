@@ -66,7 +66,7 @@ def write_tables(folder: Path, results: list[RunResult]) -> None:
     """Write results.md, results.csv and results.tex."""
     table, notes = results_table(results), foot(results)
     write_text(
-        folder / "results.md", f"{table.to_markdown(index=False)}\n\n" + "\n".join(f"- {note}" for note in notes) + "\n"
+        folder / "results.md", f"{table.to_markdown(index=False, disable_numparse=True)}\n\n" + "\n".join(f"- {note}" for note in notes) + "\n"
     )
     write_text(folder / "results.csv", table.to_csv(index=False))
     latex = table.rename(columns=lambda name: name.replace("%", r"\%")).replace("_", r"\_", regex=True)
