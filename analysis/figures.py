@@ -8,6 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from analysis.best_steps import accuracies
 from analysis.event_files import KEYS
@@ -38,44 +39,53 @@ def loss_curves(scalars: pd.DataFrame) -> pd.DataFrame:
 
 def draw(curves: pd.DataFrame, ylabel: str, title: str, markers: bool) -> Figure:
     """Draw one panel for each dataset, model, backend and method; colour tells inits apart, marker the seed."""
-    panels = list(curves.groupby(PANEL))
+    panels, seeds = list(curves.groupby(PANEL)), sorted(int(seed) for seed in curves["seed"].unique())
     with sns.axes_style("ticks", {"axes.grid": True, "grid.color": "0.92"}), sns.plotting_context("paper", 1.15):
-        figure = Figure(figsize=(5.6 * len(panels), 3.9), layout="constrained")
+        figure = Figure(figsize=(5.6 * len(panels), 4.3), layout="constrained")
         axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axis, (names, panel) in zip(axes, panels, strict=True):
-            _draw_panel(axis, panel, markers)
+            _draw_panel(axis, panel, seeds, markers)
             counts = panel.groupby("init")["seed"].nunique()
             seeds = ", ".join(f"{count} {init}" for init, count in counts.items())
             axis.set_title(f"{title}\n{' · '.join(map(str, names))} · runs: {seeds}", fontsize="medium", loc="left")
             axis.set_xlabel("step (optimiser updates)")
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes[0].set_ylabel(ylabel)
+        figure.legend(handles=_legend(curves, seeds, markers), loc="outside lower center", ncols=3, frameon=False)
         sns.despine(figure)
     return figure
 
 
-def _draw_panel(axis: Axes, panel: pd.DataFrame, markers: bool) -> None:
-    seeds = sorted(panel["seed"].unique())
+def _colour(init: object) -> tuple[float, float, float]:
+    return COLOURS.get(str(init), PALETTE[2])
+
+
+def _marker(seeds: list[int], seed: int) -> str:
+    return SEED_MARKERS[seeds.index(seed) % len(SEED_MARKERS)]
+
+
+def _draw_panel(axis: Axes, panel: pd.DataFrame, seeds: list[int], markers: bool) -> None:
     for init, of_init in panel.groupby("init"):
-        colour = COLOURS.get(str(init), PALETTE[2])
         for seed, run in of_init.groupby("seed"):
-            marker = SEED_MARKERS[seeds.index(seed) % len(SEED_MARKERS)] if markers else None
+            marker = _marker(seeds, int(str(seed))) if markers else None
             run = run.sort_values("step")
-            axis.plot(run["step"], run["value"], color=colour, lw=0.8, alpha=0.65, marker=marker, ms=4)
+            axis.plot(run["step"], run["value"], color=_colour(init), lw=0.8, alpha=0.65, marker=marker, ms=4)
         spread = of_init.groupby("step")["value"].agg(["mean", "min", "max"])
-        axis.fill_between(spread.index, spread["min"], spread["max"], color=colour, alpha=0.13, lw=0)
-        axis.plot(spread.index, spread["mean"], color=colour, lw=2.4)
+        axis.fill_between(spread.index, spread["min"], spread["max"], color=_colour(init), alpha=0.13, lw=0)
+        axis.plot(spread.index, spread["mean"], color=_colour(init), lw=2.2)
+
+
+def _legend(curves: pd.DataFrame, seeds: list[int], markers: bool) -> list[Line2D]:
     lines = [
-        Line2D([], [], color=COLOURS.get(str(init), PALETTE[2]), lw=2.4, label=f"{init}, mean and range over seeds")
-        for init in sorted(panel["init"].unique())
+        Line2D([], [], color=_colour(init), lw=2.2, label=f"{init}: mean, range")
+        for init in sorted(curves["init"].unique())
     ]
     if markers:
         lines += [
-            Line2D(
-                [], [], color="0.4", lw=0.8, marker=SEED_MARKERS[number % len(SEED_MARKERS)], ms=4, label=f"seed {seed}"
-            )
-            for number, seed in enumerate(seeds)
+            Line2D([], [], color="0.4", lw=0.8, ms=4, marker=_marker(seeds, seed), label=f"seed {seed}")
+            for seed in seeds
         ]
-    axis.legend(handles=lines, frameon=False, fontsize="small")
+    return lines
 
 
 def write_figures(folder: Path, scalars: pd.DataFrame) -> list[Path]:

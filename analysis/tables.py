@@ -17,7 +17,7 @@ def results_table(results: list[RunResult]) -> pd.DataFrame:
         values = test_values(members)
         low, high = mean_interval(values)
         spread = f"{values.mean():.2f}, {values.std():.2f}" if len(values) else "-"
-        interval = f"{low:.2f} to {high:.2f}" if len(values) > 1 else "-"
+        interval = f"{max(low, 0):.2f} to {min(high, 100):.2f}" if len(values) > 1 else "-"
         for number, result in enumerate(members):
             first = number == 0
             best = f"{result.best_step}, {result.best_valid:.2f}" if result.best_step is not None else result.status
@@ -66,7 +66,10 @@ def write_tables(folder: Path, results: list[RunResult]) -> None:
     """Write results.md, results.csv and results.tex."""
     table, notes = results_table(results), foot(results)
     write_text(
-        folder / "results.md", f"{table.to_markdown(index=False, disable_numparse=True)}\n\n" + "\n".join(f"- {note}" for note in notes) + "\n"
+        folder / "results.md",
+        f"{table.to_markdown(index=False, disable_numparse=True)}\n\n"
+        + "\n".join(f"- {note}" for note in notes)
+        + "\n",
     )
     write_text(folder / "results.csv", table.to_csv(index=False))
     latex = table.rename(columns=lambda name: name.replace("%", r"\%")).replace("_", r"\_", regex=True)

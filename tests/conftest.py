@@ -18,6 +18,7 @@ BAD = ["ennuyeux", "décevant", "médiocre", "pénible", "raté", "banal", "plat
 THINGS = ["ce roman", "cette histoire", "ce récit", "l'intrigue", "le style", "la fin", "ce livre", "l'écriture"]
 SIZES = {"train": 60, "valid": 20, "test": 30}
 REPEATS = 7
+EPOCHS = 6
 
 
 def reviews(count: int, seed: int = 5) -> list[tuple[str, int]]:
@@ -124,8 +125,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture(scope="session")
 def swept(workspace: Workspace) -> Workspace:
-    """The workspace after a sweep of two seeds and both inits, two epochs."""
-    answer = workspace.sweep("--seeds", "0,1", "--epochs", "2")
+    """The workspace after a sweep of two seeds and both inits, long enough for the tiny model to learn."""
+    answer = workspace.sweep("--seeds", "0,1", "--epochs", str(EPOCHS))
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return workspace
 

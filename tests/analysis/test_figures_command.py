@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from tests.conftest import Workspace, refused
+from tests.conftest import EPOCHS, Workspace, refused
 
 
 def test_figures_tables_and_summary_of_a_real_sweep(swept: Workspace) -> None:
@@ -25,7 +25,7 @@ def test_figures_tables_and_summary_of_a_real_sweep(swept: Workspace) -> None:
         assert run["best_step"] == progress["best_step"]
         assert run["best_valid"] == 100 * progress["best_valid"]["n_correct"] / progress["best_valid"]["n"]
     table = pd.read_parquet(results / "scalars.parquet")
-    assert len(table[(table["split"] == "test") & (table["tag"] == "n_correct")]) == 4 * 3
+    assert len(table[(table["split"] == "test") & (table["tag"] == "n_correct")]) == 4 * (EPOCHS + 1)
     assert "pretrained minus random" in answer.stdout
 
 

@@ -11,10 +11,11 @@ import torch
 from omegaconf import OmegaConf
 
 from analysis.event_files import read_run
-from tests.conftest import SIZES, Workspace, refused
+from tests.conftest import EPOCHS, SIZES, Workspace, refused
 
 RUNS = [(init, seed) for init in ("pretrained", "random") for seed in (0, 1)]
 STEPS_PER_EPOCH = math.ceil(SIZES["train"] / 8)
+STEPS = EPOCHS * STEPS_PER_EPOCH
 TIMING = {"ups", "wps", "wall", "train_wall", "gb_free"}
 
 
@@ -33,7 +34,7 @@ def test_each_run_has_its_own_complete_folder(swept: Workspace) -> None:
         folder = swept.run_folder(init, seed)
         status = read(folder, "status.json")
         assert status["state"] == "done"
-        assert status["steps"] == status["planned_steps"] == 2 * STEPS_PER_EPOCH
+        assert status["steps"] == status["planned_steps"] == STEPS
         assert (status["attempts"], status["skipped_steps"], status["exit_code"]) == (1, 0, 0)
         for name in ("config.yaml", "fairseq.yaml", "provenance.json", "checkpoint_best.pt", "train.log"):
             assert (folder / name).is_file()
@@ -47,14 +48,20 @@ def test_every_example_is_scored_at_step_0_and_at_each_epochs_end(swept: Workspa
         table = read_run(swept.run_folder(init, seed))
         for split in ("valid", "test"):
             counts = table[(table["split"] == split) & (table["tag"] == "n")]
-            assert counts["step"].tolist() == [0, STEPS_PER_EPOCH, 2 * STEPS_PER_EPOCH]
-            assert counts["value"].tolist() == [SIZES[split]] * 3
+            assert counts["step"].tolist() == list(range(0, STEPS + 1, STEPS_PER_EPOCH))
+            assert counts["value"].tolist() == [SIZES[split]] * (EPOCHS + 1)
 
 
 def test_every_training_example_is_seen_once_an_epoch(swept: Workspace) -> None:
     table = read_run(swept.run_folder("pretrained", 0))
     counts = table[(table["split"] == "train") & (table["tag"] == "n")]
-    assert counts["value"].tolist() == [SIZES["train"]] * 2
+    assert counts["value"].tolist() == [SIZES["train"]] * EPOCHS
+
+
+def test_the_tiny_model_learns(swept: Workspace) -> None:
+    """So that the tests around this one compare curves that move."""
+    for init, seed in RUNS:
+        assert read(swept.run_folder(init, seed), "progress.json")["best_valid"]["n_correct"] >= 0.7 * SIZES["valid"]
 
 
 def test_accuracy_is_exact(swept: Workspace) -> None:
@@ -143,7 +150,7 @@ def test_the_learning_rate_ends_at_zero(swept: Workspace) -> None:
 
 def test_called_again_nothing_is_retrained(swept: Workspace) -> None:
     before = {path: path.stat().st_mtime_ns for path in (swept.root / "runs/default").rglob("*") if path.is_file()}
-    answer = swept.sweep("--seeds", "0,1", "--epochs", "2")
+    answer = swept.sweep("--seeds", "0,1", "--epochs", str(EPOCHS))
     assert answer.returncode == 0
     assert "4 runs, 4 done already, 0 to do" in answer.stdout
     after = {path: path.stat().st_mtime_ns for path in before if path.name != ".lock"}
@@ -151,8 +158,8 @@ def test_called_again_nothing_is_retrained(swept: Workspace) -> None:
 
 
 def test_another_configuration_is_refused_and_names_the_keys(swept: Workspace) -> None:
-    sentence = refused(swept.sweep("--seeds", "0,1", "--epochs", "3"))
-    assert "recipe.epochs: 2 -> 3" in sentence
+    sentence = refused(swept.sweep("--seeds", "0,1", "--epochs", "9"))
+    assert "recipe.epochs: 6 -> 9" in sentence
     assert "FORCE=1" in sentence
 
 
@@ -163,7 +170,7 @@ def test_other_data_is_refused(swept: Workspace, tmp_path: Path) -> None:
     record["inputs"]["data"]["input0/train.bin"] = "0" * 64
     path.write_text(json.dumps(record))
     try:
-        assert "data (input)" in refused(swept.sweep("--seeds", "0,1", "--epochs", "2"))
+        assert "data (input)" in refused(swept.sweep("--seeds", "0,1", "--epochs", str(EPOCHS)))
     finally:
         path.write_text(whole)
 
@@ -172,7 +179,7 @@ def test_status_shows_every_run(swept: Workspace) -> None:
     answer = swept.python("sweeps", "status")
     assert answer.returncode == 0
     assert answer.stdout.count("done") == 4
-    assert f"{2 * STEPS_PER_EPOCH}/{2 * STEPS_PER_EPOCH}" in answer.stdout
+    assert f"{STEPS}/{STEPS}" in answer.stdout
 
 
 def test_status_of_no_sweep_is_one_sentence(swept: Workspace) -> None:
