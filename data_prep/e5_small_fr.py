@@ -18,7 +18,8 @@ from data_prep.binarise import N_SPECIAL
 from data_prep.e5_file import E5File, read_e5_file
 
 POSITIONS = 256  # of the 512 there; reviews of more tokens are cut
-NORMALISATION = "nmt_nfkc"  # XLM-RoBERTa's, which sentencepiece ships
+NORMALISATION = "nmt_nfkc"  # XLM-RoBERTa's, which sentencepiece ships...
+AND_ONE_RULE = ("\u200d", " ")  # ...but for this one, which later releases dropped (the 4-bit file's own map has it)
 PROJECTIONS = {
     "q": "self_attn.q_proj",
     "k": "self_attn.k_proj",
@@ -58,7 +59,9 @@ def sentencepiece_model(e5: E5File, pieces: list[str]) -> bytes:
     model.trainer_spec.vocab_size = len(model.pieces)
     model.trainer_spec.unk_id, model.trainer_spec.bos_id, model.trainer_spec.eos_id = 0, 1, 2
     model.trainer_spec.pad_id = -1
-    normaliser = sentencepiece.SentencePieceNormalizer(rule_name=NORMALISATION)
+    sentencepiece.set_min_log_level(1)  # compiling rules is not news
+    shipped = sentencepiece.SentencePieceNormalizer(rule_name=NORMALISATION)
+    normaliser = sentencepiece.SentencePieceNormalizer(norm_map=[*shipped.Decompile(), AND_ONE_RULE])
     model.normalizer_spec.ParseFromString(normaliser.serialized_normalizer_spec())
     model.normalizer_spec.add_dummy_prefix = True
     model.normalizer_spec.remove_extra_whitespaces = True

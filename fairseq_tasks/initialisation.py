@@ -17,11 +17,11 @@ from hydra_conf.errors import UsageError
 
 ENCODER = "encoder.sentence_encoder."
 HEADS = ("classification_heads.", "encoder.lm_head.")  # new in a classifier; the masked-LM head is not used by it
-OLD_NAMES = {"decoder.": "encoder.", ".emb_layer_norm.": ".layernorm_embedding."}
+BUFFERS = (".version", "._float_tensor")  # fairseq's counters, which hold no weight
 
 
 def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
-    """Return the weights in a fairseq checkpoint, old names brought up to date.
+    """Return the tensors in a fairseq checkpoint, by name.
 
     Code inside the file is never run: only tensors, plain containers and `argparse.Namespace`, which old checkpoints
     hold, are admitted. Raises `UsageError` when the file is missing, cut short or holds anything else.
@@ -32,13 +32,10 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
         with torch.serialization.safe_globals([argparse.Namespace]):
             state: Any = torch.load(path, map_location="cpu", weights_only=True)
         weights = state["model"]
-        named = {str(name): tensor for name, tensor in weights.items() if isinstance(tensor, torch.Tensor)}
+        return {str(name): tensor for name, tensor in weights.items() if isinstance(tensor, torch.Tensor)}
     except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError, KeyError... for a bad file
         reason = str(error).split("\n")[0].split(". ")[0]
         raise UsageError(f"{path} is not a whole fairseq checkpoint that can be read safely ({reason})") from error
-    for old, new in OLD_NAMES.items():
-        named = {name.replace(old, new, 1) if old in name else name: tensor for name, tensor in named.items()}
-    return named
 
 
 def require_same_dictionary(checkpoint: Path, dictionary: Dictionary) -> None:
@@ -60,12 +57,14 @@ def encoder_weights(model: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
     return [(name, weight.detach()) for name, weight in model.named_parameters() if name.startswith(ENCODER)]
 
 
-def load_encoder(model: torch.nn.Module, checkpoint: Path) -> dict[str, Any]:
+def load_encoder(model: Any, checkpoint: Path) -> dict[str, Any]:
     """Copy the checkpoint's encoder into `model`; return what was loaded, what stays new and what was not used.
 
     Raises `UsageError` when an encoder weight is missing in the checkpoint or has another shape.
     """
     there = read_checkpoint(checkpoint)
+    model.upgrade_state_dict(there)  # fairseq's own: brings names of older checkpoints up to date, and adds our heads
+    held = {name for name in there if not name.startswith(HEADS[0]) and not name.endswith(BUFFERS)}
     wanted = model.state_dict()
     encoder = dict(encoder_weights(model))
     missing = sorted(encoder.keys() - there.keys())
@@ -76,15 +75,16 @@ def load_encoder(model: torch.nn.Module, checkpoint: Path) -> dict[str, Any]:
         if there[name].shape != encoder[name].shape:
             raise UsageError(f"{checkpoint}: {name} has shape {tuple(there[name].shape)}, the model's has "
                              f"{tuple(encoder[name].shape)}; it is of another architecture")  # fmt: skip
-    deeper = sorted(name for name in there if name.startswith(ENCODER + "layers.") and name not in encoder)
-    if deeper:
-        raise UsageError(f"{checkpoint} has {len(deeper)} encoder weights that the model has not, the first "
-                         f"{deeper[0]}; it is of another architecture")  # fmt: skip
+    unknown = [name for name in sorted(there.keys() - encoder.keys()) if name.startswith(ENCODER)]
+    unknown = [name for name in unknown if not name.endswith(BUFFERS)]
+    if unknown:
+        raise UsageError(f"{checkpoint} has {len(unknown)} encoder weights that the model has not, the first "
+                         f"{unknown[0]}; it is of another architecture")  # fmt: skip
     model.load_state_dict({name: there[name] for name in encoder}, strict=False)
     return {
         "encoder_weights_loaded": sorted(encoder),
         "new": sorted(name for name in wanted if name.startswith(HEADS)),
-        "in_checkpoint_not_used": sorted(name for name in there if name not in encoder),
+        "in_checkpoint_not_used": sorted(held - encoder.keys()),
     }
 
 

@@ -87,11 +87,12 @@ def test_a_checkpoint_of_another_width_names_the_weight_and_both_shapes(
         build(workspace, tmp_path, f"model.checkpoint={folder / 'model.pt'}")
 
 
-def test_a_deeper_checkpoint_is_refused(workspace: Workspace, tmp_path: Path, folder: Path) -> None:
-    def deepen(state: Any) -> None:
-        state["model"][f"{ENCODER}layers.2.fc1.weight"] = torch.zeros(64, 64)
-
-    rewrite(folder / "model.pt", deepen)
+@pytest.mark.parametrize("extra", ["layers.2.fc1.weight", "layer_norm.weight"])
+def test_a_checkpoint_that_holds_more_than_the_model_is_refused(
+    workspace: Workspace, tmp_path: Path, folder: Path, extra: str
+) -> None:
+    """A third layer, or the last layer norm of a pre-norm encoder, would be dropped without a word."""
+    rewrite(folder / "model.pt", lambda state: state["model"].update({f"{ENCODER}{extra}": torch.zeros(64)}))
     with pytest.raises(UsageError, match="has 1 encoder weights that the model has not"):
         build(workspace, tmp_path, f"model.checkpoint={folder / 'model.pt'}")
 
