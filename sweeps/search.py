@@ -49,7 +49,8 @@ def search(arguments: argparse.Namespace) -> tuple[list[tuple[str, PlannedRun]],
     inits = parse_list("INIT", arguments.init)
     machine = resolve_machine(arguments.device, arguments.precision)
     groups = {"dataset": arguments.dataset, "model": arguments.model, "data_dir": str(arguments.data_dir.absolute())}
-    default = compose_config([f"{group}={choice}" for group, choice in groups.items()]).dataset
+    asked = [*(f"{group}={choice}" for group, choice in groups.items()), *arguments.overrides]
+    default = compose_config(asked).dataset
     n_train = default.n_train + default.n_valid - arguments.valid_size
     if n_train < 1 or arguments.valid_size < 1:
         raise UsageError(f"--valid-size {arguments.valid_size}: there are {default.n_train + default.n_valid} texts")
@@ -57,10 +58,10 @@ def search(arguments: argparse.Namespace) -> tuple[list[tuple[str, PlannedRun]],
     for split in range(1, arguments.splits + 1):
         drawn = [f"dataset.name={default.name}-split{split}", f"dataset.valid_seed={split}"]
         drawn += [f"dataset.n_train={n_train}", f"dataset.n_valid={arguments.valid_size}"]
-        config = compose_config([f"{group}={choice}" for group, choice in groups.items()] + drawn)
+        config = compose_config([*asked, *drawn])
         prepare_binarised(config, prepare_splits(config), prepare_model(config))
         for rate in rates:
-            own = [*drawn, f"recipe.learning_rate={rate}", "fairseq.dataset.valid_subset=valid", *arguments.overrides]
+            own = [*arguments.overrides, *drawn, f"recipe.learning_rate={rate}", "fairseq.dataset.valid_subset=valid"]
             root = arguments.runs_dir.absolute() / f"search-{rate}"
             runs += [(rate, run) for run in compose_runs(groups, inits, [SEED], own, machine, root)]
     jobs, threads = share_machine(machine, len(runs), None, None)

@@ -1,0 +1,32 @@
+"""The learning-rate search: equal budgets on repeated splits, the test split never read."""
+
+import json
+
+from data_prep.splits import read_split
+from tests.conftest import SIZES, Workspace, refused
+
+
+def test_every_rate_is_tried_on_every_split_and_the_test_split_is_never_read(workspace: Workspace) -> None:
+    words = ["sweeps", "search", "--model", "tiny", "--device", "cpu", "--precision", "fp32", "--valid-size", "30"]
+    words += ["--init", "random", "--learning-rates", "1e-4,5e-3", "recipe.epochs=1", *workspace.overrides]
+    answer = workspace.python(*words)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    rows = json.loads((workspace.root / "runs/search.json").read_text())
+    assert [(row["init"], row["learning_rate"]) for row in rows] == [("random", "1e-4"), ("random", "5e-3")]
+    assert all((row["splits"], row["n"]) == (2, 60) for row in rows)
+    assert len(list(workspace.root.glob("runs/search-*/**/tb/valid"))) == 4
+    assert not list(workspace.root.glob("runs/search-*/**/tb/test"))
+    test = {example.text for example in read_split(workspace.root / "data/splits/amazon_fr/test.jsonl")}
+    valid = []
+    for split in (1, 2):
+        folder = workspace.root / f"data/splits/amazon_fr-split{split}"
+        valid.append({example.text for example in read_split(folder / "valid.jsonl")})
+        train = {example.text for example in read_split(folder / "train.jsonl")}
+        assert len(train) + len(valid[-1]) == SIZES["train"] + SIZES["valid"]
+        assert not test & (train | valid[-1])
+    assert valid[0] != valid[1]
+
+
+def test_more_validation_texts_than_there_are_is_one_sentence(workspace: Workspace) -> None:
+    words = ("sweeps", "search", "--model", "tiny", "--device", "cpu", "--precision", "fp32", "--valid-size", "80")
+    assert "there are 80 texts" in refused(workspace.python(*words, *workspace.overrides))
