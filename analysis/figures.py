@@ -47,7 +47,7 @@ def draw(curves: pd.DataFrame, ylabel: str, title: str, markers: bool) -> Figure
             _draw_panel(axis, panel, seeds, markers)
             counts = panel.groupby("init")["seed"].nunique()
             runs = ", ".join(f"{count} {init}" for init, count in counts.items())
-            axis.set_title(f"{title}\n{' · '.join(map(str, names))} · runs: {runs}", fontsize="medium", loc="left")
+            axis.set_title(f"{title}: {runs} runs\n{' · '.join(map(str, names))}", fontsize="medium", loc="left")
             axis.set_xlabel("step (optimiser updates)")
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes[0].set_ylabel(ylabel)
