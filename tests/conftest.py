@@ -8,10 +8,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
 from data_prep.whole_files import sha256_of
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # tests say what is true, not how fast
+hypothesis.settings.load_profile("untimed")
 
 GOOD = ["superbe", "magnifique", "passionnant", "émouvant", "drôle", "excellent", "brillant", "captivant"]
 BAD = ["ennuyeux", "décevant", "médiocre", "pénible", "raté", "banal", "plat", "interminable"]
