@@ -1,8 +1,8 @@
 # warmstart: how much does pre-training buy? `make reproduce` is the whole of it; `make help` lists the rest.
 
 PYTHON = python3
-DATASET = amazon_fr
-MODEL = e5_small_fr
+DATASET = # amazon_fr, or what EXPERIMENT says
+MODEL = # e5_small_fr, or what EXPERIMENT says; a name or path/to/folder
 INIT = pretrained,random
 SEEDS = 0,1,2
 METHOD = full
@@ -41,7 +41,8 @@ $(STAMP): setup.cfg fairseq.txt
 	@touch $@
 
 prep: $(STAMP) ## fetch, split and binarise DATASET for MODEL
-	@set -f; $(IN) -m data_prep --dataset "$(DATASET)" --model "$(MODEL)" --data-dir "$(DATA_DIR)" -- $(ARGS)
+	@set -f; $(IN) -m data_prep --dataset "$(DATASET)" --model "$(MODEL)" --experiment "$(EXPERIMENT)" \
+	  --data-dir "$(DATA_DIR)" -- $(ARGS)
 
 sweep: $(STAMP) ## train every INIT with every SEEDS
 	@set -f; $(IN) -m sweeps --dataset "$(DATASET)" --model "$(MODEL)" --init "$(INIT)" --seeds "$(SEEDS)" \

@@ -99,8 +99,11 @@ def test_values(results: list[RunResult]) -> NDArray[np.float64]:
     return np.array([result.test for result in results if result.test is not None], dtype=np.float64)
 
 
-def summary_of(sweep: str, results: list[RunResult]) -> dict[str, Any]:
-    """Return summary.json: accuracies in percent, `test_std` with ddof 0 as published, `test_std_sample` with 1."""
+def summary_of(sweep: str, results: list[RunResult], classes: dict[str, list[str]]) -> dict[str, Any]:
+    """Return summary.json: accuracies in percent, `test_std` with ddof 0 as published, `test_std_sample` with 1.
+
+    `classes` names each dataset's classes, class 0 first.
+    """
     groups = []
     for names, members in by_group(results).items():
         values = test_values(members)
@@ -116,4 +119,4 @@ def summary_of(sweep: str, results: list[RunResult]) -> dict[str, Any]:
          "status": result.status}
         for result in results
     ]  # fmt: skip
-    return {"sweep": sweep, "groups": groups, "runs": runs}
+    return {"sweep": sweep, "classes": classes, "groups": groups, "runs": runs}

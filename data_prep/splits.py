@@ -1,29 +1,48 @@
-"""Examples to disjoint, stratified splits: `data/splits/<dataset>/{train,valid,test}.jsonl` and their manifest."""
+"""Examples to disjoint splits: `data/splits/<dataset>/{train,valid,test}.jsonl`, and what was found on the way.
+
+The files of a dataset come in parts: `train`, `valid` and `test`, or `all` of it. What is missing is drawn, each class
+in proportion: test out of `all`, validation out of what is not test. A text that stands in two splits would let the
+model see what it is judged on, so it is dropped from train, and from validation when it is in test; no test example is
+ever dropped but one without a label. Texts pass through once, into a scratch file; what is kept in memory is 14 bytes
+an example.
+"""
 
 import json
 import unicodedata
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from array import array
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import DictConfig
 
-from data_prep.whole_files import sha256_of
 from hydra_conf.errors import UsageError
 
 SPLITS = ("train", "valid", "test")
+PARTS = ("all", *SPLITS)
+TRAIN, VALID, TEST, DROPPED = 0, 1, 2, 3
+NO_LABEL = -1
+# Of the French words that occur most: a text of eight words or more without any of them is hardly French.
+COMMON = """le la les l' un une des de du d' et est en que qu' qui pour dans ce c' cette pas ne n' il elle on je j'
+ai nous vous se s' au aux sur avec plus par son sa ses mais très tout sont a été comme ou si bien être fait"""
+FRENCH_WORDS = frozenset(COMMON.split())
+FRENCH_FROM = 8  # words
+
+Reader = Callable[[Path, str, DictConfig], Iterator["Example"]]
 
 
 @dataclass(frozen=True)
 class Example:
-    """One labelled text; `label` is the class index."""
+    """One labelled text, or pair of texts; a reader gives None for the label of a row that has none."""
 
     id: str
     text: str
     text_pair: str | None
-    label: int
+    label: str | None
 
 
 def clean(text: str) -> str:
@@ -31,91 +50,227 @@ def clean(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
-def drop_repeats(examples: Iterable[Example]) -> tuple[list[Example], int]:
-    """Keep the first of each text and return how many repeats were dropped.
+def looks_french(text: str) -> bool:
+    """Whether a text is short or holds one of the commonest French words. A cheap rule, for a report only."""
+    words = text.lower().replace("’", "'").replace("'", "' ").split()
+    return len(words) < FRENCH_FROM or not FRENCH_WORDS.isdisjoint(words)
 
-    Raises `UsageError` when a text stands twice with two labels: which one is right is not ours to choose.
+
+@dataclass
+class Gathered:
+    """What is known of every example read, in reading order, beside its line in the scratch file."""
+
+    parts: "array[int]" = field(default_factory=lambda: array("b"))  # index into PARTS
+    labels: "array[int]" = field(default_factory=lambda: array("i"))  # index into label_names, or NO_LABEL
+    digests: "array[int]" = field(default_factory=lambda: array("Q"))  # 64 bits of each text
+    traits: "array[int]" = field(default_factory=lambda: array("b"))  # 1: empty, 2: not French
+    label_names: list[str] = field(default_factory=list)
+
+
+def gather(parts: dict[str, Path], read: Reader, config: DictConfig, scratch: Path) -> Gathered:
+    """Read every part once: write each example, cleaned, as a line of `scratch` and return what assigns it to a split.
+
+    Raises `UsageError` when a part does not hold the number of examples that the configuration expects.
     """
-    first: dict[tuple[str, str | None], Example] = {}
-    dropped = 0
-    for example in examples:
-        earlier = first.setdefault((example.text, example.text_pair), example)
-        if earlier is example:
-            continue
-        if earlier.label != example.label:
-            raise UsageError(f"{earlier.id} and {example.id} are the same text with labels "
-                             f"{earlier.label} and {example.label}; remove one of them")  # fmt: skip
-        dropped += 1
-    return list(first.values()), dropped
+    gathered = Gathered(label_names=list(config.labels or []))
+    indices = {name: index for index, name in enumerate(gathered.label_names)}
+    with scratch.open("w", encoding="utf-8") as out:
+        for part, path in parts.items():
+            before = len(gathered.parts)
+            for example in read(path, part, config):
+                text = clean(example.text)
+                pair = None if example.text_pair is None else clean(example.text_pair)
+                cleaned = Example(example.id, text, pair, example.label)
+                try:
+                    out.write(json.dumps(asdict(cleaned), ensure_ascii=False) + "\n")
+                    whole = f"{text}\n{pair}".encode() if pair is not None else text.encode()
+                except UnicodeEncodeError as error:
+                    raise UsageError(f"{path}: {example.id} holds half of a surrogate pair, which is no character; "
+                                     "save the text as UTF-8") from error  # fmt: skip
+                index = NO_LABEL if example.label is None else indices.setdefault(example.label, len(indices))
+                gathered.parts.append(PARTS.index(part))
+                gathered.labels.append(index)
+                gathered.digests.append(int.from_bytes(blake2b(whole, digest_size=8).digest()))
+                empty = not text or pair == ""
+                gathered.traits.append(empty | (not looks_french(text)) << 1)
+            _check_expected(config, part, path, len(gathered.parts) - before)
+    gathered.label_names = list(indices)
+    return gathered
 
 
-def stratified_splits(
-    examples: list[Example], n_train: int, n_valid: int, n_test: int, test_seed: int, valid_seed: int
-) -> dict[str, list[Example]]:
-    """Split into train, valid and test of exactly these sizes, each class in proportion.
+def _check_expected(config: DictConfig, part: str, path: Path, n: int) -> None:
+    if config.expected is not None and config.expected.get(part, n) != n:
+        raise UsageError(
+            f"{path} holds {n:,} examples for {part}, {config.name} has {config.expected[part]:,}: it is not the "
+            f"published file, or not whole; dataset.expected.{part}={n} takes it as it is"
+        )
 
-    The test split depends on `test_seed` alone; `valid_seed` draws the validation split out of the rest, so several
-    of them give repeated splits of the same non-test texts. The order within a split is that of `examples`.
+
+def assign(
+    gathered: Gathered, config: DictConfig, identify: Callable[[int], str]
+) -> tuple[NDArray[np.int8], dict[str, Any]]:
+    """Return the split of every example (TRAIN, VALID, TEST or DROPPED), shape (examples,), and why any was dropped.
+
+    `identify` tells the id of an example by its number. Raises `UsageError` when the classes or sizes do not allow the
+    split, or a text of `all` stands there with two labels: which one is right is not ours to choose.
     """
-    wanted = n_train + n_valid + n_test
-    if wanted != len(examples):
-        raise UsageError(f"the splits ask for {wanted} examples ({n_train} train, {n_valid} valid, {n_test} test) "
-                         f"and {len(examples)} distinct ones are there")  # fmt: skip
-    rest, test = _draw(list(range(len(examples))), examples, n_test, test_seed)
-    train, valid = _draw(rest, examples, n_valid, valid_seed)
-    chosen = {"train": train, "valid": valid, "test": test}
-    return {split: [examples[index] for index in sorted(indices)] for split, indices in chosen.items()}
+    part, labels = np.array(gathered.parts), np.array(gathered.labels)
+    digests, empty = np.array(gathered.digests), np.array(gathered.traits) & 1 == 1
+    split = np.select([part == 1, part == 2, part == 3], [TRAIN, VALID, TEST], default=TRAIN).astype(np.int8)
+    pool = part == 0
+    unlabelled = labels == NO_LABEL
+    empty_train = empty & (split == TRAIN) & ~unlabelled
+    split[unlabelled | empty_train] = DROPPED
 
+    repeated = pool & (split != DROPPED)
+    repeated[_first_of_each(digests, repeated)] = False
+    _refuse_two_labels(digests, labels, pool & (split != DROPPED), identify)
+    split[repeated] = DROPPED
+    if pool.any():
+        if config.n_test is None:
+            raise UsageError(f"{config.name} brings no test split; say how many examples to draw: dataset.n_test=400")
+        rest = np.flatnonzero(split == TRAIN)
+        rest = _draw(split, labels, rest, TEST, config.n_test, config.test_seed, "n_test", gathered)
+    else:
+        rest = np.flatnonzero((split == TRAIN) | (split == VALID))
+    if config.n_valid is not None or not (split == VALID).any():
+        split[rest] = TRAIN
+        size = config.n_valid if config.n_valid is not None else max(1, round(config.valid_share * len(rest)))
+        _draw(split, labels, rest, VALID, size, config.valid_seed, "n_valid", gathered)
 
-def _draw(indices: list[int], examples: list[Example], size: int, seed: int) -> tuple[list[int], list[int]]:
-    from sklearn.model_selection import train_test_split  # a slow import, not needed when all is fresh
-
-    labels = [examples[index].label for index in indices]
-    rest, drawn = train_test_split(indices, test_size=size, stratify=labels, random_state=seed)
-    return rest, drawn
-
-
-def refuse_leakage(splits: dict[str, list[Example]]) -> None:
-    """Raise `UsageError` when any text stands in two splits."""
-    seen: dict[tuple[str, str | None], tuple[str, str]] = {}
-    for split, examples in splits.items():
-        for example in examples:
-            other, identifier = seen.setdefault((example.text, example.text_pair), (split, example.id))
-            if other != split:
-                raise UsageError(f"leakage: {identifier} in {other} and {example.id} in {split} are the same text")
-
-
-def make_splits(
-    folder: Path, config: DictConfig, raw: Path, read: Callable[[Path], Iterator[Example]]
-) -> dict[str, Any]:
-    """Write the three splits into `folder` and return the manifest's facts: counts, labels, repeats, source."""
-    read_from_raw = list(read(raw))
-    examples, dropped = drop_repeats(read_from_raw)
-    splits = stratified_splits(
-        examples, config.n_train, config.n_valid, config.n_test, config.test_seed, config.valid_seed
-    )
-    refuse_leakage(splits)
-    for split, chosen in splits.items():
-        lines = [json.dumps(asdict(example), ensure_ascii=False) for example in chosen]
-        (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return {
-        "dataset": config.name,
-        "labels": list(config.labels),
-        "examples": {split: len(chosen) for split, chosen in splits.items()},
-        "per_class": {split: _per_class(chosen, len(config.labels)) for split, chosen in splits.items()},
-        "read": len(read_from_raw),
-        "repeats_dropped": dropped,
-        "why_dropped": "the same text after Unicode NFC and white-space normalisation; the first is kept",
-        "source": OmegaConf.to_container(config.source, resolve=True),
-        "raw_sha256": sha256_of(raw),
+    in_test = (split == VALID) & np.isin(digests, digests[split == TEST])
+    split[in_test] = DROPPED
+    judged = (split == VALID) | (split == TEST)
+    in_judged = (split == TRAIN) & np.isin(digests, digests[judged])
+    split[in_judged] = DROPPED
+    return split, {
+        "no label": int(unlabelled.sum()),
+        "empty, in train": int(empty_train.sum()),
+        "the same text again, before anything was drawn": int(repeated.sum()),
+        "in validation and in test": int(in_test.sum()),
+        "in train and in validation or test": int(in_judged.sum()),
     }
 
 
-def _per_class(examples: list[Example], n_classes: int) -> list[int]:
-    counts = Counter(example.label for example in examples)
-    return [counts[label] for label in range(n_classes)]
+def _first_of_each(digests: NDArray[np.uint64], among: NDArray[np.bool_]) -> NDArray[np.int64]:
+    numbers = np.flatnonzero(among)
+    return numbers[np.unique(digests[numbers], return_index=True)[1]]
 
 
-def read_split(path: Path) -> list[Example]:
-    """Read one split back from its .jsonl file."""
-    return [Example(**json.loads(line)) for line in path.read_text(encoding="utf-8").split("\n") if line]
+def _refuse_two_labels(
+    digests: NDArray[np.uint64], labels: NDArray[np.int32], among: NDArray[np.bool_], identify: Callable[[int], str]
+) -> None:
+    numbers = np.flatnonzero(among)
+    _, first, own = np.unique(digests[numbers], return_index=True, return_inverse=True)
+    earlier = numbers[first][own]
+    differ = np.flatnonzero(labels[earlier] != labels[numbers])
+    if len(differ):
+        one, other = identify(int(earlier[differ[0]])), identify(int(numbers[differ[0]]))
+        raise UsageError(f"{one} and {other} are the same text with two labels; remove one of them")
+
+
+def _draw(
+    split: NDArray[np.int8], labels: NDArray[np.int32], numbers: NDArray[np.int64], to: int, size: int, seed: int,
+    key: str, gathered: Gathered,
+) -> NDArray[np.int64]:  # fmt: skip
+    """Move `size` of the examples `numbers` to split `to`, each class in proportion; return the rest of them."""
+    from sklearn.model_selection import train_test_split  # a slow import, not needed when all is fresh
+
+    if not 0 < size < len(numbers):
+        raise UsageError(f"dataset.{key}={size}: there are {len(numbers)} examples to draw from")
+    classes, counts = np.unique(labels[numbers], return_counts=True)
+    if counts.min() < 2 or size < len(classes) or len(numbers) - size < len(classes):
+        rarest = gathered.label_names[classes[counts.argmin()]]
+        raise UsageError(
+            f"{size} of {len(numbers)} examples cannot be drawn with all {len(classes)} classes in proportion (class "
+            f"{rarest!r} has {counts.min()}); bring more examples, or a validation split of your own as dataset.valid"
+        )
+    rest, drawn = train_test_split(numbers, test_size=size, stratify=labels[numbers], random_state=seed)
+    split[drawn] = to
+    return np.asarray(rest)
+
+
+def check(gathered: Gathered, split: NDArray[np.int8], labels: list[str]) -> dict[str, Any]:
+    """Return what the manifest says of the kept texts. Raises `UsageError` for an empty split or one class in train."""
+    own, digests, traits = np.array(gathered.labels), np.array(gathered.digests), np.array(gathered.traits)
+    members = {name: np.flatnonzero(split == number) for number, name in enumerate(SPLITS)}
+    for name, numbers in members.items():
+        if not len(numbers):
+            raise UsageError(f"nothing is left for {name}: all of it is without label, empty or in another split")
+    classes = {name: np.unique(own[numbers]) for name, numbers in members.items()}
+    if len(classes["train"]) < 2:
+        only = gathered.label_names[classes["train"][0]]
+        raise UsageError(f"every example of train is {only!r}; with one class there is nothing to learn")
+    kept = np.flatnonzero(split != DROPPED)
+    _, text_of = np.unique(digests[kept], return_inverse=True)
+    n_labels = np.bincount(np.unique(text_of * len(gathered.label_names) + own[kept]) // len(gathered.label_names))
+    unseen = sorted({gathered.label_names[index] for index in np.unique(own[kept])} - {
+        gathered.label_names[index] for index in classes["train"]
+    })  # fmt: skip
+    return {
+        "empty": {name: int((traits[numbers] & 1).sum()) for name, numbers in members.items()},
+        "repeats_within": {
+            name: len(numbers) - len(np.unique(digests[numbers])) for name, numbers in members.items()
+        },
+        "texts_with_two_labels": int((n_labels > 1).sum()),
+        "of_one_class": [name for name in SPLITS if len(classes[name]) == 1],
+        "labels_unseen_in_train": [label for label in labels if label in unseen],
+        "not_french_share": {name: float((traits[numbers] >> 1).mean()) for name, numbers in members.items()},
+    }  # fmt: skip
+
+
+def class_names(gathered: Gathered, config: DictConfig) -> list[str]:
+    """Return the classes in order: the dataset's own, or the labels found, sorted, as numbers when all are."""
+    if config.labels is not None:
+        return list(config.labels)
+    names = gathered.label_names
+    whole = all(name.removeprefix("-").isascii() and name.removeprefix("-").isdigit() for name in names)
+    return sorted(names, key=lambda name: (int(name), name) if whole else (0, name))
+
+
+def make_splits(folder: Path, config: DictConfig, parts: dict[str, Path], read: Reader) -> dict[str, Any]:
+    """Write the three splits into `folder` and return the manifest's facts: counts, labels, what was dropped."""
+    scratch = folder / "scratch.jsonl"
+    gathered = gather(parts, read, config, scratch)
+    split, dropped = assign(gathered, config, lambda number: _id_of_line(scratch, number))
+    labels = class_names(gathered, config)
+    checks = check(gathered, split, labels)
+    outputs = [(folder / f"{name}.jsonl").open("wb") for name in SPLITS]
+    with scratch.open("rb") as lines:
+        for line, to in zip(lines, split.tolist(), strict=True):
+            if to != DROPPED:
+                outputs[to].write(line)
+    for output in outputs:
+        output.close()
+    scratch.unlink()
+    position = np.array([labels.index(name) for name in gathered.label_names] or [0])
+    own = position[np.array(gathered.labels)]
+    counts = {
+        name: np.bincount(own[split == number], minlength=len(labels)).tolist() for number, name in enumerate(SPLITS)
+    }
+    part = np.array(gathered.parts)
+    return {
+        "dataset": config.name,
+        "labels": labels,
+        "pairs": next(read_split(folder / "train.jsonl")).text_pair is not None,
+        "examples": {name: sum(of_class) for name, of_class in counts.items()},
+        "per_class": counts,
+        "read": {name: int((part == PARTS.index(name)).sum()) for name in parts},
+        "dropped": {why: count for why, count in dropped.items() if count},
+        "checks": checks,
+    }
+
+
+def _id_of_line(path: Path, number: int) -> str:
+    with path.open(encoding="utf-8") as lines:
+        for position, line in enumerate(lines):
+            if position == number:
+                return str(json.loads(line)["id"])
+    raise IndexError(number)
+
+
+def read_split(path: Path) -> Iterator[Example]:
+    """Yield the examples of one split from its .jsonl file."""
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield Example(**json.loads(line))

@@ -8,9 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from data_prep.whole_files import replaced_folder, sha256_of, write_json
+from data_prep.whole_files import locked, replaced_folder, sha256_of, write_json
 
 MANIFEST = "manifest.json"
 
@@ -39,8 +37,10 @@ def build_stage(folder: Path, inputs: dict[str, Any], build: Callable[[Path], di
     `inputs` is JSON data that identifies everything the stage is made from. `build` returns the facts to record in
     the manifest beside `inputs` and `outputs` (file name to sha256).
     """
+    if is_fresh(folder, inputs):  # looked at before the lock: one may not be allowed to write where nothing is to do
+        return False
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.parent / f".{folder.name}.lock"):
+    with locked(folder.parent / f".{folder.name}.lock"):
         if is_fresh(folder, inputs):
             return False
         with replaced_folder(folder) as scratch:

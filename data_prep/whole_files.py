@@ -10,6 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
+
+def locked(path: Path) -> FileLock:
+    """Return the lock on `path`, which every user of the folder may take, for a `with` block."""
+    return FileLock(path, mode=0o666)
+
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:

@@ -104,6 +104,11 @@ class Roberta(RobertaModel):
         )
 
 
+@register_model("roberta_of_checkpoint", dataclass=RobertaConfig)
+class RobertaOfCheckpoint(Roberta):
+    """Any shape: every setting is given, as read from a checkpoint's own arguments."""
+
+
 @register_model("roberta_small", dataclass=RobertaSmallConfig)
 class RobertaSmall(Roberta):
     """4 layers, width 512, feed-forward 512, 8 heads, 256 positions."""

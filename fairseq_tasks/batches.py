@@ -1,4 +1,4 @@
-"""Datasets that keep what stock fairseq loses: `</s>` on a cut text, and new batches in every epoch."""
+"""Datasets that keep what stock fairseq loses: `</s>` on a cut text, both texts of a pair, new batches each epoch."""
 
 from typing import Any
 
@@ -21,6 +21,50 @@ class TruncatedDataset(BaseWrapperDataset):
         if len(tokens) <= self.limit:
             return tokens
         return torch.cat([tokens[: self.limit - 1], tokens[-1:]])
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        return self._sizes
+
+    def num_tokens(self, index: int) -> int:
+        return int(self._sizes[index])
+
+    def size(self, index: int) -> int:
+        return int(self._sizes[index])
+
+
+def cut_lengths(
+    first: NDArray[np.int64], second: NDArray[np.int64], budget: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return how many tokens of each text of a pair are kept, shapes (pairs,), so that they sum to `budget` at most.
+
+    As if tokens were taken off one by one, always from the longer text, from the second when they are equally long.
+    """
+    excess = np.maximum(first + second - budget, 0)
+    longer = np.minimum(np.abs(first - second), excess)  # taken off the longer one until both are as long
+    rest = excess - longer
+    from_first = np.where(first > second, longer, 0) + rest // 2
+    return first - from_first, second - (excess - from_first)
+
+
+class PairDataset(BaseWrapperDataset):
+    """`<s> first </s> </s> second </s>` in at most `limit` tokens: the longer text is cut first, no separator is lost.
+
+    `first` and `second` hold texts closed by `</s>`, as fairseq-preprocess writes them.
+    """
+
+    def __init__(self, first: Any, second: Any, bos: int, limit: int) -> None:
+        super().__init__(first)
+        self.second, self.bos = second, bos
+        one, other = (np.asarray(texts.sizes, dtype=np.int64) - 1 for texts in (first, second))
+        self.kept = cut_lengths(one, other, limit - 4)
+        self._sizes = self.kept[0] + self.kept[1] + 4
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        one, other = self.dataset[index], self.second[index]
+        end = one[-1:]
+        kept_one, kept_other = (int(kept[index]) for kept in self.kept)
+        return torch.cat([one.new_tensor([self.bos]), one[:kept_one], end, end, other[:kept_other], end])
 
     @property
     def sizes(self) -> NDArray[np.int64]:

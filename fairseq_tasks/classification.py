@@ -36,7 +36,7 @@ from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, DictConfig, OmegaConf
 
 from data_prep.whole_files import replaced, write_json
-from fairseq_tasks.batches import ShuffledDataset, TruncatedDataset
+from fairseq_tasks.batches import PairDataset, ShuffledDataset, TruncatedDataset
 from fairseq_tasks.initialisation import initialise
 from hydra_conf.errors import UsageError
 
@@ -69,7 +69,7 @@ class ClassificationConfig(FairseqDataclass):
 
 @register_task("warmstart_classification", dataclass=ClassificationConfig)
 class ClassificationTask(FairseqTask):
-    """Classification of single texts binarised by data_prep."""
+    """Classification of texts, or pairs of texts, binarised by data_prep."""
 
     def __init__(self, cfg: ClassificationConfig, dictionary: Dictionary, labels: Dictionary, manifest: Any) -> None:
         super().__init__(cfg)
@@ -95,9 +95,13 @@ class ClassificationTask(FairseqTask):
     # --- data
 
     def load_dataset(self, split: str, combine: bool = False, **kwargs: Any) -> FairseqDataset:
-        """Load one split: `<s> text </s>` of at most max_positions tokens, and its class."""
+        """Load one split: `<s> text </s>`, or `<s> text </s> </s> text </s>`, cut at max_positions, and its class."""
         texts = self._binarised("input0", split, self.dictionary)
-        tokens = TruncatedDataset(PrependTokenDataset(texts, self.dictionary.bos()), self.cfg.max_positions)
+        bos = self.dictionary.index(self.dictionary.bos_word)  # CamemBERT's dictionary puts its own in the place of 0
+        if self.manifest["pairs"]:
+            tokens = PairDataset(texts, self._binarised("input1", split, self.dictionary), bos, self.cfg.max_positions)
+        else:
+            tokens = TruncatedDataset(PrependTokenDataset(texts, bos), self.cfg.max_positions)
         labels = self._binarised("label", split, self.label_dictionary)
         classes = StripTokenDataset(labels, id_to_strip=self.label_dictionary.eos())
         fields = {

@@ -4,7 +4,6 @@ Stock fairseq goes on from random weights when a checkpoint is missing. Here eve
 checkpoint or the run stops before its first step.
 """
 
-import argparse
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -13,29 +12,12 @@ import torch
 from fairseq.data import Dictionary
 
 from data_prep.binarise import read_dictionary
+from data_prep.checkpoints import read_checkpoint
 from hydra_conf.errors import UsageError
 
 ENCODER = "encoder.sentence_encoder."
 HEADS = ("classification_heads.", "encoder.lm_head.")  # new in a classifier; the masked-LM head is not used by it
 BUFFERS = (".version", "._float_tensor")  # fairseq's counters, which hold no weight
-
-
-def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors in a fairseq checkpoint, by name.
-
-    Code inside the file is never run: only tensors, plain containers and `argparse.Namespace`, which old checkpoints
-    hold, are admitted. Raises `UsageError` when the file is missing, cut short or holds anything else.
-    """
-    if not path.is_file():
-        raise UsageError(f"there is no checkpoint {path}; run prep first, or give an existing one as model.checkpoint")
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            state: Any = torch.load(path, map_location="cpu", weights_only=True)
-        weights = state["model"]
-        return {str(name): tensor for name, tensor in weights.items() if isinstance(tensor, torch.Tensor)}
-    except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError, KeyError... for a bad file
-        reason = str(error).split("\n")[0].split(". ")[0]
-        raise UsageError(f"{path} is not a whole fairseq checkpoint that can be read safely ({reason})") from error
 
 
 def require_same_dictionary(checkpoint: Path, dictionary: Dictionary) -> None:
@@ -62,7 +44,7 @@ def load_encoder(model: Any, checkpoint: Path) -> dict[str, Any]:
 
     Raises `UsageError` when an encoder weight is missing in the checkpoint or has another shape.
     """
-    there = read_checkpoint(checkpoint)
+    there = read_checkpoint(checkpoint)["model"]
     model.upgrade_state_dict(there)  # fairseq's own: brings names of older checkpoints up to date, and adds our heads
     held = {name for name in there if not name.startswith(HEADS[0]) and not name.endswith(BUFFERS)}
     wanted = model.state_dict()

@@ -2,7 +2,9 @@
 
 import difflib
 import re
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import yaml
 from hydra import compose, initialize_config_dir
@@ -45,6 +47,33 @@ def compose_config(overrides: list[str]) -> DictConfig:
     return config
 
 
+def quoted(value: object) -> str:
+    """Return a value, a path say, so that it can stand in an override whatever characters it holds."""
+    return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def group_words(**chosen: str | None) -> list[str]:
+    """Return the overrides that choose `dataset`, `model`... A group given as None or empty keeps its default.
+
+    A model with a slash in it is a folder: `MODEL=path/to/folder` is `model=folder` named after that folder.
+    """
+    words = []
+    for group, choice in chosen.items():
+        if group == "model" and choice and "/" in choice:
+            words += _folder_words(Path(choice).expanduser())
+        elif choice:
+            words.append(f"{group}={choice}")
+    return words
+
+
+def _folder_words(folder: Path) -> list[str]:
+    name = folder.absolute().resolve().name
+    if name in choices("model"):
+        raise UsageError(f"MODEL={folder}: a folder called {name} would be mistaken for the model of that name; "
+                         f"say MODEL={name}, or rename the folder")  # fmt: skip
+    return ["model=folder", f"model.folder={quoted(folder.absolute())}", f"model.name={quoted(name)}"]
+
+
 def _admit_free_form(override: str) -> str:
     try:
         parsed = OverridesParser.create().parse_override(override)
@@ -82,14 +111,25 @@ def _explain(error: Exception) -> str:
 
 
 def _known_keys(path: str) -> list[str]:
-    node = OmegaConf.structured(hydra_conf.schema.RootConfig)
+    node: Any = hydra_conf.schema.RootConfig
     for part in path.split(".")[:-1]:
-        node = OmegaConf.select(node, part) if OmegaConf.is_dict(node) and part in node else node
-    return [str(key) for key in node] if OmegaConf.is_dict(node) else []
+        hint = get_type_hints(node).get(part)
+        node = next((kind for kind in (hint, *get_args(hint)) if is_dataclass(kind)), node)
+    return [field.name for field in fields(node)]
 
 
 def _check_values(config: DictConfig) -> None:
-    recipe = config.recipe
+    for group in ("dataset", "model"):
+        if OmegaConf.is_missing(config[group], "name"):
+            raise UsageError(f"{group.upper()}=folder: say which one, {group.upper()}=path/to/folder")
+        name = config[group].name
+        if not re.fullmatch(r"\w[\w.+-]*", name):
+            raise UsageError(f"{group}.name={name}: it names folders; use letters, digits, . _ + -")
+    dataset, recipe = config.dataset, config.recipe
+    if not 0 < dataset.valid_share < 1:
+        raise UsageError(f"dataset.valid_share={dataset.valid_share}: it is a share of train, between 0 and 1")
+    if not 0 <= config.model.max_unknown_share <= 1:
+        raise UsageError(f"model.max_unknown_share={config.model.max_unknown_share}: it is a share, from 0 to 1")
     positive = {"recipe.epochs": recipe.epochs, "recipe.batch_size": recipe.batch_size}
     positive["recipe.learning_rate"] = recipe.learning_rate
     for key, value in positive.items():

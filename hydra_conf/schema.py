@@ -24,30 +24,59 @@ class PackageSource:
 
 
 @dataclass
+class RemoteFile:
+    """One file on the web, and which of its members are wanted when it is an archive."""
+
+    name: str = MISSING  # in data/raw/<raw>/; put a file of this name there and nothing is fetched
+    urls: list[str] = MISSING  # tried in order
+    sha256: str | None = MISSING  # None: not pinned; recorded beside the file on first use, checked from then on
+    members: dict[str, str] = field(default_factory=dict)  # what for -> pattern of the member's path, or of its name
+    unpacked_limit: int = 4 * 10**9  # bytes; an archive that unpacks to more is refused
+
+
+@dataclass
 class DatasetConfig:
-    name: str = MISSING
+    name: str = MISSING  # names the folders of its splits, runs and results
     raw: str = MISSING  # folder of data/raw; several datasets may be drawn from one
+    reader: str = MISSING  # module of data_prep that reads its files
     title: str = MISSING
+    task: str = MISSING  # what is classified, in words
     licence: str = MISSING
     citation: str = MISSING
-    source: PackageSource = field(default_factory=PackageSource)
-    labels: list[str] = MISSING  # class i is called labels[i]
-    n_train: int = MISSING  # examples
-    n_valid: int = MISSING
-    n_test: int = MISSING
-    test_seed: int = MISSING  # draws the test split; independent of training seeds
-    valid_seed: int = MISSING  # draws the validation split out of what is not test
+    package: PackageSource | None = None  # where it is fetched from: a package of the index...
+    files: list[RemoteFile] = field(default_factory=list)  # ...or files on the web
+    labels: list[str] | None = MISSING  # class i is called labels[i]; None: the labels that the texts carry, sorted
+    expected: dict[str, int] | None = None  # examples in each part of the files; None: not known
+    n_test: int | None = None  # examples to draw for test, where the files bring no test split
+    n_valid: int | None = None  # examples to draw for validation; None: the files' own, or a share of train
+    valid_share: float = 0.1  # of train, where the files bring no validation split and n_valid is not given
+    test_seed: int = 20260101  # draws the test split; any fixed number that is never a training seed
+    valid_seed: int = 0  # draws the validation split out of what is not test
+    train: str | None = None  # your own tables (DATASET=table)...
+    valid: str | None = None
+    test: str | None = None
+    text: str = "text"  # ...and what their columns are called
+    text_pair: str | None = None
+    label: str = "label"
 
 
 @dataclass
 class ModelConfig:
     name: str = MISSING
     architecture: str = MISSING  # registered in fairseq_tasks/architectures.py
+    shape_from_checkpoint: bool = False  # layers, widths, heads, positions are read from the checkpoint's arguments
     folder: str = MISSING  # a fairseq folder: model.pt, dict.txt, sentencepiece.bpe.model
     checkpoint: str = MISSING
-    source: PackageSource | None = None  # None: the folder is yours to bring
+    package: PackageSource | None = None  # where it comes from; with no package and no files it is yours to bring
+    files: list[RemoteFile] = field(default_factory=list)
+    licence: str = ""
+    citation: str = ""
+    max_positions: int | None = MISSING  # tokens of a text, <s> and </s> included; None: the checkpoint's
     attention_dropout: float = 0.1  # fairseq's
     kept_pieces: str | None = None  # list of vocabulary pieces to keep, inside the data_prep package
+    published_matrices: int | None = None  # weights in the encoder's matrices, as published
+    published_vocabulary: int | None = None  # rows of the embedding, as published
+    max_unknown_share: float = 0.01  # of the train split's tokens; more means that text and model do not go together
 
 
 @dataclass

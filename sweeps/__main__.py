@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from data_prep.whole_files import write_json, write_text
-from hydra_conf.compose import choices
+from hydra_conf.compose import choices, group_words, quoted
 from hydra_conf.errors import UsageError, exit_code
 from sweeps.device import Machine, resolve_machine, share_machine
 from sweeps.folders import empty_folder, find_runs, is_owned, read_json, read_status
@@ -28,8 +28,8 @@ from sweeps.search import arguments_of_search, report, scores, search
 def arguments_of_run() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sweeps", description=__doc__)
     add = parser.add_argument
-    add("--dataset", default="amazon_fr", help=f"one of: {', '.join(choices('dataset'))}")
-    add("--model", default="e5_small_fr", help=f"one of: {', '.join(choices('model'))}")
+    add("--dataset", help=f"one of: {', '.join(choices('dataset'))} (default: amazon_fr)")
+    add("--model", help=f"one of: {', '.join(choices('model'))}; or path/to/folder (default: e5_small_fr)")
     add("--init", default="pretrained,random", help=f"comma-separated, of: {', '.join(choices('init'))}")
     add("--seeds", default="0,1,2", help="comma-separated whole numbers (default: %(default)s)")
     add("--method", default="full", help=f"one of: {', '.join(choices('method'))}")
@@ -53,18 +53,16 @@ def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
     inits, seeds = parse_list("INIT", arguments.init), parse_seeds(arguments.seeds)
     if not arguments.sweep or Path(arguments.sweep).name != arguments.sweep:
         raise UsageError(f"SWEEP={arguments.sweep}: it names one folder, without a slash")
-    names = ("dataset", "model", "method", "backend", "launcher", "experiment", "precision")
-    groups = {name: getattr(arguments, name) for name in names}
-    groups |= {"device": arguments.device, "data_dir": str(arguments.data_dir.absolute())}
-    if arguments.epochs:
-        groups["recipe.epochs"] = arguments.epochs
-    if arguments.jobs:
-        groups["launcher.jobs"] = arguments.jobs
+    names = ("dataset", "model", "method", "backend", "launcher", "experiment", "precision", "device")
+    words = group_words(**{name: getattr(arguments, name) for name in names})
+    words.append(f"data_dir={quoted(arguments.data_dir.absolute())}")
+    words += [f"recipe.epochs={arguments.epochs}"] if arguments.epochs else []
+    words += [f"launcher.jobs={arguments.jobs}"] if arguments.jobs else []
     if arguments.precision not in choices("precision"):
         raise UsageError(f"PRECISION={arguments.precision}: choose from {', '.join(choices('precision'))}")
     machine = resolve_machine(arguments.device, arguments.precision)
     root = arguments.runs_dir.absolute() / arguments.sweep
-    runs = compose_runs(groups, inits, seeds, arguments.overrides, machine, root)
+    runs = compose_runs(words, inits, seeds, arguments.overrides, machine, root)
     launcher = runs[0].config.launcher
     jobs, threads = share_machine(machine, len(runs), launcher.jobs, launcher.threads)
     for run in runs:

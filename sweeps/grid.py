@@ -10,7 +10,7 @@ from hydra_conf.compose import compose_config
 from hydra_conf.errors import UsageError
 from sweeps.device import Machine
 from sweeps.folders import RunKey
-from sweeps.provenance import comparable, input_hashes
+from sweeps.provenance import comparable, input_hashes, prepared
 from sweeps.seeds import LARGEST
 
 MAY_DIFFER = ("recipe.learning_rate", "recipe.warmup_share", "recipe.source", "fairseq.optimization.lr")
@@ -49,18 +49,19 @@ def parse_list(name: str, text: str, values: list[Any] | None = None) -> list[An
 
 
 def compose_runs(
-    groups: dict[str, str], inits: list[str], seeds: list[int], overrides: list[str], machine: Machine, root: Path
+    words: list[str], inits: list[str], seeds: list[int], overrides: list[str], machine: Machine, root: Path
 ) -> list[PlannedRun]:
     """Compose one run for each init and seed.
 
-    `groups` maps a group or key to its choice (`dataset`, `model`, `recipe.epochs`...), `root` is `runs/<sweep>`.
+    `words` are the overrides that choose groups and keys, `overrides` the user's own; `root` is `runs/<sweep>`.
     Raises `UsageError` for a bad configuration, data that is not prepared, or inits that would differ in more than
     learning rate and warm-up.
     """
     runs, first_of_init = [], {}
     for init in inits:
-        chosen = [f"{group}={choice}" for group, choice in {**groups, "init": init}.items()]
-        config = compose_config(chosen + overrides)
+        config = compose_config([*words, f"init={init}", *overrides])
+        if config.model.shape_from_checkpoint:
+            config = compose_config([*words, f"init={init}", *shape_words(prepared(config)), *overrides])
         with open_dict(config):
             config.device, config.precision.name = machine.device, machine.precision
         inputs = input_hashes(config)
@@ -72,6 +73,15 @@ def compose_runs(
             runs.append(PlannedRun(key, own, inputs, key.folder(root.parent, root.name)))
     _refuse_unfair(first_of_init)
     return runs
+
+
+def shape_words(manifest: dict[str, Any]) -> list[str]:
+    """Return the overrides that give a model the shape prep read from its checkpoint."""
+    shape = manifest.get("shape")
+    if not shape:
+        raise UsageError("the data was prepared for a model of another kind; run `make prep` with the same MODEL again")
+    own = [f"fairseq.model.{key}={value}" for key, value in shape.items() if key != "max_positions"]
+    return [f"model.max_positions={shape['max_positions']}", *own]
 
 
 def _refuse_unfair(by_init: dict[str, dict[str, Any]]) -> None:

@@ -16,6 +16,9 @@ PACKAGES = ("ve-fairseq", "fairseq-fixed", "torch", "sentencepiece", "hydra-core
 # Where things stand and how many run at once do not change what a run is; its inputs are compared by their hashes.
 NOT_COMPARED = (
     "data_dir",
+    "dataset.train",
+    "dataset.valid",
+    "dataset.test",
     "launcher",
     "model.folder",
     "model.checkpoint",
@@ -28,18 +31,24 @@ def binarised_folder(config: DictConfig) -> Path:
     return Path(config.data_dir).absolute() / "bin" / f"{config.dataset.name}.{config.model.name}"
 
 
-def input_hashes(config: DictConfig) -> dict[str, Any]:
-    """Return the hashes of the binarised data (by file) and of the checkpoint, None for init=random.
-
-    Raises `UsageError` when the data is not prepared or the checkpoint does not exist.
-    """
+def prepared(config: DictConfig) -> dict[str, Any]:
+    """Return the manifest of the binarised data. Raises `UsageError` when the data is not prepared."""
     data = binarised_folder(config)
     manifest = read_manifest(data)
     if manifest is None:
         raise UsageError(
-            f"{data} is not there: {config.dataset.name} is not prepared for {config.model.name}; run "
-            f"`make prep DATASET={config.dataset.name} MODEL={config.model.name}` first"
+            f"{data} is not there: {config.dataset.name} is not prepared for {config.model.name}; run `make prep` "
+            "with the same DATASET, MODEL and ARGS first"
         )
+    return manifest
+
+
+def input_hashes(config: DictConfig) -> dict[str, Any]:
+    """Return the hashes of the binarised data (by file), its classes, and the checkpoint's hash, None for init=random.
+
+    Raises `UsageError` when the data is not prepared or the checkpoint does not exist.
+    """
+    manifest = prepared(config)
     checkpoint = config.init.checkpoint
     if checkpoint is not None and not Path(checkpoint).is_file():
         raise UsageError(
@@ -48,6 +57,7 @@ def input_hashes(config: DictConfig) -> dict[str, Any]:
     return {
         "data": manifest["outputs"],
         "examples": manifest["examples"],
+        "labels": manifest["labels"],
         "checkpoint": sha256_of(Path(checkpoint)) if checkpoint else None,
     }
 

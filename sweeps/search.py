@@ -14,10 +14,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from data_prep.__main__ import prepare_binarised, prepare_model, prepare_splits
+from data_prep.__main__ import prepare
 from data_prep.whole_files import write_json
-from hydra_conf.compose import compose_config
-from hydra_conf.errors import UsageError
+from hydra_conf.compose import compose_config, group_words, quoted
 from sweeps.device import resolve_machine, share_machine
 from sweeps.folders import read_status
 from sweeps.grid import PlannedRun, compose_runs, parse_list
@@ -29,8 +28,8 @@ def arguments_of_search(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sweeps search", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     add = parser.add_argument
-    add("--dataset", default="amazon_fr")
-    add("--model", default="e5_small_fr")
+    add("--dataset")
+    add("--model")
     add("--init", default="pretrained,random")
     add("--learning-rates", default="5e-5,1e-4,2e-4", help="comma-separated (default: %(default)s)")
     add("--splits", type=int, default=2, help="repeated splits (default: %(default)s)")
@@ -48,22 +47,19 @@ def search(arguments: argparse.Namespace) -> tuple[list[tuple[str, PlannedRun]],
     rates = parse_list("learning rates", arguments.learning_rates)
     inits = parse_list("INIT", arguments.init)
     machine = resolve_machine(arguments.device, arguments.precision)
-    groups = {"dataset": arguments.dataset, "model": arguments.model, "data_dir": str(arguments.data_dir.absolute())}
-    asked = [*(f"{group}={choice}" for group, choice in groups.items()), *arguments.overrides]
+    words = group_words(dataset=arguments.dataset, model=arguments.model)
+    words.append(f"data_dir={quoted(arguments.data_dir.absolute())}")
+    asked = [*words, *arguments.overrides]
     default = compose_config(asked).dataset
-    n_train = default.n_train + default.n_valid - arguments.valid_size
-    if n_train < 1 or arguments.valid_size < 1:
-        raise UsageError(f"--valid-size {arguments.valid_size}: there are {default.n_train + default.n_valid} texts")
     runs: list[tuple[str, PlannedRun]] = []
     for split in range(1, arguments.splits + 1):
         drawn = [f"dataset.name={default.name}-split{split}", f"dataset.valid_seed={split}"]
-        drawn += [f"dataset.n_train={n_train}", f"dataset.n_valid={arguments.valid_size}"]
-        config = compose_config([*asked, *drawn])
-        prepare_binarised(config, prepare_splits(config), prepare_model(config))
+        drawn.append(f"dataset.n_valid={arguments.valid_size}")
+        prepare(compose_config([*asked, *drawn]))
         for rate in rates:
             own = [*arguments.overrides, *drawn, f"recipe.learning_rate={rate}", "fairseq.dataset.valid_subset=valid"]
             root = arguments.runs_dir.absolute() / f"search-{rate}"
-            runs += [(rate, run) for run in compose_runs(groups, inits, [SEED], own, machine, root)]
+            runs += [(rate, run) for run in compose_runs(words, inits, [SEED], own, machine, root)]
     jobs, threads = share_machine(machine, len(runs), None, None)
     for _, run in runs:
         run.config.launcher.jobs, run.config.launcher.threads = jobs, threads

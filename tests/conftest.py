@@ -114,8 +114,9 @@ def make_workspace(root: Path) -> Workspace:
     raw = root / "data" / "raw" / "amazon_fr" / "polarity-fr-amazon.csv"
     write_reviews(raw, rows + rows[:REPEATS])
     write_tiny_model(root / "data" / "models" / "tiny", [text for text, _ in rows])
-    sizes = [f"dataset.n_{split}={size}" for split, size in SIZES.items()]
-    return Workspace(root, (f"dataset.source.member_sha256={sha256_of(raw)}", *sizes))
+    sizes = [f"dataset.n_{split}={SIZES[split]}" for split in ("valid", "test")]
+    sizes.append(f"dataset.expected.all={sum(SIZES.values()) + REPEATS}")
+    return Workspace(root, (f"dataset.package.member_sha256={sha256_of(raw)}", *sizes))
 
 
 @pytest.fixture(scope="session")

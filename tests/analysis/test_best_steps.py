@@ -56,7 +56,7 @@ def test_a_run_that_is_not_done_has_no_figures() -> None:
 
 
 def test_the_published_six_give_the_published_mean_and_std() -> None:
-    groups = {group["init"]: group for group in summary_of("s", results_of(*published(), []))["groups"]}
+    groups = {group["init"]: group for group in summary_of("s", results_of(*published(), []), {})["groups"]}
     assert round(groups["pretrained"]["test_mean"] / 100, 3) == 0.794
     assert round(groups["pretrained"]["test_std"] / 100, 4) == 0.0066
     assert round(groups["random"]["test_mean"] / 100, 3) == 0.665
@@ -66,8 +66,9 @@ def test_the_published_six_give_the_published_mean_and_std() -> None:
 
 
 def test_the_summary_has_the_shape_that_others_read() -> None:
-    summary = summary_of("s", results_of(*published(), []))
-    assert set(summary) == {"sweep", "groups", "runs"}
+    summary = summary_of("s", results_of(*published(), []), {"cls_books": ["negative", "positive"]})
+    assert summary["classes"]["cls_books"][1] == "positive"
+    assert set(summary) == {"sweep", "classes", "groups", "runs"}
     names = {"dataset", "model", "backend", "method", "init"}
     assert all(set(group) == names | {"n", "test_mean", "test_std", "test_std_sample"} for group in summary["groups"])
     assert all(set(run) == names | {"seed", "best_step", "best_valid", "test", "status"} for run in summary["runs"])
@@ -78,7 +79,7 @@ def test_missing_and_failed_runs_are_named_in_the_foot_and_kept_in_the_table() -
     missing = RunKey("cls_books", "roberta_small_fr", "fairseq", "full", "random", 7)
     failed = RunKey("cls_books", "roberta_small_fr", "fairseq", "full", "random", 8)
     results = results_of(table, {**states, failed: "failed"}, [missing])
-    last = foot(results)[-1]
+    last = foot(results, {})[-1]
     assert f"{missing} (missing)" in last
     assert f"{failed} (failed)" in last
     shown = results_table(results)

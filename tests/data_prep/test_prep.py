@@ -20,8 +20,8 @@ def own(tmp_path: Path) -> Workspace:
 def test_the_manifest_says_what_is_there_and_what_was_dropped(workspace: Workspace) -> None:
     manifest = json.loads((workspace.root / "data/splits/amazon_fr/manifest.json").read_text())
     assert manifest["examples"] == SIZES
-    assert manifest["repeats_dropped"] == REPEATS
-    assert manifest["read"] == sum(SIZES.values()) + REPEATS
+    assert manifest["dropped"] == {"the same text again, before anything was drawn": REPEATS}
+    assert manifest["read"] == {"all": sum(SIZES.values()) + REPEATS}
     assert manifest["labels"] == ["negative", "positive"]
     assert set(manifest["outputs"]) == {"train.jsonl", "valid.jsonl", "test.jsonl"}
 
@@ -40,7 +40,8 @@ def test_class_0_is_class_0_in_every_split_although_it_is_the_rarer_one(own: Wor
     for split in SIZES:
         binarised = make_dataset(str(own.binarised / "label" / split), impl="mmap")
         read = [int(row[0]) - labels.nspecial for row in binarised]
-        assert read == [example.label for example in read_split(own.root / f"data/splits/amazon_fr/{split}.jsonl")]
+        names = [example.label for example in read_split(own.root / f"data/splits/amazon_fr/{split}.jsonl")]
+        assert [("negative", "positive")[index] for index in read] == names
 
 
 def test_the_data_dictionary_is_the_models_own(workspace: Workspace) -> None:
@@ -78,11 +79,12 @@ def test_another_validation_seed_remakes_the_splits_and_what_depends_on_them(own
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--dataset", "nope"), "DATASET=nope: there is no such dataset; choose from amazon_fr"),
+        (("--dataset", "nope"), "DATASET=nope: there is no such dataset; choose from allocine, amazon_fr"),
         (("--model", "nope"), "MODEL=nope: there is no such model"),
-        (("--model", "roberta_small_fr"), "lacks model.pt, dict.txt, sentencepiece.bpe.model"),
+        (("--model", "./nowhere"), "nowhere lacks model.pt, dict.txt, sentencepiece.bpe.model"),
         (("dataset.titel=x",), "unknown configuration key 'dataset.titel' (did you mean 'title'?)"),
-        (("dataset.n_train=61",), "the splits ask for 111 examples"),
+        (("dataset.expected.all=118",), "holds 117 examples for all, amazon_fr has 118"),
+        (("dataset.n_test=200",), "dataset.n_test=200: there are 110 examples to draw from"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(workspace: Workspace, words: tuple[str, ...], message: str) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from fairseq_tasks.initialisation import ENCODER, encoder_weights, fingerprint, read_checkpoint
+from data_prep.checkpoints import read_checkpoint
+from fairseq_tasks.initialisation import ENCODER, encoder_weights, fingerprint
 from hydra_conf.errors import UsageError
 from tests.conftest import Workspace, write_tiny_model
 from tests.fairseq_tasks.plain import plain_settings, plain_task
@@ -36,7 +37,7 @@ def rewrite(path: Path, change: Any) -> None:
 
 def test_every_encoder_weight_comes_from_the_checkpoint(workspace: Workspace, tmp_path: Path) -> None:
     model = build(workspace, tmp_path)
-    there = read_checkpoint(workspace.model / "model.pt")
+    there = read_checkpoint(workspace.model / "model.pt")["model"]
     encoder = dict(encoder_weights(model))
     assert len(encoder) == 2 + 2 + 2 * 16  # two embeddings, a layer norm, 16 weights a layer
     assert all(torch.equal(tensor, there[name]) for name, tensor in encoder.items())

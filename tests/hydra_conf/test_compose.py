@@ -1,8 +1,10 @@
 """The composed configuration: interpolations, choices, and errors that name the key and the nearest right one."""
 
+from pathlib import Path
+
 import pytest
 
-from hydra_conf.compose import choices, compose_config
+from hydra_conf.compose import choices, compose_config, group_words
 from hydra_conf.errors import UsageError
 
 
@@ -27,6 +29,25 @@ def test_both_inits_of_the_default_model_share_everything_but_learning_rate_and_
     assert {key for key in one if one[key] != other[key]} <= {"learning_rate", "warmup_share", "source"}
 
 
+def test_the_published_experiment_chooses_its_dataset_and_model_and_gives_way_to_ones_own() -> None:
+    config = compose_config(["experiment=published"])
+    assert (config.dataset.name, config.model.name) == ("cls_books", "roberta_small_fr")
+    config = compose_config(["experiment=published", "dataset=allocine", "model=tiny"])
+    assert (config.dataset.name, config.model.name, config.recipe.reshuffle) == ("allocine", "tiny", False)
+
+
+def test_a_model_with_a_slash_is_a_folder_named_after_it(tmp_path: Path) -> None:
+    folder = tmp_path / "l'avis, un=deux" / "mon_modele"
+    config = compose_config(group_words(model=str(folder), dataset=None))
+    assert (config.model.name, config.model.folder) == ("mon_modele", str(folder))
+    assert config.model.checkpoint == str(folder / "model.pt")
+
+
+def test_a_folder_called_like_a_known_model_is_refused() -> None:
+    with pytest.raises(UsageError, match="would be mistaken for the model of that name"):
+        group_words(model="data/models/roberta_small_fr")
+
+
 def test_the_published_experiment_holds_the_published_numbers() -> None:
     for init in ("pretrained", "random"):
         recipe = compose_config(["experiment=published", f"init={init}", "model=roberta_small_fr"]).recipe
@@ -41,15 +62,19 @@ def test_the_published_experiment_holds_the_published_numbers() -> None:
 def test_every_choice_of_every_group_composes(group: str) -> None:
     assert choices(group)
     for choice in choices(group):
-        compose_config([f"{group}={choice}"])
+        if choice != "folder":  # which stands for a path
+            compose_config([f"{group}={choice}"])
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("model=folder", "MODEL=folder: say which one, MODEL=path/to/folder"),
+        ("dataset.name=a/b", "dataset.name=a/b: it names folders"),
+        ("dataset.valid_share=1.5", "dataset.valid_share=1.5: it is a share"),
         ("modl=e5", r"unknown configuration key 'modl' \(did you mean 'model'\?\)"),
         ("model.chekpoint=a", r"'model.chekpoint' \(did you mean 'checkpoint'\?\)"),
-        ("dataset.source.memmber=a", r"'dataset.source.memmber' \(did you mean 'member'\?\)"),
+        ("dataset.package.memmber=a", r"'dataset.package.memmber' \(did you mean 'member'\?\)"),
         ("recipe.epochs=some", "could not be converted to Integer"),
         ("recipe=nope", "there is no recipe|no such recipe"),
         ("+extra=1", "keys cannot be added"),

@@ -29,4 +29,6 @@ def test_every_rate_is_tried_on_every_split_and_the_test_split_is_never_read(wor
 
 def test_more_validation_texts_than_there_are_is_one_sentence(workspace: Workspace) -> None:
     words = ("sweeps", "search", "--model", "tiny", "--device", "cpu", "--precision", "fp32", "--valid-size", "80")
-    assert "there are 80 texts" in refused(workspace.python(*words, *workspace.overrides))
+    assert "dataset.n_valid=80: there are 80 examples to draw from" in refused(
+        workspace.python(*words, *workspace.overrides)
+    )

@@ -126,7 +126,7 @@ def test_the_encoder_at_step_0_is_one_for_pretrained_and_each_seeds_own_for_rand
 
 def test_provenance_names_inputs_versions_and_machine(swept: Workspace) -> None:
     record = read(swept.run_folder("pretrained", 0), "provenance.json")
-    assert set(record["inputs"]) == {"data", "examples", "checkpoint"}
+    assert set(record["inputs"]) == {"data", "examples", "labels", "checkpoint"}
     assert record["inputs"]["examples"] == SIZES
     assert record["versions"]["torch"]
     assert record["threads"] >= 1

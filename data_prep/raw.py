@@ -1,0 +1,37 @@
+"""What a dataset or a model is made from: files fetched, verified and unpacked below data/raw/."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from omegaconf import ListConfig, OmegaConf
+
+from data_prep.archives import take_members
+from data_prep.fetching import fetch_file
+from data_prep.stages import build_stage, read_manifest
+from data_prep.whole_files import sha256_of
+
+
+def unpacked(files: ListConfig, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
+    """Fetch the archives into `folder` and unpack the wanted members beside them.
+
+    Returns {what for: path} and {archive: sha256}. What is unpacked already is not unpacked again.
+    """
+    archives = {file.name: fetch_file(file, folder) for file in files}
+    digests = {name: sha256_of(path) for name, path in archives.items()}
+    wanted = {file.name: OmegaConf.to_container(file.members) for file in files}
+    inputs: dict[str, Any] = {"archives": digests, "members": wanted}
+    own = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
+
+    def unpack(scratch: Path) -> dict[str, Any]:
+        names: dict[str, str] = {}
+        for file in files:
+            print(f"unpacking {', '.join(file.members.values())} of {archives[file.name]}", flush=True)
+            names |= take_members(archives[file.name], dict(file.members), scratch, file.unpacked_limit)
+        return {"names": names}
+
+    place = folder / f"unpacked-{own}"
+    build_stage(place, inputs, unpack)
+    names: dict[str, str] = (read_manifest(place) or {})["names"]
+    return {purpose: place / name for purpose, name in names.items()}, digests

@@ -1,0 +1,147 @@
+"""Your own tables (CSV, TSV, JSONL, Parquet), and the rows of everybody else's.
+
+A CSV or TSV has a header line; a field that holds a line break, a quote or the separator is quoted, quotes doubled.
+JSONL is one object a line. Text files are UTF-8, with or without a byte-order mark.
+"""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from data_prep.splits import Example
+from hydra_conf.compose import nearest
+from hydra_conf.errors import UsageError
+
+LONGEST_FIELD = 10_000_000  # characters of one CSV field; csv's own limit is 131 072
+Row = tuple[int, dict[str, Any]]  # (line it begins on, or row number in Parquet, both counted from 1; its columns)
+
+
+def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
+    """Yield the examples of one of the user's tables, ids `<part>-<line>`.
+
+    Raises `UsageError` that names the file and the line for anything that is not a text and a label.
+    """
+    columns = [dataset.text, dataset.label, *([dataset.text_pair] if dataset.text_pair else [])]
+    for line, row in read_rows(path, columns):
+        place = f"{path}, {'row' if path.suffix == '.parquet' else 'line'} {line}"
+        pair = _text(row[dataset.text_pair], dataset.text_pair, place) if dataset.text_pair else None
+        text, label = _text(row[dataset.text], dataset.text, place), _label(row[dataset.label], dataset.label, place)
+        yield Example(f"{part}-{line}", text, pair, label)
+
+
+def _text(value: Any, column: str, place: str) -> str:
+    if not isinstance(value, str):
+        raise UsageError(f"{place}: column {column!r} holds {value!r}, which is not a text")
+    return value
+
+
+def _label(value: Any, column: str, place: str) -> str:
+    if isinstance(value, (int, str)):
+        label = str(value).lower() if isinstance(value, bool) else " ".join(str(value).split())
+        if label:
+            return label
+    raise UsageError(
+        f"{place}: column {column!r} holds {value!r}, which is not a label; labels are strings or integers"
+    )
+
+
+def read_rows(path: Path, columns: list[str], quoted: bool = True) -> Iterator[Row]:
+    """Yield every row's wanted columns. `quoted=False` reads a TSV whose quotes are plain characters.
+
+    Raises `UsageError` for a file that is missing, of another kind, in another encoding, without rows or without one
+    of the columns, and for a row of another width.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}")
+    if path.suffix in (".csv", ".tsv"):
+        rows = _delimited_rows(path, columns, quoted)
+    elif path.suffix == ".jsonl":
+        rows = _jsonl_rows(path, columns)
+    elif path.suffix == ".parquet":
+        rows = _parquet_rows(path, columns)
+    else:
+        raise UsageError(f"{path}: a table ends in .csv, .tsv, .jsonl or .parquet")
+    first = next(rows, None)
+    if first is None:
+        raise UsageError(f"{path} holds no row")
+    yield first
+    yield from rows
+
+
+def text_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a UTF-8 file with their ends. Raises `UsageError` that names the first line that is not."""
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
+                raise UsageError(f"{path}, line 1: this is UTF-16; save the file as UTF-8")
+            try:
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise UsageError(f"{path}, line {number}: byte {error.start + 1} (0x{line[error.start]:02x}) is not "
+                                 "UTF-8; save the file as UTF-8") from error  # fmt: skip
+
+
+def _require_columns(path: Path, columns: list[str], there: list[str]) -> None:
+    for column in columns:
+        if column not in there:
+            raise UsageError(f"{path} has no column {column!r}{nearest(column, there)}; name yours with dataset.text, "
+                             "dataset.text_pair, dataset.label")  # fmt: skip
+        if there.count(column) > 1:
+            raise UsageError(f"{path} has {there.count(column)} columns called {column!r}")
+
+
+def _delimited_rows(path: Path, columns: list[str], quoted: bool) -> Iterator[Row]:
+    csv.field_size_limit(LONGEST_FIELD)
+    separator = "," if path.suffix == ".csv" else "\t"
+    dialect: dict[str, Any] = {"delimiter": separator, "quoting": csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE}
+    reader = csv.reader(text_lines(path), strict=True, **dialect)
+    header, begins = None, 1
+    try:
+        for row in reader:
+            line, begins = begins, reader.line_num + 1
+            if header is None:
+                _require_columns(path, columns, row)
+                header = row
+            elif len(row) == len(header):
+                yield line, dict(zip(header, row, strict=True))
+            elif row:  # an empty line is no row
+                raise UsageError(f"{path}, line {line}: {len(row)} columns, the header has {len(header)}")
+    except csv.Error as error:
+        raise UsageError(f"{path}, line {begins}: {error}; a field with a quote, a line break or the separator in it "
+                         "is quoted, its quotes doubled") from error  # fmt: skip
+
+
+def _jsonl_rows(path: Path, columns: list[str]) -> Iterator[Row]:
+    for number, line in enumerate(text_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"{path}, line {number} is not JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise UsageError(f"{path}, line {number} is not a JSON object")
+        for column in columns:
+            if column not in row:
+                raise UsageError(f"{path}, line {number} has no {column!r}{nearest(column, list(row))}")
+        yield number, row
+
+
+def _parquet_rows(path: Path, columns: list[str]) -> Iterator[Row]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            _require_columns(path, columns, file.schema_arrow.names)
+            number = 0
+            for batch in file.iter_batches(batch_size=1000, columns=columns):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UsageError(f"{path} is not a whole Parquet file: {str(error).splitlines()[0]}") from error
