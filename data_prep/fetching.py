@@ -23,7 +23,7 @@ from hydra_conf.errors import UsageError
 ATTEMPTS = 5  # of one address that breaks off, each going on where the last one ended
 BUSY = (429, 500, 502, 503, 504)  # answers after which the same address is asked again
 TIMEOUT = 30  # seconds without an answer
-CHUNK = 1 << 18  # bytes
+CHUNK = 1 << 16  # bytes; what is lost at most when a download breaks off
 
 
 def fetch_file(file: DictConfig, folder: Path) -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from data_prep.splits import Example
+from data_prep.splits import Example, clean
 from hydra_conf.compose import nearest
 from hydra_conf.errors import UsageError
 
@@ -41,7 +41,7 @@ def _text(value: Any, column: str, place: str) -> str:
 
 def _label(value: Any, column: str, place: str) -> str:
     if isinstance(value, (int, str)):
-        label = str(value).lower() if isinstance(value, bool) else " ".join(str(value).split())
+        label = str(value).lower() if isinstance(value, bool) else clean(str(value))
         if label:
             return label
     raise UsageError(
@@ -86,9 +86,10 @@ def text_lines(path: Path) -> Iterator[str]:
 
 
 def _require_columns(path: Path, columns: list[str], there: list[str]) -> None:
+    shown = [name[:40] if name.isprintable() else repr(name[:40]) for name in there]
     for column in columns:
         if column not in there:
-            raise UsageError(f"{path} has no column {column!r}{nearest(column, there)}; name yours with dataset.text, "
+            raise UsageError(f"{path} has no column {column!r}{nearest(column, shown, 'it has')}; name yours with dataset.text, "
                              "dataset.text_pair, dataset.label")  # fmt: skip
         if there.count(column) > 1:
             raise UsageError(f"{path} has {there.count(column)} columns called {column!r}")
@@ -127,7 +128,7 @@ def _jsonl_rows(path: Path, columns: list[str]) -> Iterator[Row]:
             raise UsageError(f"{path}, line {number} is not a JSON object")
         for column in columns:
             if column not in row:
-                raise UsageError(f"{path}, line {number} has no {column!r}{nearest(column, list(row))}")
+                raise UsageError(f"{path}, line {number} has no {column!r}{nearest(column, list(row), 'it has')}")
         yield number, row
 
 

@@ -25,10 +25,10 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
 
 
-def nearest(key: str, known: list[str]) -> str:
+def nearest(key: str, known: list[str], called: str = "known keys") -> str:
     """Return ` (did you mean ...?)` with the known key most like `key`, or nothing when none is like it."""
     near = difflib.get_close_matches(key, known, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else f"; known keys: {', '.join(sorted(known))}"
+    return f" (did you mean {near[0]!r}?)" if near else f"; {called}: {', '.join(sorted(known))}"
 
 
 def compose_config(overrides: list[str]) -> DictConfig:

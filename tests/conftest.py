@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,8 +45,13 @@ def write_reviews(path: Path, rows: list[tuple[str, int]]) -> None:
         csv.writer(stream, quoting=csv.QUOTE_ALL).writerows(rows)
 
 
-def write_tiny_model(folder: Path, texts: list[str], seed: int = 1, width: int = 64) -> None:
-    """Write a fairseq folder of architecture roberta_tiny: a sentencepiece model of the texts and drawn weights."""
+def write_tiny_model(
+    folder: Path, texts: list[str], seed: int = 1, width: int = 64, first_symbols: Sequence[str] = ()
+) -> None:
+    """Write a fairseq folder of architecture roberta_tiny: a sentencepiece model of the texts and drawn weights.
+
+    `first_symbols` are lines that stand before the pieces in its dictionary.
+    """
     import sentencepiece
     from fairseq.data import Dictionary
     from omegaconf import OmegaConf
@@ -60,7 +66,8 @@ def write_tiny_model(folder: Path, texts: list[str], seed: int = 1, width: int =
     (folder / "spm.model").rename(folder / "sentencepiece.bpe.model")
     processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "sentencepiece.bpe.model"))
     pieces = [processor.id_to_piece(index) for index in range(3, processor.get_piece_size())]
-    (folder / "dict.txt").write_text("".join(f"{piece} 1\n" for piece in pieces), encoding="utf-8")
+    lines = [*first_symbols, *(f"{piece} 1" for piece in pieces)]
+    (folder / "dict.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     dictionary = Dictionary.load(str(folder / "dict.txt"))
     dictionary.add_symbol("<mask>")
 
@@ -71,7 +78,8 @@ def write_tiny_model(folder: Path, texts: list[str], seed: int = 1, width: int =
     config = OmegaConf.structured(RobertaTinyConfig(encoder_embed_dim=width))
     model = RobertaTiny.build_model(config, Task())
     weights = {name: tensor for name, tensor in model.state_dict().items() if "lm_head" not in name}
-    torch.save({"args": None, "cfg": None, "model": weights, "extra_state": {}}, folder / "model.pt")
+    cfg = {"model": {"_name": "roberta_tiny", **OmegaConf.to_container(config)}}  # type: ignore[dict-item]
+    torch.save({"args": None, "cfg": cfg, "model": weights, "extra_state": {}}, folder / "model.pt")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,139 @@
+"""Archives: the wanted member and nothing else; anything that could hurt is refused by its name."""
+
+import io
+import stat
+import struct
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from data_prep.archives import take_members
+from hydra_conf.errors import UsageError
+
+LIMIT = 10_000
+
+
+def zipped(path: Path, members: dict[str, bytes | zipfile.ZipInfo]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            if isinstance(content, zipfile.ZipInfo):
+                archive.writestr(content, b"target")
+            else:
+                archive.writestr(name, content)
+    return path
+
+
+def tarred(path: Path, members: dict[str, bytes | tarfile.TarInfo]) -> Path:
+    mode = {"gz": "w:gz", "bz2": "w:bz2", "xz": "w:xz", "tar": "w"}[path.name.rsplit(".", 1)[-1]]
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name, content in members.items():
+            info = content if isinstance(content, tarfile.TarInfo) else tarfile.TarInfo(name)
+            body = b"" if isinstance(content, tarfile.TarInfo) else content
+            info.size = len(body)
+            archive.addfile(info, io.BytesIO(body))
+    return path
+
+
+def tar_special(kind: bytes, target: str = "/etc/passwd") -> tarfile.TarInfo:
+    info = tarfile.TarInfo("deep/special")
+    info.type, info.linkname = kind, target
+    return info
+
+
+def zip_link() -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo("deep/special")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return info
+
+
+def take(archive: Path, folder: Path, **wanted: str) -> dict[str, str]:
+    folder.mkdir(exist_ok=True)
+    return take_members(archive, wanted or {"train": "train.review"}, folder, LIMIT)
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz", "a.tar.bz2", "a.tar.xz"])
+def test_members_are_found_anywhere_and_the_rest_stays_inside(tmp_path: Path, name: str) -> None:
+    members: dict[str, bytes] = {
+        "top/fr/books/train.review": b"un",
+        "top/de/books/train.review": b"ein",
+        "model/spm.bpe.model": b"spm",
+        "__MACOSX/model/._spm.bpe.model": b"litter",
+        "model/._spm.bpe.model": b"litter",
+    }
+    make: Callable[[Path, dict[str, bytes]], Path] = zipped if name.endswith("zip") else tarred  # type: ignore[assignment]
+    archive = make(tmp_path / name, members)
+    names = take(
+        archive, tmp_path / "out", **{"train": "*/fr/books/train.review", "sentencepiece.bpe.model": "*.model"}
+    )
+    assert names == {"train": "train.review", "sentencepiece.bpe.model": "sentencepiece.bpe.model"}
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == {
+        "train.review": b"un",
+        "sentencepiece.bpe.model": b"spm",
+    }
+
+
+UNSAFE: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "zip with ..": (lambda at: zipped(at / "a.zip", {"../x": b"out", "train.review": b"t"}), "'../x' would leave"),
+    "zip with .. inside": (lambda at: zipped(at / "a.zip", {"a/../../x": b"o", "train.review": b"t"}), "would leave"),
+    "zip, absolute": (lambda at: zipped(at / "a.zip", {"/tmp/x": b"o", "train.review": b"t"}), "'/tmp/x' would leave"),
+    "zip, backslashes": (lambda at: zipped(at / "a.zip", {"..\\x": b"o", "train.review": b"t"}), "would leave"),
+    "zip, drive": (lambda at: zipped(at / "a.zip", {"C:\\x": b"o", "train.review": b"t"}), "would leave"),
+    "zip, link": (lambda at: zipped(at / "a.zip", {"l": zip_link(), "train.review": b"t"}), "'deep/special' is a link"),
+    "zip, too much": (lambda at: zipped(at / "a.zip", {"big": b"0" * 20_000, "train.review": b"t"}), "more than 10,000"),
+    "tar with ..": (lambda at: tarred(at / "a.tar.gz", {"../x": b"out", "train.review": b"t"}), "'../x' would leave"),
+    "tar, absolute": (lambda at: tarred(at / "a.tar.gz", {"/tmp/x": b"o", "train.review": b"t"}), "would leave"),
+    "tar, symbolic link": (lambda at: tarred(at / "a.tar", {"s": tar_special(tarfile.SYMTYPE)}), "is a link"),
+    "tar, hard link": (lambda at: tarred(at / "a.tar", {"s": tar_special(tarfile.LNKTYPE)}), "'deep/special' is a link"),
+    "tar, device": (lambda at: tarred(at / "a.tar", {"s": tar_special(tarfile.CHRTYPE)}), "or a device"),
+    "tar, pipe": (lambda at: tarred(at / "a.tar", {"s": tar_special(tarfile.FIFOTYPE)}), "or a device"),
+    "tar, too much": (lambda at: tarred(at / "a.tar.bz2", {"big": b"0" * 20_000}), r"more than 10,000 bytes \(member 'big'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", UNSAFE)
+def test_an_unsafe_archive_is_refused_by_name_and_writes_nothing(tmp_path: Path, case: str) -> None:
+    make, message = UNSAFE[case]
+    archive = make(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UsageError, match=message):
+        take(archive, tmp_path / "out")
+    assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "out"])
+
+
+def test_an_archive_that_lies_about_a_size_is_found_out(tmp_path: Path) -> None:
+    """Both records of the member say 10 bytes; it holds 5 000."""
+    path = zipped(tmp_path / "a.zip", {"train.review": b"0" * 5000})
+    raw = path.read_bytes().replace(struct.pack("<I", 5000), struct.pack("<I", 10))
+    path.write_bytes(raw)
+    with pytest.raises(UsageError, match="is not a whole archive|is longer than the archive says"):
+        take(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz", "a.tar.bz2"])
+def test_a_broken_archive_is_one_sentence(tmp_path: Path, name: str) -> None:
+    make: Callable[[Path, dict[str, bytes]], Path] = zipped if name.endswith("zip") else tarred  # type: ignore[assignment]
+    content = bytes(number * 7919 % 251 for number in range(9000))
+    path = make(tmp_path / name, {"train.review": content})
+    whole = path.read_bytes()
+    for broken in (b"", b"<html>", whole[: len(whole) // 2]):
+        path.write_bytes(broken)
+        with pytest.raises(UsageError, match=f"{name} is not a whole archive"):
+            take(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"a/test.review": b"t"}, r"holds no file train.review \(it holds a/test.review\)"),
+        ({}, "it holds nothing"),
+        ({"a/train.review": b"1", "b/train.review": b"2"}, r"holds 2 files train.review \(a/train.review, b/train"),
+    ],
+)
+def test_a_member_that_is_not_there_or_there_twice_is_one_sentence(
+    tmp_path: Path, members: dict[str, bytes], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        take(zipped(tmp_path / "a.zip", dict(members)), tmp_path / "out")

@@ -1,0 +1,185 @@
+"""Every published dataset, in its real file format, made small here and served by a server on this machine."""
+
+import bz2
+import io
+import json
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_prep.__main__ import prepare_splits
+from data_prep.splits import SPLITS, Example, read_split
+from hydra_conf.compose import compose_config
+from hydra_conf.errors import UsageError
+from tests.data_prep.web import Page, Web, serving
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    with serving() as server:
+        yield server
+
+
+def zip_of(files: dict[str, str]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return out.getvalue()
+
+
+def tar_of(files: dict[str, str], mode: str) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode=mode) as archive:  # type: ignore[call-overload]
+        for name, text in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text.encode())
+            archive.addfile(info, io.BytesIO(text.encode()))
+    return out.getvalue()
+
+
+def splits_of(
+    web: Web, tmp_path: Path, dataset: str, archives: list[bytes], *words: str
+) -> tuple[dict[str, list[Example]], dict[str, Any]]:
+    """Serve the archives where the dataset's addresses point to, prepare it and return its splits and manifest."""
+    expected = [] if any("expected" in word for word in words) else ["dataset.expected=null"]
+    overrides = [f"data_dir={tmp_path / 'data'}", f"dataset={dataset}", *expected, *words]
+    for number, body in enumerate(archives):
+        web.pages[f"/{number}"] = Page(body)
+        overrides.append(f"dataset.files.{number}.urls=[{web.url(f'/{number}')}]")
+    folder = prepare_splits(compose_config(overrides))
+    splits = {name: list(read_split(folder / f"{name}.jsonl")) for name in SPLITS}
+    return splits, json.loads((folder / "manifest.json").read_text())
+
+
+def item(text: str, rating: str, title: str = "<title>Titre</title>") -> str:
+    return f"""<item>
+<category>books</category>
+<rating>{rating}</rating>
+<asin>2070411400</asin>
+{text}
+{title}
+<date>12 janvier 2008</date>
+</item>
+"""
+
+
+def cls_xml(n: int, word: str) -> str:
+    items = [item(f"<text>{word} {k} plut\u00f4t bien</text>", "4.0" if k % 2 else "2.0") for k in range(n)]
+    items.append(item("<text>L&apos;auteur &amp; moi : &lt;3 &#233;tonnant</text>", "5.0"))
+    items.append(item(f"<text><![CDATA[{word} <b>gras</b> & cru]]></text>", "1.0", title=""))
+    items.append(item("", "4.0"))
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<items>\n{"".join(items)}</items>\n'
+
+
+@pytest.mark.parametrize("part", ["books", "dvd", "music"])
+def test_cls_is_read_from_its_xml(web: Web, tmp_path: Path, part: str) -> None:
+    root = f"cls-acl10-unprocessed/fr/{part}"
+    files = {
+        "cls-acl10-unprocessed/README": "lisez-moi",
+        f"cls-acl10-unprocessed/de/{part}/train.review": "<items/>",
+        f"{root}/unlabeled.review": "<items/>",
+        f"{root}/train.review": cls_xml(40, "entra\u00eenement"),
+        f"{root}/test.review": cls_xml(10, "essai"),
+    }
+    splits, manifest = splits_of(web, tmp_path, f"cls_{part}", [tar_of(files, "w:gz")])
+    assert manifest["labels"] == ["negative", "positive"]
+    assert manifest["read"] == {"train": 43, "test": 13}
+    assert manifest["dropped"] == {"empty, in train": 1, "in train and in validation or test": 1}
+    by_text = {example.text: example for example in splits["test"]}
+    assert by_text["L'auteur & moi : <3 \u00e9tonnant"].label == "positive"
+    assert by_text["essai <b>gras</b> & cru"].label == "negative"
+    assert by_text["essai 0 plut\u00f4t bien"].label == "negative"
+    assert by_text[""].id == "test-13"  # an item without text is still judged
+    assert manifest["checks"]["empty"]["test"] == 1
+    assert len(splits["valid"]) == 4
+    sides = [example.label for example in splits["valid"]]
+    assert sides.count("positive") == sides.count("negative")
+    assert [path.name for path in (tmp_path / "data/raw/cls").glob("unpacked-*/*.review")] != []
+
+
+def test_the_courses_own_copy_has_its_splits(web: Web, tmp_path: Path) -> None:
+    files = {}
+    for name, n in (("train", 12), ("valid", 4), ("test", 8)):
+        files[f"cls.books/{name}.review"] = "".join(f"{name} \u00ab num\u00e9ro {k} \u00bb\n" for k in range(n))
+        files[f"cls.books/{name}.label"] = "".join(f"{k % 2}\n" for k in range(n))
+    splits, manifest = splits_of(web, tmp_path, "cls_books_course", [zip_of(files)])
+    assert manifest["examples"] == {"train": 12, "valid": 4, "test": 8}
+    assert splits["test"][3] == Example("test-4", "test \u00ab num\u00e9ro 3 \u00bb", None, "positive")
+
+
+def test_allocine_is_read_from_its_json_lines(web: Web, tmp_path: Path) -> None:
+    def lines(name: str, n: int) -> str:
+        rows = [{"film-url": "http://x", "review": f"{name} {k}\nfin \u2026", "polarity": k % 2} for k in range(n)]
+        return "".join(json.dumps(row, ensure_ascii=k % 2 == 0) + "\n" for k, row in enumerate(rows))
+
+    files = {f"data/{name}.jsonl": lines(name, n) for name, n in (("train", 10), ("val", 4), ("test", 6))}
+    splits, manifest = splits_of(web, tmp_path, "allocine", [tar_of(files, "w:bz2")])
+    assert manifest["examples"] == {"train": 10, "valid": 4, "test": 6}
+    assert splits["valid"][1] == Example("valid-2", "val 1 fin \u2026", None, "positive")
+
+
+def test_paws_x_is_read_as_pairs_and_wrongly_filled_rows_are_counted(web: Web, tmp_path: Path) -> None:
+    def lines(name: str, n: int) -> str:
+        rows = [f'{k}\t{name} "un" {k}\tl\'autre, "{k}\t{k % 2}' for k in range(n)]
+        return "\n".join(["id\tsentence1\tsentence2\tlabel", *rows, "99\tNS\tNS\tNS", "100\tcoup\u00e9"]) + "\n"
+
+    names = {"translated_train.tsv": 10, "dev_2k.tsv": 4, "test_2k.tsv": 6}
+    files = {f"x-final/fr/{name}": lines(name, n) for name, n in names.items()}
+    files["x-final/de/test_2k.tsv"] = lines("andere", 5)
+    splits, manifest = splits_of(web, tmp_path, "pawsx_fr", [tar_of(files, "w:gz")])
+    assert manifest["examples"] == {"train": 10, "valid": 4, "test": 6}
+    assert manifest["dropped"] == {"no label": 6}
+    assert manifest["pairs"]
+    assert splits["test"][1] == Example("test-3", 'test_2k.tsv "un" 1', "l'autre, \"1", "paraphrase")
+
+
+def test_xnli_takes_the_french_rows_and_three_classes(web: Web, tmp_path: Path) -> None:
+    kinds = ["neutral", "contradiction", "entailment"]
+    judged = ["language\tgold_label\tsentence1_binary_parse\tsentence1\tsentence2\tpromptID"]
+    for k in range(9):
+        judged += [
+            f"fr\t{kinds[k % 3]}\t\tpr\u00e9misse {k}\tdonc {k}\t{k}",
+            f"de\t{kinds[k % 3]}\t\tweil {k}\talso {k}\t{k}",
+        ]
+    train = ["premise\thypo\tlabel"]
+    train += [f"\u00ab un {k}\tdeux {k}\t{kinds[k % 3].replace('contradiction', 'contradictory')}" for k in range(12)]
+    first = {
+        "XNLI-1.0/xnli.dev.tsv": "\n".join(judged),
+        "XNLI-1.0/xnli.test.tsv": "\n".join(judged).replace("donc", "or"),
+    }
+    second = {"XNLI-MT-1.0/multinli/multinli.train.fr.tsv": "\n".join(train) + "\n"}
+    splits, manifest = splits_of(web, tmp_path, "xnli_fr", [zip_of(first), zip_of(second)])
+    assert manifest["labels"] == ["contradiction", "neutral", "entailment"]
+    assert manifest["examples"] == {"train": 12, "valid": 9, "test": 9}
+    assert splits["train"][1] == Example("train-3", "\u00ab un 1", "deux 1", "contradiction")
+    assert splits["test"][2].label == "entailment"
+    assert splits["test"][2].text_pair == "or 2"
+
+
+def test_prepared_again_nothing_is_fetched_or_unpacked(web: Web, tmp_path: Path) -> None:
+    files = {f"x/{part}.review": cls_xml(40, part) for part in ("train", "test")}
+    words = ["dataset.files.0.members={train: train.review, test: test.review}"]
+    splits_of(web, tmp_path, "cls_books", [tar_of(files, "w:gz")], *words)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*.review")}
+    splits_of(web, tmp_path, "cls_books", [tar_of(files, "w:gz")], *words)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert web.pages["/0"].ranges == []
+
+
+def test_an_archive_that_is_none_is_refused(web: Web, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is not a whole archive"):
+        splits_of(web, tmp_path, "allocine", [bz2.compress(b"")])
+
+
+def test_a_file_with_another_number_of_examples_is_refused(web: Web, tmp_path: Path) -> None:
+    files = {f"x/fr/books/{part}.review": cls_xml(10, part) for part in ("train", "test")}
+    with pytest.raises(
+        UsageError, match="holds 13 examples for train, cls_books has 2,000: it is not the published file"
+    ):
+        splits_of(web, tmp_path, "cls_books", [tar_of(files, "w:gz")], "dataset.expected.test=13")
+    assert not (tmp_path / "data/splits/cls_books").exists()

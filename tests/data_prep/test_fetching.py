@@ -1,0 +1,154 @@
+"""Downloads from a server that breaks off, lies, refuses and redirects."""
+
+import hashlib
+import multiprocessing
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from data_prep import fetching
+from data_prep.fetching import fetch_file
+from hydra_conf.errors import UsageError
+from tests.data_prep.web import Page, Web, serving
+
+BODY = bytes(range(256)) * 4000  # 1 MB: several chunks
+SHA256 = hashlib.sha256(BODY).hexdigest()
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    with serving() as server:
+        yield server
+
+
+def file(*urls: str, sha256: str | None = SHA256) -> DictConfig:
+    return OmegaConf.create({"name": "corpus.zip", "urls": list(urls), "sha256": sha256})
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name != ".lock")
+
+
+def test_a_file_is_fetched_with_its_checksum_beside_it(web: Web, tmp_path: Path) -> None:
+    web.pages["/a"] = Page(BODY)
+    path = fetch_file(file(web.url("/a")), tmp_path / "raw")
+    assert path.read_bytes() == BODY
+    assert left(tmp_path / "raw") == ["corpus.zip", "corpus.zip.sha256"]
+    assert (tmp_path / "raw" / "corpus.zip.sha256").read_text() == f"{SHA256}  corpus.zip\n"
+
+
+def test_a_download_that_breaks_off_goes_on_where_it_ended(web: Web, tmp_path: Path) -> None:
+    web.pages["/a"] = Page(BODY, breaks=[300_000, 400_000])
+    assert fetch_file(file(web.url("/a")), tmp_path).read_bytes() == BODY
+    first, second, third = web.pages["/a"].ranges
+    assert first is None
+    assert second is not None
+    assert third is not None
+    assert 0 < int(second[6:-1]) <= 300_000 < int(third[6:-1]) <= 700_000
+
+
+def test_without_an_entity_tag_a_broken_download_starts_again(web: Web, tmp_path: Path) -> None:
+    web.pages["/a"] = Page(BODY, breaks=[300_000], etag=None)
+    assert fetch_file(file(web.url("/a")), tmp_path).read_bytes() == BODY
+    assert web.pages["/a"].ranges == [None, None]
+
+
+def test_a_file_that_changed_meanwhile_is_fetched_anew(web: Web, tmp_path: Path) -> None:
+    web.pages["/a"] = Page(b"old" * 400_000, breaks=[300_000] * fetching.ATTEMPTS)
+    with pytest.raises(UsageError):
+        fetch_file(file(web.url("/a")), tmp_path)
+    web.pages["/a"] = Page(BODY, etag='"2"')
+    assert fetch_file(file(web.url("/a")), tmp_path).read_bytes() == BODY
+
+
+def test_what_a_failed_command_left_is_used_by_the_next(web: Web, tmp_path: Path) -> None:
+    web.pages["/a"] = Page(BODY, breaks=[250_000, *[0] * (fetching.ATTEMPTS - 1)])
+    with pytest.raises(UsageError, match="could not be fetched"):
+        fetch_file(file(web.url("/a")), tmp_path)
+    assert left(tmp_path) == [".corpus.zip.part", ".corpus.zip.part.json"]
+    assert fetch_file(file(web.url("/a")), tmp_path).read_bytes() == BODY
+    assert (web.pages["/a"].ranges[-1] or "").startswith("bytes=")
+    assert left(tmp_path) == ["corpus.zip", "corpus.zip.sha256"]
+
+
+def test_a_busy_server_is_asked_again(web: Web, tmp_path: Path) -> None:
+    web.pages["/a"] = Page(BODY, statuses=[503, 503])
+    assert fetch_file(file(web.url("/a")), tmp_path).read_bytes() == BODY
+
+
+def test_a_redirect_is_followed(web: Web, tmp_path: Path) -> None:
+    web.pages["/a"] = Page(location=web.url("/b"))
+    web.pages["/b"] = Page(BODY)
+    assert fetch_file(file(web.url("/a")), tmp_path).read_bytes() == BODY
+
+
+def test_addresses_are_tried_in_order(web: Web, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    web.pages["/b"] = Page(b"something else")
+    web.pages["/c"] = Page(BODY)
+    urls = [web.url(path) for path in ("/a", "/b", "/c")]
+    assert fetch_file(file(*urls), tmp_path).read_bytes() == BODY
+    said = capsys.readouterr().out
+    assert [said.index(url) for url in urls] == sorted(said.index(url) for url in urls)
+
+
+def test_a_wrong_checksum_keeps_nothing(web: Web, tmp_path: Path) -> None:
+    web.pages["/a"] = Page(b"something else")
+    with pytest.raises(UsageError, match=f"what it sent has not the pinned sha256 {SHA256}"):
+        fetch_file(file(web.url("/a")), tmp_path)
+    assert left(tmp_path) == []
+
+
+def test_when_nothing_can_be_reached_one_message_says_what_to_do(web: Web, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        closed = f"http://127.0.0.1:{free.getsockname()[1]}/x"
+        with pytest.raises(UsageError) as caught:
+            fetch_file(file(web.url("/a"), closed, "http://nowhere.invalid/x"), tmp_path / "raw" / "cls")
+    sentence = str(caught.value)
+    for part in (web.url("/a") + ": HTTP 404", closed, "nowhere.invalid", f"put it into {tmp_path / 'raw' / 'cls'}"):
+        assert part in sentence
+    assert "under the name corpus.zip" in sentence
+    assert "\n" not in sentence
+
+
+def test_a_file_put_there_by_hand_is_used_and_nothing_is_fetched(web: Web, tmp_path: Path) -> None:
+    (tmp_path / "corpus.zip").write_bytes(BODY)
+    assert fetch_file(file(web.url("/a")), tmp_path).read_bytes() == BODY
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_a_file_that_changed_on_disk_is_refused(web: Web, tmp_path: Path, pinned: bool) -> None:
+    web.pages["/a"] = Page(BODY)
+    wanted = file(web.url("/a"), sha256=SHA256 if pinned else None)
+    fetch_file(wanted, tmp_path)
+    (tmp_path / "corpus.zip").write_bytes(BODY[:-1])
+    with pytest.raises(UsageError, match="pinned is" if pinned else "recorded in corpus.zip.sha256 on first use"):
+        fetch_file(wanted, tmp_path)
+
+
+def _fetch(url: str, folder: Path) -> None:
+    fetch_file(file(url), folder)
+
+
+def test_two_processes_fetch_a_file_once(web: Web, tmp_path: Path) -> None:
+    web.pages["/a"] = Page(BODY)
+    context = multiprocessing.get_context("spawn")
+    both = [context.Process(target=_fetch, args=(web.url("/a"), tmp_path)) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join(60)
+    assert [one.exitcode for one in both] == [0, 0]
+    assert len(web.pages["/a"].ranges) == 1
+
+
+def test_a_folder_that_one_may_only_read_is_enough_when_the_file_is_there(tmp_path: Path) -> None:
+    """Several users may share DATA_DIR; the superuser, whom no mode stops, is watched for writes instead."""
+    (tmp_path / "corpus.zip").write_bytes(BODY)
+    fetch_file(file("http://nowhere.invalid/x"), tmp_path)
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    fetch_file(file("http://nowhere.invalid/x"), tmp_path)
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before

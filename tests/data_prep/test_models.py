@@ -1,0 +1,179 @@
+"""Other people's fairseq folders: found in an archive or brought, their shape read from the checkpoint's own arguments."""
+
+import argparse
+import io
+import json
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from data_prep.__main__ import prepare_model
+from data_prep.binarise import read_dictionary
+from data_prep.checkpoints import count_matrices, read_shape
+from data_prep.fairseq_folder import compare_with_published
+from hydra_conf.compose import compose_config
+from hydra_conf.errors import UsageError
+from tests.conftest import Workspace
+from tests.data_prep.web import Page, Web, serving
+
+PUBLISHED_SHAPE = {
+    "encoder_layers": 4,
+    "encoder_embed_dim": 512,
+    "encoder_ffn_embed_dim": 512,
+    "encoder_attention_heads": 8,
+    "max_positions": 256,
+}
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def folder(workspace: Workspace, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(workspace.model, tmp_path / "mon_modele"))
+
+
+def zip_of(folder: Path) -> bytes:
+    """Return an archive as the course might have made it: folders, other files, a Mac's litter."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.write(folder / "model.pt", "RoBERTa_small_fr/models/RoBERTa_small_fr/model.pt")
+        archive.write(folder / "dict.txt", "RoBERTa_small_fr/dict.txt")
+        archive.write(folder / "sentencepiece.bpe.model", "RoBERTa_small_fr/sentencepiece/sp.model")
+        archive.writestr("RoBERTa_small_fr/README.md", "à lire")
+        archive.writestr("__MACOSX/RoBERTa_small_fr/._model.pt", "litter")
+    return out.getvalue()
+
+
+def config_of(web: Web, tmp_path: Path) -> DictConfig:
+    words = ["model=roberta_small_fr", f"data_dir={tmp_path / 'data'}", f"model.files.0.urls=[{web.url('/zip')}]"]
+    return compose_config(words)
+
+
+def test_the_courses_archive_is_unpacked_wherever_its_files_are(web: Web, folder: Path, tmp_path: Path) -> None:
+    web.pages["/zip"] = Page(zip_of(folder))
+    made, facts = prepare_model(config_of(web, tmp_path))
+    assert made == tmp_path / "data/models/roberta_small_fr"
+    assert sorted(path.name for path in made.iterdir()) == [
+        "card.md", "dict.txt", "manifest.json", "model.pt", "sentencepiece.bpe.model"
+    ]  # fmt: skip
+    assert (made / "model.pt").read_bytes() == (folder / "model.pt").read_bytes()
+    assert facts["shape"]["encoder_attention_heads"] == 4
+    assert "are another shape: not the published one" in facts["says"]
+    assert facts["says"] in (made / "card.md").read_text()
+
+
+def test_a_folder_that_was_brought_is_used_and_nothing_is_fetched(web: Web, folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "data/models/roberta_small_fr"
+    shutil.copytree(folder, place)
+    made, facts = prepare_model(config_of(web, tmp_path))
+    assert made == place
+    assert not (place / "manifest.json").exists()
+    assert facts["shape"]["encoder_layers"] == 2
+
+
+def test_the_published_count_is_the_sum_of_its_parts() -> None:
+    """512x32000 + 258x512 + 4x(4x512x512 + 2x512x512), as the report counts."""
+    assert count_matrices(PUBLISHED_SHAPE, 32_000) == 22_807_552
+
+
+@pytest.mark.parametrize(
+    ("rows", "layers", "said"),
+    [
+        (32_000, 4, "exactly the published 22,807,552 and 32,000"),
+        (32_005, 4, "+2,560 against the published 22,807,552, of which +2,560 are +5 embedding rows of 512"),
+        (32_000, 5, "+1,572,864 against the published 22,807,552; +1,572,864 are another shape"),
+        (31_000, 3, "of which -512,000 are -1,000 embedding rows of 512 .*; -1,572,864 are another shape"),
+    ],
+)
+def test_the_difference_from_the_published_count_is_explained(rows: int, layers: int, said: str) -> None:
+    shape = {**PUBLISHED_SHAPE, "encoder_layers": layers}
+    config = compose_config(["model=roberta_small_fr"]).model
+    sentence = compare_with_published(count_matrices(shape, rows), rows, shape, config)
+    assert re.search(said.replace("+", r"\+"), sentence), sentence
+    assert sentence.endswith("not the published one") == (layers != 4)
+
+
+def rewrite(path: Path, **changed: Any) -> None:
+    state = torch.load(path, weights_only=True)
+    torch.save({**state, **changed}, path)
+
+
+def shape_of(folder: Path) -> dict[str, Any]:
+    return read_shape(folder / "model.pt", len(read_dictionary(folder / "dict.txt")))
+
+
+def test_old_arguments_tell_the_shape_too(folder: Path) -> None:
+    """Checkpoints before fairseq's Hydra days hold a Namespace, `tokens_per_sample`, and weights below `decoder.`."""
+    new = shape_of(folder)
+    state = torch.load(folder / "model.pt", weights_only=True)
+    given = dict(state["cfg"]["model"], tokens_per_sample=64)
+    for later in ("max_positions", "encoder_normalize_before", "layernorm_embedding", "no_scale_embedding"):
+        del given[later]
+    weights = {name.replace("encoder.", "decoder.", 1): tensor for name, tensor in state["model"].items()}
+    rewrite(folder / "model.pt", cfg=None, args=argparse.Namespace(**given), model=weights)
+    assert shape_of(folder) == new
+
+
+def test_arguments_in_a_configuration_as_a_namespace_tell_the_shape_too(folder: Path) -> None:
+    new = shape_of(folder)
+    state = torch.load(folder / "model.pt", weights_only=True)
+    rewrite(folder / "model.pt", cfg={"model": argparse.Namespace(**state["cfg"]["model"]), "task": None})
+    assert shape_of(folder) == new
+
+
+def test_a_symbol_that_takes_an_earlier_ones_place_is_no_repeat(folder: Path) -> None:
+    lines = (folder / "dict.txt").read_text(encoding="utf-8")
+    (folder / "dict.txt").write_text(f"<s> 999 #fairseq:overwrite\n{lines}", encoding="utf-8")
+    assert read_dictionary(folder / "dict.txt")[0] == "<s>"
+    (folder / "dict.txt").write_text(f"<s> 999\n{lines}", encoding="utf-8")
+    with pytest.raises(UsageError, match="line 1: '<s>' is in fairseq's own symbols already"):
+        read_dictionary(folder / "dict.txt")
+
+
+def test_a_dictionary_like_camemberts_gives_its_own_ends_of_text(workspace: Workspace, tmp_path: Path) -> None:
+    """Its `<s>` and `</s>` are rows of their own; fairseq's 0 and 2 were never trained."""
+    from data_prep.preprocess import TextDictionary
+    from tests.conftest import write_tiny_model
+
+    model = tmp_path / "camembert"
+    texts = (workspace.model / "texts.txt").read_text(encoding="utf-8").split("\n")
+    write_tiny_model(
+        model, texts, first_symbols=["<unk>NOTUSED 1", *(f"{w} 1 #fairseq:overwrite" for w in ("<s>", "</s>"))]
+    )
+    dictionary = TextDictionary.of_model(model)
+    assert dictionary.encode_line("ce livre est bon").tolist()[-1] == dictionary.index("</s>") == 6
+
+    data = str(tmp_path / "data")
+    shutil.copytree(workspace.root / "data/raw", tmp_path / "data/raw")
+    answer = workspace.python("data_prep", "--model", str(model), "--data-dir", data, *workspace.overrides)
+    assert answer.returncode == 0, answer.stderr
+    answer = workspace.python(
+        "sweeps", "--model", str(model), "--data-dir", data, "--runs-dir", str(tmp_path / "runs"), "--seeds", "0",
+        "--epochs", "1", "--device", "cpu", "--precision", "fp32", *workspace.overrides
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    folder = tmp_path / "runs/default/amazon_fr/camembert/fairseq/full/pretrained/seed=0"
+    settings = (folder / "config.yaml").read_text()
+    assert "encoder_attention_heads: 4" in settings
+    assert json.loads((folder / "status.json").read_text())["state"] == "done"
+
+    from fairseq import tasks
+    from omegaconf import OmegaConf
+
+    import fairseq_tasks  # noqa: F401
+
+    task = tasks.setup_task(OmegaConf.load(folder / "fairseq.yaml").task)
+    tokens = task.load_dataset("test")[0]["net_input.src_tokens"].tolist()
+    assert (tokens[0], tokens[-1]) == (5, 6)
+    assert not {0, 2} & set(tokens)

@@ -1,0 +1,116 @@
+"""One's own tables: whatever text goes in comes out of the .bin files again, piece for piece."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import sentencepiece
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from data_prep.__main__ import prepare_splits
+from data_prep.binarise import _write_texts
+from data_prep.splits import SPLITS, clean, read_split
+from hydra_conf.compose import compose_config
+from tests.conftest import Workspace
+
+Rows = list[tuple[str, str]]
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
+LABELS = st.sampled_from(["négatif", "neutre", "positif"])
+TABLE = st.lists(st.tuples(TEXTS, LABELS), min_size=1, max_size=25)
+
+
+def write_table(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """Write the rows in the format that the name asks for, as one would with the usual tools."""
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    elif path.suffix == ".parquet":
+        pd.DataFrame(rows).to_parquet(path)
+    else:
+        with path.open("w", encoding="utf-8-sig", newline="") as stream:
+            dialect = csv.excel if path.suffix == ".csv" else csv.excel_tab
+            writer = csv.DictWriter(stream, list(rows[0]), dialect=dialect)
+            writer.writeheader()
+            writer.writerows(rows)
+    return path
+
+
+def splits_of_tables(folder: Path, words: list[str]) -> Path:
+    return prepare_splits(compose_config([f"data_dir={folder / 'data'}", "dataset=table", "dataset.name=mine", *words]))
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(TABLE, st.sampled_from(["csv", "tsv", "jsonl", "parquet"]))
+def test_any_text_comes_out_of_the_bin_files_again_piece_for_piece(
+    workspace: Workspace, tmp_path_factory: pytest.TempPathFactory, rows: Rows, kind: str
+) -> None:
+    """By sentencepiece and fairseq's dictionary used directly, on the texts as they were written into the table."""
+    from fairseq.data import Dictionary
+    from fairseq.data.indexed_dataset import MMapIndexedDataset
+
+    from data_prep.preprocess import preprocess
+
+    folder = tmp_path_factory.mktemp("table")
+    train = [("un", "neutre"), ("deux", "positif"), *rows]
+    test = [("trois", "neutre"), *((text + " !", label) for text, label in rows)]
+    for name, own in (("train", train), ("valid", [("quatre", "négatif")]), ("test", test)):
+        write_table(folder / f"{name}.{kind}", [{"text": text, "label": label} for text, label in own])
+    words = [f"dataset.{name}={folder / name}.{kind}" for name in ("train", "valid", "test")]
+    splits = splits_of_tables(folder, words)
+    (folder / "text").mkdir()
+    labels = json.loads((splits / "manifest.json").read_text())["labels"]
+    for column in _write_texts(folder / "text", splits, labels):
+        preprocess(folder, workspace.model, column)
+
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(workspace.model / "sentencepiece.bpe.model"))
+    dictionary = Dictionary.load(str(workspace.model / "dict.txt"))
+    texts, classes = (MMapIndexedDataset(str(folder / column / "test")) for column in ("input0", "label"))
+    assert len(texts) == len(test)  # no test example is ever dropped
+    for number, (text, label) in enumerate(test):
+        expected = [dictionary.index(piece) for piece in processor.encode(clean(text), out_type=str)]
+        assert texts[number].tolist() == [*expected, dictionary.eos()]
+        assert labels[int(classes[number][0]) - dictionary.nspecial] == label
+    kept = {clean(text) for text, _ in train if clean(text)} - {clean(text) for text, _ in test} - {"quatre"}
+    assert {example.text for example in read_split(splits / "train.jsonl")} == kept
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
+def test_each_format_gives_the_same_examples(tmp_path: Path, kind: str) -> None:
+    rows = [
+        {"avis": "Ligne une,\nligne « deux »\tet \"trois\".", "note": 5, "autre": "x"},
+        {"avis": "Bof; moyen, sans plus", "note": 3, "autre": ""},
+        {"avis": "Nul : à fuir", "note": 1, "autre": "z"},
+    ]  # fmt: skip
+    many = [{**row, "avis": f"{k} {row['avis']}"} for k in range(4) for row in rows]
+    train = write_table(tmp_path / f"train.{kind}", many)
+    test = write_table(tmp_path / f"test.{kind}", [{**row, "avis": f"{row['avis']} !"} for row in rows])
+    columns = ["dataset.text=avis", "dataset.label=note", "dataset.valid_share=0.3"]
+    splits = splits_of_tables(tmp_path, [f"dataset.train={train}", f"dataset.test={test}", *columns])
+    examples = {name: list(read_split(splits / f"{name}.jsonl")) for name in SPLITS}
+    manifest = json.loads((splits / "manifest.json").read_text())
+    assert manifest["labels"] == ["1", "3", "5"]
+    assert [example.text for example in examples["test"]] == [f"{clean(str(row['avis']))} !" for row in rows]
+    assert [example.label for example in examples["test"]] == ["5", "3", "1"]
+    assert {example.text_pair for name in SPLITS for example in examples[name]} == {None}
+
+
+def test_labels_may_be_strings_integers_or_booleans(tmp_path: Path) -> None:
+    rows = [{"text": f"texte {k}", "label": value} for k, value in enumerate([True, False, "vrai ", 7])]
+    paths = {"train": rows, "valid": [{"text": "v", "label": 7}], "test": [{"text": "t", "label": "vrai"}]}
+    words = [f"dataset.{name}={write_table(tmp_path / f'{name}.jsonl', own)}" for name, own in paths.items()]
+    manifest = json.loads((splits_of_tables(tmp_path, words) / "manifest.json").read_text())
+    assert manifest["labels"] == ["7", "false", "true", "vrai"]
+
+
+def test_a_moved_table_is_the_same_table(tmp_path: Path) -> None:
+    rows = [{"text": f"texte {k}", "label": "ab"[k % 2]} for k in range(20)]
+    train, test = (write_table(tmp_path / f"{name}.csv", rows) for name in ("train", "test"))
+    write_table(test, [{"text": f"essai {k}", "label": "ab"[k % 2]} for k in range(4)])
+    first = splits_of_tables(tmp_path, [f"dataset.train={train}", f"dataset.test={test}"])
+    made = (first / "train.jsonl").stat().st_mtime_ns
+    moved = train.rename(tmp_path / "ailleurs.csv")
+    assert splits_of_tables(tmp_path, [f"dataset.train={moved}", f"dataset.test={test}"]) == first
+    assert (first / "train.jsonl").stat().st_mtime_ns == made

@@ -1,0 +1,87 @@
+"""A web server on this machine that misbehaves as asked: breaks off, refuses, redirects, sends something else."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass
+class Page:
+    """What one address answers.
+
+    `statuses` are answered first, one a request; then the body, which breaks off after `breaks[i]` bytes in the i-th
+    answer that holds it. `etag` lets a broken download go on; without one it cannot.
+    """
+
+    body: bytes = b""
+    statuses: list[int] = field(default_factory=list)
+    breaks: list[int] = field(default_factory=list)
+    etag: str | None = '"1"'
+    location: str | None = None
+    ranges: list[str | None] = field(default_factory=list)  # the Range header of each request, as it came
+
+
+class Web:
+    """The server: `pages` by path, `url(path)` for an address."""
+
+    def __init__(self) -> None:
+        self.pages: dict[str, Page] = {}
+        pages = self.pages
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                page = pages.get(self.path)
+                if page is None:
+                    return self.answer(404)
+                page.ranges.append(self.headers.get("Range"))
+                if page.location:
+                    return self.answer(302, {"Location": page.location})
+                if page.statuses:
+                    return self.answer(page.statuses.pop(0))
+                self.send_body(page)
+
+            def answer(self, status: int, headers: dict[str, str] | None = None) -> None:
+                self.send_response(status)
+                for name, value in {"Content-Length": "0", **(headers or {})}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+
+            def send_body(self, page: Page) -> None:
+                wanted, start = self.headers.get("Range"), 0
+                if wanted and page.etag and self.headers.get("If-Range") == page.etag:
+                    start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+                self.send_response(206 if start else 200)
+                body = page.body[start:]
+                self.send_header("Content-Length", str(len(body)))
+                if page.etag:
+                    self.send_header("ETag", page.etag)
+                self.end_headers()
+                until = page.breaks.pop(0) if page.breaks else len(body)
+                with contextlib.suppress(ConnectionError):
+                    self.wfile.write(body[:until])
+                if until < len(body):
+                    self.close_connection = True
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}{path}"
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[Web]:
+    """Yield a server and end it."""
+    web = Web()
+    try:
+        yield web
+    finally:
+        web.server.shutdown()
+        web.server.server_close()

@@ -1,0 +1,85 @@
+"""From one's own tables to figures: every format, string labels, three classes, pairs, one's own model folder."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Workspace, refused
+from tests.data_prep.test_table import write_table
+
+CLASSES = {"négatif": "ennuyeux", "neutre": "banal", "positif": "superbe"}
+TRAINING = ("--device", "cpu", "--precision", "fp32", "--epochs", "2")
+
+
+def reviews(count: int, start: int) -> list[dict[str, str]]:
+    """Return rows whose text holds a line break, quotes and separators, and whose class one word tells."""
+    generator = random.Random(start)
+    rows = []
+    for number in range(start, start + count):
+        label, word = list(CLASSES.items())[number % 3]
+        filler = " ".join(generator.choices(["ce livre", "le style", "la fin", "l'intrigue"], k=3))
+        rows.append({"id": f"{number}", "avis": f'{filler},\nest "{word}";\tn° {number}', "note": label})
+    return rows
+
+
+@pytest.fixture
+def own(workspace: Workspace, tmp_path: Path) -> Workspace:
+    """An empty workspace with a tiny model brought under its own name."""
+    shutil.copytree(workspace.model, tmp_path / "modeles" / "mon_modele")
+    return Workspace(tmp_path, ("model.max_unknown_share=0.2",))  # the tiny vocabulary knows few characters
+
+
+def done(own: Workspace, *words: str) -> str:
+    answer = own.python(*words, *own.overrides)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return answer.stdout
+
+
+def test_three_classes_in_three_formats_reach_the_table(own: Workspace) -> None:
+    train = write_table(own.root / "train.csv", reviews(60, 0))
+    valid = write_table(own.root / "valid.jsonl", reviews(18, 100))
+    test = write_table(own.root / "test.parquet", reviews(24, 200))
+    columns = ["dataset.text=avis", "dataset.label=note", "dataset.name=avis"]
+    files = [f"dataset.train={train}", f"dataset.valid={valid}", f"dataset.test={test}"]
+    chosen = ("--dataset", "table", "--model", "modeles/mon_modele")
+    said = done(own, "data_prep", *chosen, *columns, *files)
+    assert "(60 train, 18 valid, 24 test; classes neutre, négatif, positif)" in said
+    done(own, "sweeps", *chosen, *TRAINING, "--seeds", "0,1", *columns, *files)
+    folder = own.root / "runs/default/avis/mon_modele/fairseq/full/random/seed=1"
+    assert json.loads((folder / "provenance.json").read_text())["inputs"]["labels"] == ["neutre", "négatif", "positif"]
+    counts = json.loads((folder / "progress.json").read_text())
+    assert (counts["valid"]["n"], counts["test"]["n"]) == (18, 24)
+    answer = own.python("analysis")
+    assert answer.returncode == 0, answer.stderr
+    table = (own.root / "results/default/tables/results.md").read_text()
+    assert "avis: 3 classes, neutre, négatif, positif." in table
+    assert "mon_modele" in table
+    summary = json.loads((own.root / "results/default/summary.json").read_text())
+    assert summary["classes"] == {"avis": ["neutre", "négatif", "positif"]}
+    assert {group["n"] for group in summary["groups"]} == {2}
+
+
+def test_pairs_from_tsv_reach_the_table(own: Workspace) -> None:
+    rows = [{**row, "suite": f"donc {row['avis'][::-1]}"} for row in reviews(60, 0)]
+    later = [{**row, "suite": "donc"} for row in reviews(12, 300)]
+    train, test = write_table(own.root / "train.tsv", rows), write_table(own.root / "test.tsv", later)
+    words = ["dataset.text=avis", "dataset.label=note", "dataset.text_pair=suite", "dataset.name=paires"]
+    chosen = ("--dataset", "table", "--model", "modeles/mon_modele")
+    said = done(own, "data_prep", *chosen, *words, f"dataset.train={train}", f"dataset.test={test}")
+    manifest = json.loads((own.root / "data/bin/paires.mon_modele/manifest.json").read_text())
+    assert manifest["pairs"]
+    assert manifest["max_positions"] == 64
+    assert manifest["cut"]["train"]["examples"] > 0
+    assert "texts cut at 64 tokens" in said
+    assert (own.root / "data/bin/paires.mon_modele/input1/train.bin").is_file()
+    done(own, "sweeps", *chosen, *TRAINING, "--seeds", "0", "--init", "random", *words)
+    assert own.python("analysis").returncode == 0
+    assert "paires: 3 classes" in (own.root / "results/default/tables/results.md").read_text()
+
+
+def test_a_sweep_on_a_table_that_is_not_prepared_says_so(own: Workspace) -> None:
+    words = ("sweeps", "--dataset", "table", "--model", "modeles/mon_modele", *TRAINING, "dataset.name=autre")
+    assert "autre is not prepared for mon_modele; run `make prep`" in refused(own.python(*words))
