@@ -25,7 +25,7 @@ comma := ,
 IN := .venv/bin/python
 STAMP := .venv/.installed-$(subst $(comma),-,$(EXTRAS))
 .DEFAULT_GOAL := help
-.PHONY: help setup prep sweep figures reproduce test lint clean
+.PHONY: help setup prep sweep figures reproduce bench test lint clean
 
 help: ## list targets and variables
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -57,6 +57,9 @@ figures: $(STAMP) ## curves, table and summary of SWEEP, in results/
 reproduce: ## prep, sweep and figures
 	@start=$$(date +%s); $(MAKE) --no-print-directory prep && $(MAKE) --no-print-directory sweep \
 	  && $(MAKE) --no-print-directory figures && echo "reproduced in $$((($$(date +%s) - start + 30) / 60)) minutes"
+
+bench: $(STAMP) ## how fast prep is, against a shell pipeline on the same texts
+	@$(MAKE) --no-print-directory prep && $(IN) -m data_prep.bench --data-dir "$(DATA_DIR)" $(ARGS)
 
 test: $(STAMP) ## the tests, without the slow ones (ARGS="-m slow" for those)
 	@$(IN) -m pytest $(if $(ARGS),$(ARGS),-m "not slow")

@@ -89,7 +89,8 @@ def _require_columns(path: Path, columns: list[str], there: list[str]) -> None:
     shown = [name[:40] if name.isprintable() else repr(name[:40]) for name in there]
     for column in columns:
         if column not in there:
-            raise UsageError(f"{path} has no column {column!r}{nearest(column, shown, 'it has')}; name yours with dataset.text, "
+            known = nearest(column, shown, "it has")
+            raise UsageError(f"{path} has no column {column!r}{known}; name yours with dataset.text, "
                              "dataset.text_pair, dataset.label")  # fmt: skip
         if there.count(column) > 1:
             raise UsageError(f"{path} has {there.count(column)} columns called {column!r}")

@@ -1,4 +1,4 @@
-"""Other people's fairseq folders: found in an archive or brought, their shape read from the checkpoint's own arguments."""
+"""Other people's fairseq folders: in an archive or brought, their shape read from the checkpoint's own arguments."""
 
 import argparse
 import io

@@ -99,7 +99,11 @@ def test_each_format_gives_the_same_examples(tmp_path: Path, kind: str) -> None:
 
 def test_labels_may_be_strings_integers_or_booleans(tmp_path: Path) -> None:
     rows = [{"text": f"texte {k}", "label": value} for k, value in enumerate([True, False, "vrai ", 7])]
-    paths = {"train": rows, "valid": [{"text": "v", "label": 7}], "test": [{"text": "t", "label": "vrai"}]}
+    paths: dict[str, list[dict[str, Any]]] = {
+        "train": rows,
+        "valid": [{"text": "v", "label": 7}],
+        "test": [{"text": "t", "label": "vrai"}],
+    }
     words = [f"dataset.{name}={write_table(tmp_path / f'{name}.jsonl', own)}" for name, own in paths.items()]
     manifest = json.loads((splits_of_tables(tmp_path, words) / "manifest.json").read_text())
     assert manifest["labels"] == ["7", "false", "true", "vrai"]

@@ -36,13 +36,15 @@ class Web:
             def do_GET(self) -> None:
                 page = pages.get(self.path)
                 if page is None:
-                    return self.answer(404)
+                    self.answer(404)
+                    return
                 page.ranges.append(self.headers.get("Range"))
                 if page.location:
-                    return self.answer(302, {"Location": page.location})
-                if page.statuses:
-                    return self.answer(page.statuses.pop(0))
-                self.send_body(page)
+                    self.answer(302, {"Location": page.location})
+                elif page.statuses:
+                    self.answer(page.statuses.pop(0))
+                else:
+                    self.send_body(page)
 
             def answer(self, status: int, headers: dict[str, str] | None = None) -> None:
                 self.send_response(status)
