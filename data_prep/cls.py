@@ -19,7 +19,7 @@ def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
 
     Raises `UsageError` when the XML is broken or declares entities of its own, or an item has no rating.
     """
-    number = 0
+    classes, number = list(dataset.labels), 0
     try:
         for _, element in iterparse(path, forbid_dtd=True):
             if element.tag != "item":
@@ -30,7 +30,7 @@ def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
                 positive = float(rating) > POSITIVE_ABOVE
             except ValueError:
                 raise UsageError(f"{path}, item {number}: its rating is {rating!r}, expected a number") from None
-            yield Example(f"{part}-{number}", element.findtext("text") or "", None, dataset.labels[positive])
+            yield Example(f"{part}-{number}", element.findtext("text") or "", None, classes[positive])
             element.clear()
     except ParseError as error:
         raise UsageError(f"{path} is not XML: {error}") from error

@@ -16,10 +16,10 @@ def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
 
     Raises `UsageError` when a label is not 0 or 1, or there are not as many labels as texts.
     """
-    labels = path.with_name(f"{part}_label.label")
+    classes, labels = list(dataset.labels), path.with_name(f"{part}_label.label")
     for number, (text, label) in enumerate(zip_longest(text_lines(path), text_lines(labels)), start=1):
         if text is None or label is None:
             raise UsageError(f"{path} and {labels.name} do not have the same number of lines: one ends before {number}")
         if label.strip() not in ("0", "1"):
             raise UsageError(f"{labels}, line {number}: {label.strip()!r}, expected 0 or 1")
-        yield Example(f"{part}-{number}", text, None, dataset.labels[int(label)])
+        yield Example(f"{part}-{number}", text, None, classes[int(label)])

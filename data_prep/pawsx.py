@@ -18,6 +18,7 @@ def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
     Some rows of the published files are wrongly filled in: one without four fields or a label of 0 or 1 has no label
     here, and is counted as such. Raises `UsageError` when the first line is not the header.
     """
+    classes = list(dataset.labels)
     for number, line in enumerate(text_lines(path), start=1):
         fields = line.rstrip("\r\n").split("\t")
         if number == 1:
@@ -26,4 +27,4 @@ def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
             continue
         _, first, second, label = (fields + [""] * 4)[:4]
         whole = len(fields) == len(HEADER) and label in ("0", "1")
-        yield Example(f"{part}-{number}", first, second, dataset.labels[int(label)] if whole else None)
+        yield Example(f"{part}-{number}", first, second, classes[int(label)] if whole else None)

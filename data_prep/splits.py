@@ -11,7 +11,7 @@ import json
 import unicodedata
 from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def gather(parts: dict[str, Path], read: Reader, config: DictConfig, scratch: Pa
                 pair = None if example.text_pair is None else clean(example.text_pair)
                 cleaned = Example(example.id, text, pair, example.label)
                 try:
-                    out.write(json.dumps(asdict(cleaned), ensure_ascii=False) + "\n")
+                    out.write(json.dumps(vars(cleaned), ensure_ascii=False) + "\n")
                     whole = f"{text}\n{pair}".encode() if pair is not None else text.encode()
                 except UnicodeEncodeError as error:
                     raise UsageError(f"{path}: {example.id} holds half of a surrogate pair, which is no character; "

@@ -25,12 +25,12 @@ def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
 
     Raises `UsageError` that names the file and the line for anything that is not a text and a label.
     """
-    columns = [dataset.text, dataset.label, *([dataset.text_pair] if dataset.text_pair else [])]
-    for line, row in read_rows(path, columns):
-        place = f"{path}, {'row' if path.suffix == '.parquet' else 'line'} {line}"
-        pair = _text(row[dataset.text_pair], dataset.text_pair, place) if dataset.text_pair else None
-        text, label = _text(row[dataset.text], dataset.text, place), _label(row[dataset.label], dataset.label, place)
-        yield Example(f"{part}-{line}", text, pair, label)
+    text, pair, label = dataset.text, dataset.text_pair, dataset.label
+    counted = "row" if path.suffix == ".parquet" else "line"
+    for line, row in read_rows(path, [text, label, *([pair] if pair else [])]):
+        place = f"{path}, {counted} {line}"
+        second = _text(row[pair], pair, place) if pair else None
+        yield Example(f"{part}-{line}", _text(row[text], text, place), second, _label(row[label], label, place))
 
 
 def _text(value: Any, column: str, place: str) -> str:

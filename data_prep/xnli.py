@@ -19,10 +19,11 @@ LANGUAGE = "fr"
 def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
     """Yield one pair a line, id `<part>-<line>`. Raises `UsageError` that names a line with another label."""
     names = ["premise", "hypo", "label"] if part == "train" else ["sentence1", "sentence2", "gold_label", "language"]
+    classes = list(dataset.labels)
     for line, row in read_rows(path, names, quoted=False):
         if part != "train" and row["language"] != LANGUAGE:
             continue
         label = row[names[2]].strip().replace("contradictory", "contradiction")
-        if label not in dataset.labels:
-            raise UsageError(f"{path}, line {line}: label {label!r}, expected one of {', '.join(dataset.labels)}")
+        if label not in classes:
+            raise UsageError(f"{path}, line {line}: label {label!r}, expected one of {', '.join(classes)}")
         yield Example(f"{part}-{line}", row[names[0]], row[names[1]], label)

@@ -8,11 +8,11 @@ from tests.conftest import Workspace, refused
 
 
 def test_prep_writes_what_the_shell_pipeline_writes(workspace: Workspace, tmp_path: Path) -> None:
-    """Byte for byte, by real fairseq-preprocess on real pieces; the tiny model stands in for the default one."""
+    """Byte for byte, by real fairseq-preprocess on real pieces and with workers; with a tiny model."""
     data = tmp_path / "data"
     shutil.copytree(workspace.model, data / "models/e5_small_fr")
     shutil.copytree(workspace.root / "data/splits/amazon_fr", data / "splits/amazon_fr")
-    answer = workspace.python("data_prep.bench", "--texts", "2400", "--rounds", "1", "--data-dir", str(data))
+    answer = workspace.python("data_prep.bench", "--texts", "4200", "--rounds", "1", "--data-dir", str(data))
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "train.bin is the same" in answer.stdout
     measured = json.loads(answer.stdout.splitlines()[-1])
