@@ -53,7 +53,10 @@ def _arguments(path: Path, state: dict[str, Any]) -> dict[str, Any]:
             return vars(held)
         if isinstance(held, dict) and held:
             return held
-    raise UsageError(f"{path} does not say what model it is of: it holds neither args nor cfg.model")
+    raise UsageError(
+        f"{path} does not say what model it is of: it holds neither args nor cfg.model; say it yourself, as in "
+        "model.shape_from_checkpoint=false model.architecture=roberta_small model.max_positions=256"
+    )
 
 
 def _weight(path: Path, weights: dict[str, Any], name: str) -> Any:

@@ -26,8 +26,8 @@ TIMEOUT = 30  # seconds without an answer
 CHUNK = 1 << 16  # bytes; what is lost at most when a download breaks off
 
 
-def fetch_file(file: DictConfig, folder: Path) -> Path:
-    """Return `folder/<file.name>`, fetched from the first address that has it, and verified.
+def fetch_file(file: DictConfig, folder: Path) -> tuple[Path, str]:
+    """Return `folder/<file.name>`, fetched from the first address that has it, and its verified sha256.
 
     Raises `UsageError` when its checksum is not the pinned or recorded one, or when no address gives it: then the
     message names every address with its answer, the file and the folder to put it in by hand.
@@ -38,11 +38,10 @@ def fetch_file(file: DictConfig, folder: Path) -> Path:
         with locked(folder / ".lock"):
             if not target.is_file():
                 _download(file, target)
-    _verify(target, file.sha256)
-    return target
+    return target, _verified(target, file.sha256)
 
 
-def _verify(target: Path, pinned: str | None) -> None:
+def _verified(target: Path, pinned: str | None) -> str:
     found, record = sha256_of(target), target.with_name(f"{target.name}.sha256")
     expected = pinned or (record.read_text(encoding="utf-8").split()[0] if record.is_file() else None)
     if expected is not None and found != expected:
@@ -51,6 +50,7 @@ def _verify(target: Path, pinned: str | None) -> None:
                          f"{'' if pinned else ' and the record'} to fetch it again")  # fmt: skip
     if not record.is_file():
         write_text(record, f"{found}  {target.name}\n")
+    return found
 
 
 def _download(file: DictConfig, target: Path) -> None:

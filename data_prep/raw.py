@@ -10,7 +10,6 @@ from omegaconf import ListConfig, OmegaConf
 from data_prep.archives import take_members
 from data_prep.fetching import fetch_file
 from data_prep.stages import build_stage, read_manifest
-from data_prep.whole_files import sha256_of
 
 
 def unpacked(files: ListConfig, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
@@ -18,8 +17,8 @@ def unpacked(files: ListConfig, folder: Path) -> tuple[dict[str, Path], dict[str
 
     Returns {what for: path} and {archive: sha256}. What is unpacked already is not unpacked again.
     """
-    archives = {file.name: fetch_file(file, folder) for file in files}
-    digests = {name: sha256_of(path) for name, path in archives.items()}
+    fetched = {file.name: fetch_file(file, folder) for file in files}
+    digests = {name: digest for name, (_, digest) in fetched.items()}
     wanted = {file.name: OmegaConf.to_container(file.members) for file in files}
     inputs: dict[str, Any] = {"archives": digests, "members": wanted}
     own = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
@@ -27,8 +26,9 @@ def unpacked(files: ListConfig, folder: Path) -> tuple[dict[str, Path], dict[str
     def unpack(scratch: Path) -> dict[str, Any]:
         names: dict[str, str] = {}
         for file in files:
-            print(f"unpacking {', '.join(file.members.values())} of {archives[file.name]}", flush=True)
-            names |= take_members(archives[file.name], dict(file.members), scratch, file.unpacked_limit)
+            archive, _ = fetched[file.name]
+            print(f"unpacking {', '.join(file.members.values())} of {archive}", flush=True)
+            names |= take_members(archive, dict(file.members), scratch, file.unpacked_limit)
         return {"names": names}
 
     place = folder / f"unpacked-{own}"

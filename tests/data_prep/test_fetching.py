@@ -34,7 +34,8 @@ def left(folder: Path) -> list[str]:
 
 def test_a_file_is_fetched_with_its_checksum_beside_it(web: Web, tmp_path: Path) -> None:
     web.pages["/a"] = Page(BODY)
-    path = fetch_file(file(web.url("/a")), tmp_path / "raw")
+    path, digest = fetch_file(file(web.url("/a")), tmp_path / "raw")
+    assert digest == SHA256
     assert path.read_bytes() == BODY
     assert left(tmp_path / "raw") == ["corpus.zip", "corpus.zip.sha256"]
     assert (tmp_path / "raw" / "corpus.zip.sha256").read_text() == f"{SHA256}  corpus.zip\n"
@@ -42,7 +43,7 @@ def test_a_file_is_fetched_with_its_checksum_beside_it(web: Web, tmp_path: Path)
 
 def test_a_download_that_breaks_off_goes_on_where_it_ended(web: Web, tmp_path: Path) -> None:
     web.pages["/a"] = Page(BODY, breaks=[300_000, 400_000])
-    assert fetch_file(file(web.url("/a")), tmp_path).read_bytes() == BODY
+    assert fetch_file(file(web.url("/a")), tmp_path)[0].read_bytes() == BODY
     first, second, third = web.pages["/a"].ranges
     assert first is None
     assert second is not None
@@ -52,7 +53,7 @@ def test_a_download_that_breaks_off_goes_on_where_it_ended(web: Web, tmp_path: P
 
 def test_without_an_entity_tag_a_broken_download_starts_again(web: Web, tmp_path: Path) -> None:
     web.pages["/a"] = Page(BODY, breaks=[300_000], etag=None)
-    assert fetch_file(file(web.url("/a")), tmp_path).read_bytes() == BODY
+    assert fetch_file(file(web.url("/a")), tmp_path)[0].read_bytes() == BODY
     assert web.pages["/a"].ranges == [None, None]
 
 
@@ -61,7 +62,7 @@ def test_a_file_that_changed_meanwhile_is_fetched_anew(web: Web, tmp_path: Path)
     with pytest.raises(UsageError):
         fetch_file(file(web.url("/a")), tmp_path)
     web.pages["/a"] = Page(BODY, etag='"2"')
-    assert fetch_file(file(web.url("/a")), tmp_path).read_bytes() == BODY
+    assert fetch_file(file(web.url("/a")), tmp_path)[0].read_bytes() == BODY
 
 
 def test_what_a_failed_command_left_is_used_by_the_next(web: Web, tmp_path: Path) -> None:
@@ -69,27 +70,27 @@ def test_what_a_failed_command_left_is_used_by_the_next(web: Web, tmp_path: Path
     with pytest.raises(UsageError, match="could not be fetched"):
         fetch_file(file(web.url("/a")), tmp_path)
     assert left(tmp_path) == [".corpus.zip.part", ".corpus.zip.part.json"]
-    assert fetch_file(file(web.url("/a")), tmp_path).read_bytes() == BODY
+    assert fetch_file(file(web.url("/a")), tmp_path)[0].read_bytes() == BODY
     assert (web.pages["/a"].ranges[-1] or "").startswith("bytes=")
     assert left(tmp_path) == ["corpus.zip", "corpus.zip.sha256"]
 
 
 def test_a_busy_server_is_asked_again(web: Web, tmp_path: Path) -> None:
     web.pages["/a"] = Page(BODY, statuses=[503, 503])
-    assert fetch_file(file(web.url("/a")), tmp_path).read_bytes() == BODY
+    assert fetch_file(file(web.url("/a")), tmp_path)[0].read_bytes() == BODY
 
 
 def test_a_redirect_is_followed(web: Web, tmp_path: Path) -> None:
     web.pages["/a"] = Page(location=web.url("/b"))
     web.pages["/b"] = Page(BODY)
-    assert fetch_file(file(web.url("/a")), tmp_path).read_bytes() == BODY
+    assert fetch_file(file(web.url("/a")), tmp_path)[0].read_bytes() == BODY
 
 
 def test_addresses_are_tried_in_order(web: Web, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     web.pages["/b"] = Page(b"something else")
     web.pages["/c"] = Page(BODY)
     urls = [web.url(path) for path in ("/a", "/b", "/c")]
-    assert fetch_file(file(*urls), tmp_path).read_bytes() == BODY
+    assert fetch_file(file(*urls), tmp_path)[0].read_bytes() == BODY
     said = capsys.readouterr().out
     assert [said.index(url) for url in urls] == sorted(said.index(url) for url in urls)
 
@@ -116,7 +117,7 @@ def test_when_nothing_can_be_reached_one_message_says_what_to_do(web: Web, tmp_p
 
 def test_a_file_put_there_by_hand_is_used_and_nothing_is_fetched(web: Web, tmp_path: Path) -> None:
     (tmp_path / "corpus.zip").write_bytes(BODY)
-    assert fetch_file(file(web.url("/a")), tmp_path).read_bytes() == BODY
+    assert fetch_file(file(web.url("/a")), tmp_path)[0].read_bytes() == BODY
 
 
 @pytest.mark.parametrize("pinned", [True, False])

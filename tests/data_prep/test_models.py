@@ -20,7 +20,7 @@ from data_prep.checkpoints import count_matrices, read_shape
 from data_prep.fairseq_folder import compare_with_published
 from hydra_conf.compose import compose_config
 from hydra_conf.errors import UsageError
-from tests.conftest import Workspace
+from tests.conftest import Workspace, refused
 from tests.data_prep.web import Page, Web, serving
 
 PUBLISHED_SHAPE = {
@@ -85,6 +85,15 @@ def test_a_folder_that_was_brought_is_used_and_nothing_is_fetched(web: Web, fold
 def test_the_published_count_is_the_sum_of_its_parts() -> None:
     """512x32000 + 258x512 + 4x(4x512x512 + 2x512x512), as the report counts."""
     assert count_matrices(PUBLISHED_SHAPE, 32_000) == 22_807_552
+
+
+def test_a_checkpoint_that_does_not_tell_its_shape_can_be_told_it(workspace: Workspace, folder: Path) -> None:
+    rewrite(folder / "model.pt", cfg=None)
+    words = ["data_prep", "--model", str(folder), "--data-dir", str(workspace.root / "data"), *workspace.overrides]
+    assert "say it yourself, as in model.shape_from_checkpoint=false" in refused(workspace.python(*words))
+    told = ["model.shape_from_checkpoint=false", "model.architecture=roberta_tiny", "model.max_positions=64"]
+    answer = workspace.python(*words, *told)
+    assert answer.returncode == 0, answer.stderr
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hydra_conf.compose import choices, compose_config, group_words
+from hydra_conf.compose import CONF_DIR, choices, compose_config, group_words
 from hydra_conf.errors import UsageError
 
 
@@ -64,6 +64,19 @@ def test_every_choice_of_every_group_composes(group: str) -> None:
     for choice in choices(group):
         if choice != "folder":  # which stands for a path
             compose_config([f"{group}={choice}"])
+
+
+@pytest.mark.parametrize("dataset", choices("dataset"))
+def test_every_dataset_says_what_it_is_where_it_comes_from_and_how_to_cite_it(dataset: str) -> None:
+    config = compose_config([f"dataset={dataset}"]).dataset
+    assert all(config[key] for key in ("title", "task", "licence", "citation"))
+    assert config.name == dataset
+    assert (CONF_DIR.parent / "data_prep" / f"{config.reader}.py").is_file()
+    assert dataset == "table" or (config.labels and config.expected)
+    assert dataset == "table" or bool(config.files) != bool(config.package)
+    for file in config.files:
+        assert all(url.startswith("https://") for url in file.urls)
+        assert file.members
 
 
 @pytest.mark.parametrize(
