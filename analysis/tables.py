@@ -16,7 +16,8 @@ def results_table(results: list[RunResult]) -> pd.DataFrame:
         dataset, model, backend, method, init = names
         values = test_values(members)
         low, high = mean_interval(values)
-        spread = f"{values.mean():.2f}, {values.std():.2f}" if len(values) else "-"
+        std = f"{values.std():.2f}" if len(values) > 1 else "-"
+        spread = f"{values.mean():.2f}, {std}" if len(values) else "-"
         interval = f"{max(low, 0):.2f} to {min(high, 100):.2f}" if len(values) > 1 else "-"
         for number, result in enumerate(members):
             first = number == 0
@@ -43,9 +44,10 @@ def differences(results: list[RunResult]) -> list[str]:
         if names[-1] != "pretrained" or other is None or not len(values) or not len(other):
             continue
         gap, low, high = difference_interval(values, other)
-        interval = f"95 % interval {low:+.2f} to {high:+.2f}" if low == low else "no interval from one seed"
+        over = f"Welch's t over {len(values)} and {len(other)} seeds"
+        interval = f"95 % interval {low:+.2f} to {high:+.2f}, {over}" if low == low else "no interval from one seed"
         sentences.append(f"{', '.join(names[:-1])}: pretrained minus random is {gap:+.2f} points of test accuracy "
-                         f"({interval}, Welch's t over {len(values)} and {len(other)} seeds).")  # fmt: skip
+                         f"({interval}).")  # fmt: skip
     return sentences
 
 
