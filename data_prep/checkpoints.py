@@ -66,13 +66,13 @@ def _weight(path: Path, weights: dict[str, Any], name: str) -> Any:
     raise UsageError(f"{path} is not of a RoBERTa: it has no matrix encoder.{name}")
 
 
-def read_shape(path: Path, n_symbols: int) -> dict[str, Any]:
+def read_shape(path: Path, state: dict[str, Any], n_symbols: int) -> dict[str, Any]:
     """Return the architecture settings that the checkpoint's own arguments state, and its `max_positions`.
 
-    `n_symbols` is the number of lines of the dictionary beside it. Raises `UsageError` when the arguments leave the
-    shape open, or its embedding's rows, width or positions are not what arguments and dictionary say.
+    `state` is what `read_checkpoint` returned for `path`, `n_symbols` the number of lines of the dictionary beside it.
+    Raises `UsageError` when the arguments leave the shape open, or its embedding's rows, width or positions are not what
+    arguments and dictionary say.
     """
-    state = read_checkpoint(path)
     given, weights = _arguments(path, state), state["model"]
     shape: dict[str, Any] = {name: given.get(name, default) for name, default in SHAPE.items()}
     shape["max_positions"] = given.get("max_positions") or given.get("tokens_per_sample")
@@ -99,9 +99,10 @@ def read_shape(path: Path, n_symbols: int) -> dict[str, Any]:
     return shape
 
 
-def count_matrices(shape: dict[str, Any], rows: int) -> int:
+def count_matrices(weights: dict[str, Any]) -> int:
     """Return the weights in the encoder's matrices: embedding, positions, projections, feed-forward; no biases."""
-    width, inner = shape["encoder_embed_dim"], shape["encoder_ffn_embed_dim"]
-    layer = 4 * width * width + 2 * width * inner
-    positions: int = shape["max_positions"] + 2
-    return int(rows * width + positions * width + shape["encoder_layers"] * layer)
+    return sum(
+        tensor.numel()
+        for name, tensor in weights.items()
+        if name.startswith(("encoder.sentence_encoder.", "decoder.sentence_encoder.")) and tensor.dim() == 2
+    )

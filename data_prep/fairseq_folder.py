@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from data_prep.binarise import read_dictionary, require_sentencepiece
-from data_prep.checkpoints import count_matrices, read_shape
+from data_prep.checkpoints import count_matrices, read_checkpoint, read_shape
 from data_prep.whole_files import write_text
 from hydra_conf.errors import UsageError
 
@@ -42,9 +42,9 @@ def describe_folder(folder: Path, config: DictConfig) -> dict[str, Any]:
         raise UsageError(f"{folder} lacks {', '.join(missing)}; put a fairseq folder of {config.name} there")
     symbols = read_dictionary(folder / "dict.txt")
     require_sentencepiece(folder / "sentencepiece.bpe.model")
-    shape = read_shape(folder / "model.pt", len(symbols))
-    rows = len(symbols) + 5
-    matrices = count_matrices(shape, rows)
+    checkpoint = read_checkpoint(folder / "model.pt")
+    shape = read_shape(folder / "model.pt", checkpoint, len(symbols))
+    rows, matrices = len(symbols) + 5, count_matrices(checkpoint["model"])
     says = f"{matrices:,} weights in the encoder's matrices, {rows:,} embedding rows"
     if config.published_matrices is not None:
         says += f"; {compare_with_published(matrices, rows, shape, config)}"
