@@ -70,7 +70,7 @@ def read_shape(path: Path, state: dict[str, Any], n_symbols: int) -> dict[str, A
     """Return the architecture settings that the checkpoint's own arguments state, and its `max_positions`.
 
     `state` is what `read_checkpoint` returned for `path`, `n_symbols` the number of lines of the dictionary beside it.
-    Raises `UsageError` when the arguments leave the shape open, or its embedding's rows, width or positions are not what
+    Raises `UsageError` when the arguments leave the shape open, or rows, width or positions of the weights are not what
     arguments and dictionary say.
     """
     given, weights = _arguments(path, state), state["model"]
