@@ -22,6 +22,13 @@ from hydra_conf.errors import UsageError
 
 ATTEMPTS = 5  # of one address that breaks off, each going on where the last one ended
 BUSY = (429, 500, 502, 503, 504)  # answers after which the same address is asked again
+UNREACHABLE = {  # what requests says, and what that means
+    "NameResolutionError": "its host cannot be found",
+    "Connection refused": "its host refuses the connection",
+    "Network is unreachable": "the network is unreachable",
+    "IncompleteRead": "it broke off again and again",
+    "Connection broken": "it broke off again and again",
+}
 TIMEOUT = 30  # seconds without an answer
 CHUNK = 1 << 16  # bytes; what is lost at most when a download breaks off
 
@@ -54,7 +61,8 @@ def _verified(target: Path, pinned: str | None) -> str:
 
 
 def _download(file: DictConfig, target: Path) -> None:
-    pooch.get_logger().setLevel(logging.ERROR)
+    for logger in (pooch.get_logger(), logging.getLogger("urllib3")):
+        logger.setLevel(logging.ERROR)  # what they would say is said below
     answers = []
     for url in file.urls:
         print(f"fetching {file.name} from {url}", flush=True)
@@ -77,7 +85,10 @@ def _download(file: DictConfig, target: Path) -> None:
 def _short(error: requests.RequestException) -> str:
     if error.response is not None:
         return f"HTTP {error.response.status_code}"
-    return f"{type(error).__name__}, {str(error).split('(Caused by ')[-1].strip(')')[:200]}"
+    for sign, sentence in UNREACHABLE.items():
+        if sign in str(error):
+            return sentence
+    return "it does not answer" if isinstance(error, requests.Timeout) else f"{type(error).__name__}: {error}"
 
 
 class ResumingDownloader:

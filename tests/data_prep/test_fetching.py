@@ -67,7 +67,7 @@ def test_a_file_that_changed_meanwhile_is_fetched_anew(web: Web, tmp_path: Path)
 
 def test_what_a_failed_command_left_is_used_by_the_next(web: Web, tmp_path: Path) -> None:
     web.pages["/a"] = Page(BODY, breaks=[250_000, *[0] * (fetching.ATTEMPTS - 1)])
-    with pytest.raises(UsageError, match="could not be fetched"):
+    with pytest.raises(UsageError, match="it broke off again and again"):
         fetch_file(file(web.url("/a")), tmp_path)
     assert left(tmp_path) == [".corpus.zip.part", ".corpus.zip.part.json"]
     assert fetch_file(file(web.url("/a")), tmp_path)[0].read_bytes() == BODY
@@ -109,7 +109,8 @@ def test_when_nothing_can_be_reached_one_message_says_what_to_do(web: Web, tmp_p
         with pytest.raises(UsageError) as caught:
             fetch_file(file(web.url("/a"), closed, "http://nowhere.invalid/x"), tmp_path / "raw" / "cls")
     sentence = str(caught.value)
-    for part in (web.url("/a") + ": HTTP 404", closed, "nowhere.invalid", f"put it into {tmp_path / 'raw' / 'cls'}"):
+    reasons = (f"{web.url('/a')}: HTTP 404", f"{closed}: its host refuses", "invalid/x: its host cannot be found")
+    for part in (*reasons, f"put it into {tmp_path / 'raw' / 'cls'}"):
         assert part in sentence
     assert "under the name corpus.zip" in sentence
     assert "\n" not in sentence
