@@ -59,7 +59,7 @@ reproduce: ## prep, sweep and figures
 	  && $(MAKE) --no-print-directory figures && echo "reproduced in $$((($$(date +%s) - start + 30) / 60)) minutes"
 
 bench: $(STAMP) ## how fast prep is, against a shell pipeline on the same texts
-	@$(MAKE) --no-print-directory prep && $(IN) -m data_prep.bench --data-dir "$(DATA_DIR)" $(ARGS)
+	@$(MAKE) --no-print-directory prep ARGS= && $(IN) -m data_prep.bench --data-dir "$(DATA_DIR)" $(ARGS)
 
 test: $(STAMP) ## the tests, without the slow ones (ARGS="-m slow" for those)
 	@$(IN) -m pytest $(if $(ARGS),$(ARGS),-m "not slow")
