@@ -25,7 +25,7 @@ comma := ,
 IN := .venv/bin/python
 STAMP := .venv/.installed-$(subst $(comma),-,$(EXTRAS))
 .DEFAULT_GOAL := help
-.PHONY: help setup prep sweep figures reproduce bench test lint clean
+.PHONY: help setup prep sweep figures reproduce convert bench test lint clean
 
 help: ## list targets and variables
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -57,6 +57,10 @@ figures: $(STAMP) ## curves, table and summary of SWEEP, in results/
 reproduce: ## prep, sweep and figures
 	@start=$$(date +%s); $(MAKE) --no-print-directory prep && $(MAKE) --no-print-directory sweep \
 	  && $(MAKE) --no-print-directory figures && echo "reproduced in $$((($$(date +%s) - start + 30) / 60)) minutes"
+
+convert: $(STAMP) ## MODEL for transformers, in data/models/<model>.hf, with proof (EXTRAS=dev,hf)
+	@$(IN) -m hf_tasks convert "$(if $(findstring /,$(MODEL)),$(MODEL),$(DATA_DIR)/models/$(or $(MODEL),e5_small_fr))" \
+	  --out "$(DATA_DIR)/models/$(notdir $(or $(MODEL),e5_small_fr)).hf"
 
 bench: $(STAMP) ## how fast prep is, against a shell pipeline on the same texts
 	@$(MAKE) --no-print-directory prep ARGS= && $(IN) -m data_prep.bench --data-dir "$(DATA_DIR)" $(ARGS)

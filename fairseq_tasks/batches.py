@@ -7,6 +7,8 @@ import torch
 from fairseq.data import BaseWrapperDataset
 from numpy.typing import NDArray
 
+from data_prep.truncation import cut_lengths
+
 
 class TruncatedDataset(BaseWrapperDataset):
     """Texts of at most `limit` tokens; the last token, `</s>`, stays on a text that is cut."""
@@ -31,20 +33,6 @@ class TruncatedDataset(BaseWrapperDataset):
 
     def size(self, index: int) -> int:
         return int(self._sizes[index])
-
-
-def cut_lengths(
-    first: NDArray[np.int64], second: NDArray[np.int64], budget: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return how many tokens of each text of a pair are kept, shapes (pairs,), so that they sum to `budget` at most.
-
-    As if tokens were taken off one by one, always from the longer text, from the second when they are equally long.
-    """
-    excess = np.maximum(first + second - budget, 0)
-    longer = np.minimum(np.abs(first - second), excess)  # taken off the longer one until both are as long
-    rest = excess - longer
-    from_first = np.where(first > second, longer, 0) + rest // 2
-    return first - from_first, second - (excess - from_first)
 
 
 class PairDataset(BaseWrapperDataset):

@@ -8,8 +8,6 @@ Its own files in `checkpoint.save_dir`, each replaced whole:
 """
 
 import json
-import math
-import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,10 +36,10 @@ from omegaconf import II, MISSING, DictConfig, OmegaConf
 from data_prep.whole_files import replaced, write_json
 from fairseq_tasks.batches import PairDataset, ShuffledDataset, TruncatedDataset
 from fairseq_tasks.initialisation import initialise
+from fairseq_tasks.progress import Progress
 from hydra_conf.errors import UsageError
 
 HEAD = "sentence_classification_head"
-PROGRESS_SECONDS = 1.0
 
 
 def optimizer_history(step: int) -> dict[str, Any]:
@@ -77,9 +75,9 @@ class ClassificationTask(FairseqTask):
         self.model_cfg: DictConfig | None = None
         self.criterion: Any = None
         self.awaiting: list[str] = []
-        self.batches_seen = 0
-        self.written_at = 0.0
-        self.progress: dict[str, Any] = {"step": 0, "batches": 0, "best_step": None, "best_valid": None}
+        self.evaluated: torch.nn.Module | None = None
+        folder, examples = Path(cfg.save_dir), manifest["examples"]
+        self.progress = Progress(folder, examples, lambda evaluation: self.save_best(self.evaluated, evaluation))
 
     @classmethod
     def setup_task(cls, cfg: ClassificationConfig, **kwargs: Any) -> "ClassificationTask":
@@ -171,9 +169,7 @@ class ClassificationTask(FairseqTask):
         with self._autocast(sample):
             loss, sample_size, log = criterion(model, sample)
         optimizer.backward(loss * 0 if ignore_grad else loss)
-        self.batches_seen += 1
-        if time.monotonic() - self.written_at > PROGRESS_SECONDS:
-            self._write_progress(step=update_num, loss=float(log["loss"]) / sample_size)
+        self.progress.batch(update_num, float(log["loss"]) / sample_size)
         return loss, sample_size, log
 
     def valid_step(self, sample: dict[str, Any], model: torch.nn.Module, criterion: Any) -> Any:
@@ -212,20 +208,11 @@ class ClassificationTask(FairseqTask):
 
     def _after_evaluation(self, split: str, model: torch.nn.Module, stats: dict[str, Any]) -> None:
         """Check that every example was scored, note the result, keep the checkpoint if it is the best so far."""
-        expected, step = self.manifest["examples"][split], int(stats["num_updates"])
-        if stats["n"] != expected:
-            raise UsageError(f"step {step}: {int(stats['n'])} of the {expected} examples of {split} were scored")
-        if not math.isfinite(stats["loss"]):
-            raise UsageError(f"step {step}: the loss on {split} is {stats['loss']}; lower the learning rate")
-        evaluation = {"step": step, "n_correct": int(stats["n_correct"]), "n": expected, "loss": stats["loss"]}
-        best = self.progress["best_valid"]
-        if split == "valid" and (best is None or evaluation["n_correct"] > best["n_correct"]):
-            self._save_best(model, evaluation)
-            self._write_progress(step=step, valid=evaluation, best_valid=evaluation, best_step=step)
-        else:
-            self._write_progress(step=step, **{split: evaluation})
+        self.evaluated = model
+        counts = {name: int(stats[name]) for name in ("n", "n_correct")}
+        self.progress.evaluated(split, int(stats["num_updates"]), **counts, loss=float(stats["loss"]))
 
-    def _save_best(self, model: torch.nn.Module, evaluation: dict[str, Any]) -> None:
+    def save_best(self, model: Any, evaluation: dict[str, Any]) -> None:
         """Write checkpoint_best.pt, which fairseq's own loading functions read."""
         assert self.model_cfg is not None
         state = {
@@ -241,11 +228,6 @@ class ClassificationTask(FairseqTask):
         }
         with replaced(Path(self.cfg.save_dir) / "checkpoint_best.pt") as temporary:
             torch.save(state, temporary)
-
-    def _write_progress(self, **news: Any) -> None:
-        self.progress.update(news, batches=self.batches_seen)
-        write_json(Path(self.cfg.save_dir) / "progress.json", self.progress)
-        self.written_at = time.monotonic()
 
     # --- what fairseq asks of a task
 

@@ -87,7 +87,12 @@ class InitConfig:
 
 @dataclass
 class MethodConfig:
-    name: str = MISSING
+    name: str = MISSING  # full | lora
+    r: int = 0  # rank of the adapter (lora)
+    alpha: int = 0  # the update is alpha / r times the product of its two matrices
+    dropout: float = 0.0  # on what goes into the adapter
+    bias: str = "none"  # none | all | lora_only: which biases are trained
+    target_modules: dict[str, list[str]] = field(default_factory=dict)  # kind of model -> names of its projections
 
 
 @dataclass

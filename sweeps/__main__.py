@@ -5,6 +5,7 @@ test texts.
 """
 
 import argparse
+import importlib.util
 import sys
 import tempfile
 import time
@@ -18,7 +19,7 @@ from hydra_conf.compose import choices, group_words, quoted
 from hydra_conf.errors import UsageError, exit_code
 from sweeps.device import Machine, resolve_machine, share_machine
 from sweeps.folders import empty_folder, find_runs, is_owned, read_json, read_status
-from sweeps.grid import PlannedRun, compose_runs, parse_list, parse_seeds, resolved_yaml
+from sweeps.grid import Axes, PlannedRun, compose_runs, parse_list, parse_seeds, resolved_yaml
 from sweeps.pool import run_all
 from sweeps.provenance import binarised_folder, comparable, differing_keys
 from sweeps.screen import Progress, duration, status_table
@@ -32,8 +33,8 @@ def arguments_of_run() -> argparse.ArgumentParser:
     add("--model", help=f"one of: {', '.join(choices('model'))}; or path/to/folder (default: e5_small_fr)")
     add("--init", default="pretrained,random", help=f"comma-separated, of: {', '.join(choices('init'))}")
     add("--seeds", default="0,1,2", help="comma-separated whole numbers (default: %(default)s)")
-    add("--method", default="full", help=f"one of: {', '.join(choices('method'))}")
-    add("--backend", default="fairseq", help=f"one of: {', '.join(choices('backend'))}")
+    add("--method", default="full", help=f"comma-separated, of: {', '.join(choices('method'))}")
+    add("--backend", default="fairseq", help=f"comma-separated, of: {', '.join(choices('backend'))}")
     add("--experiment", default="none", help=f"one of: {', '.join(choices('experiment'))}")
     add("--epochs", help="passes over the training split (default: the recipe's)")
     add("--device", default="auto", help="auto, cpu or cuda")
@@ -50,10 +51,14 @@ def arguments_of_run() -> argparse.ArgumentParser:
 
 def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
     """Return the runs that the arguments ask for, configured down to jobs and threads, and the machine."""
-    inits, seeds = parse_list("INIT", arguments.init), parse_seeds(arguments.seeds)
+    axes = Axes(
+        backends=parse_list("BACKEND", arguments.backend), methods=parse_list("METHOD", arguments.method),
+        inits=parse_list("INIT", arguments.init), seeds=parse_seeds(arguments.seeds),
+    )  # fmt: skip
+    require_transformers(axes)
     if not arguments.sweep or Path(arguments.sweep).name != arguments.sweep:
         raise UsageError(f"SWEEP={arguments.sweep}: it names one folder, without a slash")
-    names = ("dataset", "model", "method", "backend", "launcher", "experiment", "precision", "device")
+    names = ("dataset", "model", "launcher", "experiment", "precision", "device")
     words = group_words(**{name: getattr(arguments, name) for name in names})
     words.append(f"data_dir={quoted(arguments.data_dir.absolute())}")
     words += [f"recipe.epochs={arguments.epochs}"] if arguments.epochs else []
@@ -62,12 +67,24 @@ def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
         raise UsageError(f"PRECISION={arguments.precision}: choose from {', '.join(choices('precision'))}")
     machine = resolve_machine(arguments.device, arguments.precision)
     root = arguments.runs_dir.absolute() / arguments.sweep
-    runs = compose_runs(words, inits, seeds, arguments.overrides, machine, root)
+    runs = compose_runs(words, axes, arguments.overrides, machine, root)
     launcher = runs[0].config.launcher
     jobs, threads = share_machine(machine, len(runs), launcher.jobs, launcher.threads)
     for run in runs:
         run.config.launcher.jobs, run.config.launcher.threads = jobs, threads
     return runs, machine
+
+
+def require_transformers(axes: Axes) -> None:
+    """Raise `UsageError` when BACKEND=hf is asked for without its extra, or nothing that is asked for exists."""
+    if not axes.pairs():
+        raise UsageError("METHOD=lora needs BACKEND=hf: adapters are trained with transformers and peft")
+    if "hf" in axes.backends and not all(importlib.util.find_spec(name) for name in ("transformers", "peft")):
+        raise UsageError(
+            "BACKEND=hf needs transformers and peft, which are not installed; run `make setup EXTRAS=dev,hf`"
+        )
+    for backend, method in axes.left_out():
+        print(f"  there is no METHOD={method} with BACKEND={backend}; these runs are left out", flush=True)
 
 
 def to_do(runs: list[PlannedRun], force: bool) -> list[PlannedRun]:
@@ -94,18 +111,24 @@ def to_do(runs: list[PlannedRun], force: bool) -> list[PlannedRun]:
 
 
 def preflight(runs: list[PlannedRun], machine: Machine) -> None:
-    """Build each init's model once, as its runs will, so that what would stop them all stops here, in one sentence."""
+    """Build each kind of model once, as its runs will, so that what would stop them all stops here, in one sentence."""
     from fairseq import tasks, utils
 
     from sweeps.fairseq_config import fairseq_config, resolved
 
-    for run in {run.key.init: run for run in runs}.values():
+    for run in {(run.key.backend, run.key.method, run.key.init): run for run in runs}.values():
         with tempfile.TemporaryDirectory() as scratch:
             folder, data = Path(scratch), binarised_folder(run.config)
             settings = resolved(fairseq_config(run.config, data, folder, machine.device, machine.precision))
             utils.import_user_module(settings.common)
             task = tasks.setup_task(settings.task)
-            task.build_model(settings.model)
+            if run.key.backend == "hf":
+                from hf_tasks.train import converted, draw_model, training_arguments
+
+                training_arguments(folder, run.config, settings, steps=1)
+                converted(draw_model(settings)[-1], list(run.inputs["labels"]), settings, run.config.method)
+            else:
+                task.build_model(settings.model)
             task.get_batch_iterator(
                 task.load_dataset("train"),
                 max_tokens=settings.dataset.max_tokens,
@@ -139,15 +162,15 @@ def sweep(arguments: argparse.Namespace) -> int:
     if left:
         first = runs[0].config
         console.print(
-            f"  {first.dataset.name}, {first.model.name}, {first.backend.name}, {first.method.name}; "
+            f"  {first.dataset.name}, {first.model.name}; "
             f"{machine.device} {machine.precision}, {launcher.jobs} at a time, {launcher.threads} threads each"
         )
-        for init in dict.fromkeys(run.key.init for run in runs):
-            of_init = [run for run in runs if run.key.init == init]
-            config = of_init[0].config
-            seeds = ", ".join(str(run.key.seed) for run in of_init)
+        for kind in dict.fromkeys((run.key.backend, run.key.method, run.key.init) for run in runs):
+            of_kind = [run for run in runs if (run.key.backend, run.key.method, run.key.init) == kind]
+            config = of_kind[0].config
+            seeds = ", ".join(str(run.key.seed) for run in of_kind)
             console.print(
-                f"  {init}: seeds {seeds}; {config.recipe.epochs} epochs, learning rate "
+                f"  {' '.join(kind)}: seeds {seeds}; {config.recipe.epochs} epochs, learning rate "
                 f"{', '.join(f'{float(rate):g}' for rate in config.fairseq.optimization.lr)}"
             )
         preflight(left, machine)

@@ -17,6 +17,26 @@ MAY_DIFFER = ("recipe.learning_rate", "recipe.warmup_share", "recipe.source", "f
 
 
 @dataclass(frozen=True)
+class Axes:
+    """What a sweep varies."""
+
+    backends: list[str]
+    methods: list[str]
+    inits: list[str]
+    seeds: list[int]
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return the (backend, method) that there are: an adapter is transformers' and peft's."""
+        return [(backend, method) for backend in self.backends for method in self.methods
+                if method != "lora" or backend == "hf"]  # fmt: skip
+
+    def left_out(self) -> list[tuple[str, str]]:
+        """Return the (backend, method) asked for that do not exist."""
+        asked = [(backend, method) for backend in self.backends for method in self.methods]
+        return [pair for pair in asked if pair not in self.pairs()]
+
+
+@dataclass(frozen=True)
 class PlannedRun:
     """One run, its whole configuration and the hashes of what it will read."""
 
@@ -48,30 +68,31 @@ def parse_list(name: str, text: str, values: list[Any] | None = None) -> list[An
     return words
 
 
-def compose_runs(
-    words: list[str], inits: list[str], seeds: list[int], overrides: list[str], machine: Machine, root: Path
-) -> list[PlannedRun]:
-    """Compose one run for each init and seed.
+def compose_runs(words: list[str], axes: Axes, overrides: list[str], machine: Machine, root: Path) -> list[PlannedRun]:
+    """Compose one run for each backend, method, init and seed.
 
     `words` are the overrides that choose groups and keys, `overrides` the user's own; `root` is `runs/<sweep>`.
     Raises `UsageError` for a bad configuration, data that is not prepared, or inits that would differ in more than
     learning rate and warm-up.
     """
-    runs, first_of_init = [], {}
-    for init in inits:
-        config = compose_config([*words, f"init={init}", *overrides])
-        if config.model.shape_from_checkpoint:
-            config = compose_config([*words, f"init={init}", *shape_words(prepared(config)), *overrides])
-        with open_dict(config):
-            config.device, config.precision.name = machine.device, machine.precision
-        inputs = input_hashes(config)
-        first_of_init[init] = comparable(config)
-        for seed in seeds:
-            own = config.copy()
-            own.seed = seed
-            key = RunKey(own.dataset.name, own.model.name, own.backend.name, own.method.name, own.init.name, seed)
-            runs.append(PlannedRun(key, own, inputs, key.folder(root.parent, root.name)))
-    _refuse_unfair(first_of_init)
+    runs = []
+    for backend, method in axes.pairs():
+        first_of_init = {}
+        for init in axes.inits:
+            chosen = [*words, f"backend={backend}", f"method={method}", f"init={init}"]
+            config = compose_config([*chosen, *overrides])
+            if config.model.shape_from_checkpoint:
+                config = compose_config([*chosen, *shape_words(prepared(config)), *overrides])
+            with open_dict(config):
+                config.device, config.precision.name = machine.device, machine.precision
+            inputs = input_hashes(config)
+            first_of_init[init] = comparable(config)
+            for seed in axes.seeds:
+                own = config.copy()
+                own.seed = seed
+                key = RunKey(own.dataset.name, own.model.name, own.backend.name, own.method.name, own.init.name, seed)
+                runs.append(PlannedRun(key, own, inputs, key.folder(root.parent, root.name)))
+        _refuse_unfair(first_of_init)
     return runs
 
 

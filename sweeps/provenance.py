@@ -12,7 +12,8 @@ from data_prep.stages import read_manifest
 from data_prep.whole_files import sha256_of
 from hydra_conf.errors import UsageError
 
-PACKAGES = ("ve-fairseq", "fairseq-fixed", "torch", "sentencepiece", "hydra-core", "omegaconf", "numpy", "tensorboard")
+PACKAGES = ("ve-fairseq", "fairseq-fixed", "torch", "sentencepiece", "hydra-core", "omegaconf", "numpy", "tensorboard",
+            "transformers", "peft", "accelerate", "tokenizers", "safetensors")  # fmt: skip
 # Where things stand and how many run at once do not change what a run is; its inputs are compared by their hashes.
 NOT_COMPARED = (
     "data_dir",

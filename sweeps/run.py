@@ -90,12 +90,18 @@ def train(folder: Path, config: DictConfig) -> None:
     if steps + settings.optimization.max_epoch >= STRIDE:
         raise UsageError(f"{steps} steps: seeds are kept apart for {STRIDE} steps only; ask for fewer")
     settings = with_schedule(settings, steps, config.recipe.warmup_share)
-    write_text(folder / "fairseq.yaml", OmegaConf.to_yaml(settings))
+    if config.backend.name == "fairseq":
+        write_text(folder / "fairseq.yaml", OmegaConf.to_yaml(settings))
     record = provenance(config, input_hashes(config), config.launcher.threads)
     write_json(folder / "provenance.json", record)
     set_status(folder, planned_steps=steps, planned_batches=batches)
     try:
-        distributed_utils.call_main(settings, fairseq_cli.train.main)
+        if config.backend.name == "hf":
+            from hf_tasks.train import train as train_with_transformers
+
+            train_with_transformers(folder, config, settings, list(record["inputs"]["labels"]), steps)
+        else:
+            distributed_utils.call_main(settings, fairseq_cli.train.main)
     finally:
         write_json(folder / "provenance.json", {**record, "initialisation": read_json(folder / "initialisation.json")})
     taken = check_finished(

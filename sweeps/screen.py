@@ -41,8 +41,9 @@ def status_table(rows: list[tuple[str, dict[str, Any], str]]) -> Table:
 
 def _short_names(runs: list[PlannedRun]) -> list[str]:
     """Name each run by init and seed, and by what else tells these runs apart (sweep, dataset)."""
-    parts = [(run.folder.parents[5].name, run.key.dataset, run.key.init, f"seed={run.key.seed}") for run in runs]
-    shown = [index for index in range(4) if index >= 2 or len({part[index] for part in parts}) > 1]
+    parts = [(run.folder.parents[5].name, *str(run.key).split("/")) for run in runs]
+    n = len(parts[0])
+    shown = [index for index in range(n) if index >= n - 2 or len({part[index] for part in parts}) > 1]
     return [" ".join(part[index] for index in shown) for part in parts]
 
 

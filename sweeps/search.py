@@ -19,7 +19,7 @@ from data_prep.whole_files import write_json
 from hydra_conf.compose import compose_config, group_words, quoted
 from sweeps.device import resolve_machine, share_machine
 from sweeps.folders import read_status
-from sweeps.grid import PlannedRun, compose_runs, parse_list
+from sweeps.grid import Axes, PlannedRun, compose_runs, parse_list
 
 SEED = 1000  # not one of the seeds that are reported
 
@@ -59,7 +59,10 @@ def search(arguments: argparse.Namespace) -> tuple[list[tuple[str, PlannedRun]],
         for rate in rates:
             own = [*arguments.overrides, *drawn, f"recipe.learning_rate={rate}", "fairseq.dataset.valid_subset=valid"]
             root = arguments.runs_dir.absolute() / f"search-{rate}"
-            runs += [(rate, run) for run in compose_runs(words, inits, [SEED], own, machine, root)]
+            runs += [
+                (rate, run)
+                for run in compose_runs(words, Axes(["fairseq"], ["full"], inits, [SEED]), own, machine, root)
+            ]
     jobs, threads = share_machine(machine, len(runs), None, None)
     for _, run in runs:
         run.config.launcher.jobs, run.config.launcher.threads = jobs, threads

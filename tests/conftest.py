@@ -5,7 +5,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from data_prep.whole_files import sha256_of
+from hydra_conf.errors import exit_code
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # tests say what is true, not how fast
 hypothesis.settings.load_profile("untimed")
@@ -46,11 +47,17 @@ def write_reviews(path: Path, rows: list[tuple[str, int]]) -> None:
 
 
 def write_tiny_model(
-    folder: Path, texts: list[str], seed: int = 1, width: int = 64, first_symbols: Sequence[str] = ()
+    folder: Path,
+    texts: list[str],
+    seed: int = 1,
+    width: int = 64,
+    first_symbols: Sequence[str] = (),
+    vocabulary: int = 60,
+    lm_head: bool = False,
 ) -> None:
     """Write a fairseq folder of architecture roberta_tiny: a sentencepiece model of the texts and drawn weights.
 
-    `first_symbols` are lines that stand before the pieces in its dictionary.
+    `first_symbols` are lines that stand before the pieces in its dictionary; `lm_head` keeps the masked-LM head.
     """
     import sentencepiece
     from fairseq.data import Dictionary
@@ -61,7 +68,7 @@ def write_tiny_model(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "texts.txt").write_text("\n".join(texts), encoding="utf-8")
     sentencepiece.SentencePieceTrainer.train(
-        input=str(folder / "texts.txt"), model_prefix=str(folder / "spm"), vocab_size=60, minloglevel=2
+        input=str(folder / "texts.txt"), model_prefix=str(folder / "spm"), vocab_size=vocabulary, minloglevel=2
     )
     (folder / "spm.model").rename(folder / "sentencepiece.bpe.model")
     processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "sentencepiece.bpe.model"))
@@ -77,7 +84,7 @@ def write_tiny_model(
     torch.manual_seed(seed)
     config = OmegaConf.structured(RobertaTinyConfig(encoder_embed_dim=width))
     model = RobertaTiny.build_model(config, Task())
-    weights = {name: tensor for name, tensor in model.state_dict().items() if "lm_head" not in name}
+    weights = {name: tensor for name, tensor in model.state_dict().items() if lm_head or "lm_head" not in name}
     cfg = {"model": {"_name": "roberta_tiny", **OmegaConf.to_container(config)}}  # type: ignore[dict-item]
     torch.save({"args": None, "cfg": cfg, "model": weights, "extra_state": {}}, folder / "model.pt")
 
@@ -142,6 +149,30 @@ def swept(workspace: Workspace) -> Workspace:
     answer = workspace.sweep("--seeds", "0,1", "--epochs", str(EPOCHS))
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return workspace
+
+
+@dataclass(frozen=True)
+class Refusals:
+    """Runs a command in this process, through the same door as a user's, and expects one sentence."""
+
+    monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str]
+
+    def of(self, main: Callable[[], int], words: Sequence[str], folder: Path) -> str:
+        """Return the sentence with which `main` refuses these words in this folder: exit code 2, no more than it."""
+        self.monkeypatch.setattr(sys, "argv", ["command", *words])
+        self.monkeypatch.chdir(folder)
+        code = exit_code(main)
+        said = self.capsys.readouterr()
+        assert code == 2, said.out
+        lines = said.err.splitlines()
+        assert [line.startswith("error: ") for line in lines] == [True], said.err
+        return lines[0]
+
+
+@pytest.fixture
+def refusals(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refusals:
+    return Refusals(monkeypatch, capsys)
 
 
 def refused(answer: subprocess.CompletedProcess[str]) -> str:

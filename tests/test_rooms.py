@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-ROOMS = ["hydra_conf", "data_prep", "fairseq_tasks", "sweeps", "analysis"]
+ROOMS = ["hydra_conf", "data_prep", "fairseq_tasks", "hf_tasks", "sweeps", "analysis"]
 ROOT = Path(__file__).parent.parent
 
 

@@ -3,7 +3,6 @@
 import io
 import shutil
 import stat
-import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -14,8 +13,7 @@ import pytest
 import torch
 
 from data_prep.__main__ import main
-from hydra_conf.errors import exit_code
-from tests.conftest import Workspace
+from tests.conftest import Refusals, Workspace
 
 HEADER = "text,label\n"
 GOOD = HEADER + "".join(f"texte numéro {k},{'ab'[k % 2]}\n" for k in range(20))
@@ -313,19 +311,12 @@ def assert_nothing_half_written(data: Path) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_malformed_input_is_one_sentence_and_leaves_nothing(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], case: str
+    workspace: Workspace, refusals: Refusals, tmp_path: Path, case: str
 ) -> None:
     spoil, message = CASES[case]
     inputs = Inputs(tmp_path, workspace.model)
     spoil(inputs)
-    monkeypatch.setattr(sys, "argv", ["data_prep", *inputs.argv()])
-    monkeypatch.chdir(tmp_path)
-    code = exit_code(main)
-    said = capsys.readouterr()
-    assert code == 2
-    assert said.err.startswith("error: ")
-    assert said.err.count("\n") == 1
-    assert message in said.err
+    assert message in refusals.of(main, inputs.argv(), tmp_path)
     assert_nothing_half_written(tmp_path / "data")
 
 
@@ -355,13 +346,11 @@ class Writes:
 
 
 def test_a_checkpoint_that_would_write_a_file_does_not(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    workspace: Workspace, refusals: Refusals, tmp_path: Path
 ) -> None:
     inputs = Inputs(tmp_path, workspace.model)
     inputs.checkpoint(lambda state: state.update(extra=Writes(tmp_path / "written")))
-    monkeypatch.setattr(sys, "argv", ["data_prep", *inputs.argv()])
-    assert exit_code(main) == 2
-    assert "can be read safely" in capsys.readouterr().err
+    assert "can be read safely" in refusals.of(main, inputs.argv(), tmp_path)
     assert not (tmp_path / "written").exists()
     torch.load(inputs.model / "model.pt", weights_only=False)  # it would have
     assert (tmp_path / "written").exists()

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairseq_tasks.batches import PairDataset, ShuffledDataset, TruncatedDataset, cut_lengths
+from fairseq_tasks.batches import PairDataset, ShuffledDataset, TruncatedDataset
 from sweeps.seeds import LARGEST, STRIDE, internal_seed
 from tests.conftest import SIZES, Workspace
 from tests.fairseq_tasks.plain import plain_settings, plain_task
@@ -39,22 +39,6 @@ def test_a_cut_text_keeps_its_end_and_a_short_one_is_untouched(lengths: list[int
         assert len(tokens) == min(length, limit) == cut.size(index) == cut.num_tokens(index)
         assert tokens[-1] == EOS
         assert torch.equal(tokens[:-1], texts[index][: len(tokens) - 1])
-
-
-def cut_one_by_one(first: int, second: int, budget: int) -> tuple[int, int]:
-    while first + second > budget:
-        if first > second:
-            first -= 1
-        else:
-            second -= 1
-    return first, second
-
-
-@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=1, max_size=20), st.integers(0, 60))
-def test_pairs_are_cut_as_if_token_by_token_from_the_longer_text(pairs: list[tuple[int, int]], budget: int) -> None:
-    first, second = (np.array(lengths) for lengths in zip(*pairs, strict=True))
-    cut = cut_lengths(first, second, budget)
-    assert list(zip(*(kept.tolist() for kept in cut), strict=True)) == [cut_one_by_one(*pair, budget) for pair in pairs]
 
 
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 30)), min_size=1, max_size=8), st.integers(6, 40))

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import Workspace, refused, write_tiny_model
+from sweeps.__main__ import main
+from tests.conftest import Refusals, Workspace, refused, write_tiny_model
 
 CASES = [
     (("model.checkpoint=/nowhere/model.pt",), "there is no checkpoint /nowhere/model.pt"),
@@ -46,10 +47,10 @@ CASES = [
 
 @pytest.mark.parametrize(("words", "message"), CASES, ids=[" ".join(words) for words, _ in CASES])
 def test_a_mistake_is_one_sentence_and_nothing_is_written(
-    workspace: Workspace, words: tuple[str, ...], message: str
+    workspace: Workspace, refusals: Refusals, words: tuple[str, ...], message: str
 ) -> None:
-    sentence = refused(workspace.sweep("--sweep", "bad", *words))
-    assert message in sentence
+    _, *given = workspace.sweep_words("--sweep", "bad", *words)
+    assert message in refusals.of(main, given, workspace.root)
     assert not (workspace.root / "runs" / "bad").exists()
 
 
@@ -75,7 +76,7 @@ def test_a_runs_dir_that_cannot_be_written_is_named(workspace: Workspace, tmp_pa
     ],
 )
 def test_a_wrong_checkpoint_stops_the_sweep_before_it_trains(
-    workspace: Workspace, tmp_path: Path, damage: str, message: str
+    workspace: Workspace, refusals: Refusals, tmp_path: Path, damage: str, message: str
 ) -> None:
     folder = Path(shutil.copytree(workspace.model, tmp_path / "model"))
     if damage == "truncated":
@@ -84,7 +85,8 @@ def test_a_wrong_checkpoint_stops_the_sweep_before_it_trains(
         write_tiny_model(folder, (folder / "texts.txt").read_text().split("\n"), width=32)
     else:
         (folder / "dict.txt").write_text("autre 1\n")
-    sentence = refused(workspace.sweep("--sweep", "bad", f"model.checkpoint={folder / 'model.pt'}"))
+    _, *given = workspace.sweep_words("--sweep", "bad", f"model.checkpoint={folder / 'model.pt'}")
+    sentence = refusals.of(main, given, workspace.root)
     assert message in sentence
     assert str(folder) in sentence
     assert not (workspace.root / "runs" / "bad").exists()

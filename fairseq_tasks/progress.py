@@ -1,0 +1,52 @@
+"""What both back ends say of a run while it trains: the last step, batch and loss, the evaluations, the best step.
+
+progress.json   in the run folder, replaced whole, at most once a second between evaluations
+"""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from data_prep.whole_files import write_json
+from hydra_conf.errors import UsageError
+
+SECONDS = 1.0
+
+
+class Progress:
+    """Counts batches and evaluations; keeps the step of the highest validation accuracy, the earliest on a tie.
+
+    `examples` is the size of each split. `save_best` is called with an evaluation when it is the best so far.
+    """
+
+    def __init__(self, folder: Path, examples: dict[str, int], save_best: Callable[[dict[str, Any]], None]) -> None:
+        self.path, self.examples, self.save_best = folder / "progress.json", examples, save_best
+        self.state: dict[str, Any] = {"step": 0, "batches": 0, "best_step": None, "best_valid": None}
+        self.written_at = 0.0
+
+    def batch(self, step: int, loss: float) -> None:
+        """Note a batch worked off at `step`, with its mean loss (nats)."""
+        self.state["batches"] += 1
+        if time.monotonic() - self.written_at > SECONDS:
+            self._write(step=step, loss=loss)
+
+    def evaluated(self, split: str, step: int, n: int, n_correct: int, loss: float) -> None:
+        """Note an evaluation. Raises `UsageError` when an example was left out or the loss (nats) is not finite."""
+        if n != self.examples[split]:
+            raise UsageError(f"step {step}: {n} of the {self.examples[split]} examples of {split} were scored")
+        if not math.isfinite(loss):
+            raise UsageError(f"step {step}: the loss on {split} is {loss}; lower the learning rate")
+        evaluation = {"step": step, "n_correct": n_correct, "n": n, "loss": loss}
+        best = self.state["best_valid"]
+        if split == "valid" and (best is None or n_correct > best["n_correct"]):
+            self.save_best(evaluation)
+            self._write(step=step, valid=evaluation, best_valid=evaluation, best_step=step)
+        else:
+            self._write(step=step, **{split: evaluation})
+
+    def _write(self, **news: Any) -> None:
+        self.state.update(news)
+        write_json(self.path, self.state)
+        self.written_at = time.monotonic()

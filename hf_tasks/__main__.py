@@ -1,0 +1,106 @@
+"""The transformers back end: convert, check, predict, adapters.
+
+python -m hf_tasks convert FOLDER --out DIR       a fairseq folder or a finished run, for transformers; with proof
+python -m hf_tasks back DIR --like FOLDER --out FILE   and a fairseq checkpoint again
+python -m hf_tasks predict FOLDER SPLIT.jsonl     labels, from a run folder or a converted one
+python -m hf_tasks lora --base DIR --corpus FILE --out DIR   LoRA on a causal LM, perplexity before and after
+python -m hf_tasks merge ADAPTER --out DIR        an adapter's update added to its base's weights
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from hydra_conf.compose import compose_config
+from hydra_conf.errors import UsageError, exit_code
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything is on this machine
+
+
+def arguments_of(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m hf_tasks", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("convert", help="a fairseq folder, or the best checkpoint of a run, for transformers")
+    one.add_argument("folder", type=Path)
+    one.add_argument("--out", type=Path, required=True)
+    one = commands.add_parser("back", help="a converted folder to a fairseq checkpoint")
+    one.add_argument("folder", type=Path)
+    one.add_argument("--like", type=Path, required=True, help="the fairseq folder or run it was converted from")
+    one.add_argument("--out", type=Path, required=True, help="the checkpoint to write")
+    one = commands.add_parser("predict", help="the label a fine-tuned model gives to each text, as JSON lines")
+    one.add_argument("folder", type=Path, help="a run folder, or a converted one")
+    one.add_argument("split", type=Path, help="data/splits/<dataset>/test.jsonl, say")
+    one = commands.add_parser("lora", help="an adapter for a causal LM on one's own text")
+    one.add_argument("--base", type=Path, required=True, help="folder of a causal LM")
+    one.add_argument("--corpus", type=Path, required=True, help="UTF-8 text, one paragraph a line")
+    one.add_argument("--out", type=Path, required=True)
+    one.add_argument("--length", type=int, default=128, help="tokens of a block (default: %(default)s)")
+    one.add_argument("overrides", nargs="*", help="Hydra overrides, such as method.r=8 recipe.epochs=1")
+    one = commands.add_parser("merge", help="an adapter's update added to its base's weights")
+    one.add_argument("adapter", type=Path)
+    one.add_argument("--out", type=Path, required=True)
+    return parser.parse_args(words)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do what was asked for. Imports are here, so that `--help` and mistakes answer at once."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    if arguments.command == "convert":
+        from hf_tasks.convert import convert, source_of
+        from hf_tasks.parity import compare, require, sentences
+
+        source = source_of(arguments.folder)
+        opened, _ = convert(source, arguments.out)
+        parity = compare(opened, source.model_folder, arguments.out, sentences())
+        print(f"made  {arguments.out}  (from {source.checkpoint})")
+        print("\n".join(f"  {line}" for line in parity.lines()))
+        require(parity, arguments.out)
+    elif arguments.command == "back":
+        from fairseq_tasks.folders import open_checkpoint
+        from hf_tasks.convert import convert_back, source_of
+
+        source = source_of(arguments.like)
+        convert_back(arguments.folder, open_checkpoint(source.checkpoint, source.model_folder).shape, arguments.out)
+        print(f"made  {arguments.out}")
+    elif arguments.command == "predict":
+        from hf_tasks.predict import predict
+
+        for example, label in predict(arguments.folder, arguments.split):
+            print(json.dumps({"id": example.id, "label": example.label, "predicted": label}, ensure_ascii=False))
+    elif arguments.command == "lora":
+        from hf_tasks.causal import fine_tune
+
+        config = compose_config(["method=lora", "recipe=causal_lora", *arguments.overrides])
+        facts = fine_tune(
+            arguments.base, arguments.corpus, arguments.out, config.method, config.recipe, arguments.length
+        )
+        print(f"made  {arguments.out}")
+        print("\n".join(f"  {name.replace('_', ' '):22} {value:,.6g}" for name, value in facts.items()))
+    else:
+        from hf_tasks.adapters import merge
+
+        merge(arguments.adapter, arguments.out)
+        print(f"made  {arguments.out}")
+
+
+def main() -> int:
+    arguments = arguments_of(sys.argv[1:])
+    try:
+        run(arguments)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in ("transformers", "peft", "tokenizers", "safetensors", "accelerate"):
+            raise
+        raise UsageError(f"{error.name} is not installed; run `make setup EXTRAS=dev,hf`") from error
+    except OSError as error:
+        raise UsageError(f"{error.filename}: {error.strerror}") from error
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))

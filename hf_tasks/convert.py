@@ -1,0 +1,138 @@
+"""A fairseq folder, or the best checkpoint of a run, to a folder that transformers loads offline, and back."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from safetensors.torch import load_file
+from transformers import (
+    PreTrainedModel,
+    RobertaConfig,
+    RobertaForMaskedLM,
+    RobertaForSequenceClassification,
+    RobertaModel,
+)
+
+from data_prep.whole_files import replaced_folder
+from fairseq_tasks.classification import optimizer_history
+from fairseq_tasks.folders import Opened, open_checkpoint
+from hf_tasks.tokenizer import make_tokenizer
+from hf_tasks.weights import to_fairseq, to_transformers
+from hydra_conf.errors import UsageError
+
+ACTIVATIONS = {"gelu": "gelu", "relu": "relu"}
+PLAIN = {  # what transformers' RoBERTa has no other form of
+    "encoder_normalize_before": False,
+    "layernorm_embedding": True,
+    "encoder_learned_pos": True,
+    "no_token_positional_embeddings": False,
+    "no_scale_embedding": True,
+    "pooler_activation_fn": "tanh",
+}
+EPS = 1e-5  # fairseq's layer norms; transformers' default is 1e-12
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is converted: a checkpoint, the folder with its dictionary and sentencepiece model, the names of classes."""
+
+    checkpoint: Path
+    model_folder: Path
+    labels: list[str]
+
+
+def source_of(folder: Path) -> Source:
+    """Return what a fairseq folder or a run folder holds. Raises `UsageError` when it is neither."""
+    if (folder / "checkpoint_best.pt").is_file():
+        config = OmegaConf.load(folder / "config.yaml")
+        labels = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["inputs"]["labels"]
+        return Source(folder / "checkpoint_best.pt", Path(config.model.folder), labels)
+    if (folder / "model.pt").is_file():
+        return Source(folder / "model.pt", folder, [])
+    raise UsageError(f"{folder} holds neither model.pt (a fairseq folder) nor checkpoint_best.pt (a finished run)")
+
+
+def transformers_config(shape: dict[str, Any], n_rows: int, ids: dict[str, int], labels: list[str]) -> RobertaConfig:
+    """Return transformers' configuration of the same function. Raises `UsageError` where its RoBERTa has none."""
+    for name, value in PLAIN.items():
+        if shape[name] != value:
+            raise UsageError(f"the model has {name}={shape[name]}; transformers' RoBERTa is made for {name}={value}")
+    if shape["activation_fn"] not in ACTIVATIONS:
+        raise UsageError(f"the model has activation_fn={shape['activation_fn']}; choose from {', '.join(ACTIVATIONS)}")
+    named = {"num_labels": len(labels), "id2label": dict(enumerate(labels)),
+             "label2id": {label: index for index, label in enumerate(labels)}} if labels else {}  # fmt: skip
+    return RobertaConfig(
+        vocab_size=n_rows,
+        hidden_size=shape["encoder_embed_dim"],
+        num_hidden_layers=shape["encoder_layers"],
+        num_attention_heads=shape["encoder_attention_heads"],
+        intermediate_size=shape["encoder_ffn_embed_dim"],
+        hidden_act=ACTIVATIONS[shape["activation_fn"]],
+        max_position_embeddings=shape["max_positions"] + 2,
+        type_vocab_size=1,
+        layer_norm_eps=EPS,
+        hidden_dropout_prob=0.1,
+        attention_probs_dropout_prob=0.1,
+        classifier_dropout=0.0,
+        pad_token_id=ids["<pad>"],
+        bos_token_id=ids["<s>"],
+        eos_token_id=ids["</s>"],
+        tie_word_embeddings=not shape["untie_weights_roberta"],
+        **named,
+    )
+
+
+def transformers_model(opened: Opened, config: RobertaConfig) -> PreTrainedModel:
+    """Return transformers' model with the opened one's weights, for evaluation; no weight is left as drawn."""
+    weights = dict(opened.model.state_dict())
+    if not opened.has_lm_head:
+        weights = {name: tensor for name, tensor in weights.items() if not name.startswith("encoder.lm_head.")}
+    renamed = to_transformers(weights)
+    if opened.n_classes:
+        renamed = {name: tensor for name, tensor in renamed.items() if not name.startswith("lm_head.")}
+        model: PreTrainedModel = RobertaForSequenceClassification(config)
+    elif opened.has_lm_head:
+        model = RobertaForMaskedLM(config)
+    else:
+        model = RobertaModel(config, add_pooling_layer=False)
+        renamed = {name.removeprefix("roberta."): tensor for name, tensor in renamed.items()}
+    buffers = {name for name in model.state_dict() if name.endswith(("position_ids", "token_type_ids"))}
+    model.load_state_dict(renamed, strict=not buffers)
+    if not buffers <= set(model.state_dict()) - set(renamed):
+        raise UsageError("transformers' model holds weights that the checkpoint has not")
+    return model.eval()
+
+
+def convert(source: Source, out: Path) -> tuple[Opened, PreTrainedModel]:
+    """Write `out` (config.json, model.safetensors, tokenizer.json), whole or not at all, and return both models."""
+    opened = open_checkpoint(source.checkpoint, source.model_folder)
+    tokenizer = make_tokenizer(source.model_folder, opened.shape["max_positions"])
+    ids = {symbol: opened.dictionary.index(symbol) for symbol in ("<s>", "<pad>", "</s>")}
+    labels = source.labels if opened.n_classes else []
+    model = transformers_model(opened, transformers_config(opened.shape, len(opened.dictionary), ids, labels))
+    with replaced_folder(out) as scratch:
+        model.save_pretrained(scratch)
+        tokenizer.save_pretrained(scratch)
+    return opened, model
+
+
+def fairseq_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the weights of a folder that `convert` wrote under fairseq's names."""
+    if not (folder / "model.safetensors").is_file():
+        raise UsageError(f"{folder} holds no model.safetensors; `make convert` writes such a folder")
+    weights = load_file(folder / "model.safetensors")
+    if not any(name.startswith("roberta.") for name in weights):
+        weights = {f"roberta.{name}": tensor for name, tensor in weights.items()}
+    if "lm_head.dense.weight" in weights and "lm_head.decoder.weight" not in weights:  # tied, and saved once
+        weights["lm_head.decoder.weight"] = weights["roberta.embeddings.word_embeddings.weight"]
+    return to_fairseq(weights)
+
+
+def convert_back(folder: Path, shape: dict[str, Any], out: Path) -> None:
+    """Write a fairseq checkpoint of a folder that `convert` wrote."""
+    model = {"_name": "roberta_of_checkpoint", **shape}
+    torch.save({"args": None, "cfg": {"model": model, "task": {"_name": "masked_lm"}}, "model": fairseq_weights(folder),
+                "optimizer_history": [optimizer_history(0)], "extra_state": {}}, out)  # fmt: skip

@@ -1,0 +1,74 @@
+"""A fast tokenizer with the pieces, scores and normalisation of a sentencepiece model, and fairseq's ids.
+
+It is a plain `tokenizer.json` that transformers loads without code of ours. Where sentencepiece takes the longest match
+of its rules at each character, `Precompiled` takes whole grapheme clusters and drops what follows a match inside one;
+so characters are parted by a control character first, which the rules, or the step after them, take away again. Texts
+are put into NFC before, as prep writes them: only sequences that NFC would compose were matched across characters.
+What is left is ties: `....` is `...` and `.`, or `.` and `...`, with the same score, and sums of float32 and float64
+choose differently.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from sentencepiece import sentencepiece_model_pb2
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
+from tokenizers.models import Unigram
+from transformers import PreTrainedTokenizerFast
+
+from data_prep.binarise import SPECIAL, read_dictionary
+from hydra_conf.errors import UsageError
+
+APART = "\x01"
+META = "▁"
+
+
+def vocabulary(model_folder: Path, proto: Any) -> tuple[list[tuple[str, float]], dict[str, int]]:
+    """Return (piece, score) in the order of fairseq's ids, and the id of each special symbol.
+
+    A symbol that a later line of dict.txt takes the place of, as in CamemBERT's, is called `<s>NOTUSED`.
+    Raises `UsageError` when a piece of the sentencepiece model is not in dict.txt: its texts could not be the same.
+    """
+    normal = sentencepiece_model_pb2.ModelProto.SentencePiece.NORMAL
+    scores = {piece.piece: piece.score for piece in proto.pieces if piece.type == normal}
+    symbols = [*SPECIAL, *read_dictionary(model_folder / "dict.txt"), "<mask>"]
+    ids = {symbol: index for index, symbol in enumerate(symbols)}
+    missing = [piece for piece in scores if piece not in ids]
+    if missing:
+        raise UsageError(f"{len(missing)} pieces of {model_folder}'s sentencepiece model are not in its dict.txt, the "
+                         f"first {missing[0]!r}; transformers' tokenizer cannot give the same ids")  # fmt: skip
+    lowest = min(scores.values())
+    named = [
+        (symbol if ids[symbol] == index else f"{symbol}NOTUSED", scores.get(symbol, 0.0 if index < 4 else lowest))
+        for index, symbol in enumerate(symbols)
+    ]
+    return named, {symbol: ids[symbol] for symbol in (*SPECIAL, "<mask>")}
+
+
+def make_tokenizer(model_folder: Path, max_positions: int) -> PreTrainedTokenizerFast:
+    """Return the tokenizer of a fairseq folder, for texts of at most `max_positions` tokens."""
+    proto = sentencepiece_model_pb2.ModelProto()
+    proto.ParseFromString((model_folder / "sentencepiece.bpe.model").read_bytes())
+    if proto.trainer_spec.model_type != sentencepiece_model_pb2.TrainerSpec.UNIGRAM or proto.trainer_spec.byte_fallback:
+        raise UsageError(f"{model_folder / 'sentencepiece.bpe.model'} is not a plain unigram model; only those can be "
+                         "converted exactly")  # fmt: skip
+    named, ids = vocabulary(model_folder, proto)
+    tokenizer = Tokenizer(Unigram(named, unk_id=ids["<unk>"], byte_fallback=False))
+    rules = proto.normalizer_spec.precompiled_charsmap
+    steps: list[Any] = [normalizers.NFC()]
+    if rules:
+        steps += [normalizers.Replace(Regex(r"(?<=[\s\S])(?=[\s\S])"), APART), normalizers.Precompiled(rules)]
+        steps += [normalizers.Replace(APART, "")]
+    if proto.normalizer_spec.remove_extra_whitespaces:
+        steps += [normalizers.Replace(Regex(" +"), " "), normalizers.Strip()]
+    tokenizer.normalizer = normalizers.Sequence(steps)
+    scheme = "always" if proto.normalizer_spec.add_dummy_prefix else "never"
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(META, prepend_scheme=scheme, split=False)
+    ends = [("<s>", ids["<s>"]), ("</s>", ids["</s>"])]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=ends
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", cls_token="<s>", eos_token="</s>", sep_token="</s>",
+        pad_token="<pad>", unk_token="<unk>", mask_token="<mask>", model_max_length=max_positions,
+    )  # fmt: skip

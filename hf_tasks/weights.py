@@ -1,0 +1,82 @@
+"""One RoBERTa under two names: fairseq's state dict to transformers' and back, bit for bit."""
+
+import re
+from typing import Any
+
+import torch
+
+from hydra_conf.errors import UsageError
+
+FAIRSEQ_HEAD = "classification_heads.sentence_classification_head."
+PARTS = {  # fairseq's part of a name -> transformers'
+    "encoder.sentence_encoder.embed_tokens.": "roberta.embeddings.word_embeddings.",
+    "encoder.sentence_encoder.embed_positions.": "roberta.embeddings.position_embeddings.",
+    "encoder.sentence_encoder.layernorm_embedding.": "roberta.embeddings.LayerNorm.",
+    "encoder.lm_head.dense.": "lm_head.dense.",
+    "encoder.lm_head.layer_norm.": "lm_head.layer_norm.",
+    "encoder.lm_head.weight": "lm_head.decoder.weight",
+    "encoder.lm_head.bias": "lm_head.bias",
+    f"{FAIRSEQ_HEAD}dense.": "classifier.dense.",
+    f"{FAIRSEQ_HEAD}out_proj.": "classifier.out_proj.",
+}
+LAYER_PARTS = {
+    "self_attn.q_proj.": "attention.self.query.",
+    "self_attn.k_proj.": "attention.self.key.",
+    "self_attn.v_proj.": "attention.self.value.",
+    "self_attn.out_proj.": "attention.output.dense.",
+    "self_attn_layer_norm.": "attention.output.LayerNorm.",
+    "fc1.": "intermediate.dense.",
+    "fc2.": "output.dense.",
+    "final_layer_norm.": "output.LayerNorm.",
+}
+TOKEN_TYPES = "roberta.embeddings.token_type_embeddings.weight"  # fairseq has none: zero, and never trained
+TWICE = "lm_head.decoder.bias"  # transformers names this one twice
+NO_WEIGHT = (".version", "._float_tensor")  # fairseq's counters
+
+
+def _renamed(name: str, parts: dict[str, str], layer: str, other_layer: str, layer_parts: dict[str, str]) -> str:
+    match = re.match(rf"{re.escape(layer)}(\d+)\.(.*)", name)
+    if match:
+        number, rest = match.groups()
+        for one, other in layer_parts.items():
+            if rest.startswith(one):
+                return f"{other_layer}{number}.{other}{rest.removeprefix(one)}"
+    for one, other in parts.items():
+        if name.startswith(one):
+            return other + name.removeprefix(one)
+    raise UsageError(f"the weight {name} has no place in a RoBERTa of the other library")
+
+
+def to_transformers(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return fairseq's weights under transformers' names, with the token types that fairseq does not have.
+
+    Raises `UsageError` for a weight that transformers' RoBERTa has no place for.
+    """
+    layers = "encoder.sentence_encoder.layers.", "roberta.encoder.layer."
+    renamed = {
+        _renamed(name, PARTS, *layers, LAYER_PARTS): tensor
+        for name, tensor in weights.items()
+        if not name.endswith(NO_WEIGHT)
+    }
+    width = renamed["roberta.embeddings.word_embeddings.weight"].shape[1]
+    renamed[TOKEN_TYPES] = torch.zeros(1, width)
+    if "lm_head.bias" in renamed:
+        renamed[TWICE] = renamed["lm_head.bias"]
+    return renamed
+
+
+def to_fairseq(weights: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Return transformers' weights under fairseq's names.
+
+    Raises `UsageError` for a weight that fairseq has no place for, trained token types among them.
+    """
+    if TOKEN_TYPES in weights and bool(weights[TOKEN_TYPES].any()):
+        raise UsageError(f"{TOKEN_TYPES} is not zero, and fairseq's RoBERTa has none; it cannot be converted exactly")
+    layers = "roberta.encoder.layer.", "encoder.sentence_encoder.layers."
+    parts = {other: one for one, other in PARTS.items()}
+    layer_parts = {other: one for one, other in LAYER_PARTS.items()}
+    return {
+        _renamed(name, parts, *layers, layer_parts): tensor
+        for name, tensor in weights.items()
+        if name not in (TOKEN_TYPES, TWICE)
+    }

@@ -1,0 +1,182 @@
+"""A converted model is the same function: ids, outputs, logits, weights; and back again, bit for bit."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("transformers", reason="the extra hf is not installed: make setup EXTRAS=dev,hf")
+
+from data_prep.splits import clean, read_split
+from fairseq_tasks.folders import open_checkpoint
+from hf_tasks.__main__ import arguments_of, run
+from hf_tasks.convert import convert, convert_back, source_of
+from hf_tasks.parity import compare, fairseq_ids, sentences
+from hf_tasks.predict import predict
+from hf_tasks.tokenizer import make_tokenizer
+from hydra_conf.errors import UsageError
+from tests.conftest import Workspace, write_tiny_model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model that knows the pieces of the parity sentences, and has a masked-LM head."""
+    made = tmp_path_factory.mktemp("hf") / "petit"
+    write_tiny_model(made, sentences(400), vocabulary=100, lm_head=True)
+    return made
+
+
+@pytest.fixture(scope="module")
+def converted(folder: Path) -> Path:
+    out = folder.parent / "converted"
+    convert(source_of(folder), out)
+    return out
+
+
+def test_a_thousand_sentences_give_the_same_ids_outputs_and_logits(folder: Path, converted: Path) -> None:
+    texts = sentences()
+    assert len(texts) == 1000
+    assert "" in texts
+    assert max(map(len, texts)) > 900
+    assert any("😀" in text for text in texts)
+    source = source_of(folder)
+    parity = compare(open_checkpoint(source.checkpoint, folder), folder, converted, texts)
+    assert (parity.texts, parity.same_ids, parity.ties) == (1000, 1000, 0)
+    assert parity.largest_output_difference <= 1e-4
+    assert parity.largest_logit_difference is not None
+    assert parity.largest_logit_difference <= 1e-4
+    assert parity.same_weights
+
+
+def test_the_proof_fails_when_a_weight_differs(folder: Path, converted: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    other = Path(shutil.copytree(converted, tmp_path / "other"))
+    weights = load_file(other / "model.safetensors")
+    weights["roberta.encoder.layer.1.output.dense.weight"][0, 0] += 1.0
+    save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
+    parity = compare(open_checkpoint(folder / "model.pt", folder), folder, other, sentences(40))
+    assert not parity.same_weights
+    assert parity.largest_output_difference > 1e-4
+    assert not parity.holds
+
+
+@pytest.mark.parametrize("kind", ["AutoModelForMaskedLM", "AutoModelForSequenceClassification", "AutoModel"])
+def test_transformers_loads_it_offline_without_code_of_ours(
+    converted: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    code = f"""
+import sys, transformers
+model = transformers.{kind}.from_pretrained(sys.argv[1])
+tokenizer = transformers.AutoTokenizer.from_pretrained(sys.argv[1])
+print(type(model).__name__, tokenizer("Ce livre", "est bon")["input_ids"][0])
+assert not any(name.startswith(("hf_tasks", "fairseq")) for name in sys.modules)
+"""
+    said = subprocess.run([sys.executable, "-c", code, str(converted)], capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.split()[0].startswith("Roberta")
+
+
+def test_back_again_the_weights_are_the_same_bit_for_bit(folder: Path, converted: Path, tmp_path: Path) -> None:
+    opened = open_checkpoint(folder / "model.pt", folder)
+    convert_back(converted, opened.shape, tmp_path / "model.pt")
+    before, after = (
+        torch.load(path, weights_only=True)["model"] for path in (folder / "model.pt", tmp_path / "model.pt")
+    )
+    kept = {name: tensor for name, tensor in before.items() if not name.endswith(".version")}
+    assert kept.keys() == after.keys()
+    assert all(torch.equal(kept[name], after[name]) for name in kept)
+
+
+@pytest.fixture(scope="module")
+def both(folder: Path) -> tuple[Any, Any]:
+    return open_checkpoint(folder / "model.pt", folder), make_tokenizer(folder, 64)
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=30))
+def test_any_cleaned_text_gives_the_same_ids_up_to_ties(folder: Path, both: tuple[Any, Any], text: str) -> None:
+    opened, tokenizer = both
+    ours = fairseq_ids(opened, folder, [clean(text)])[0]
+    theirs = tokenizer([clean(text)], truncation=True)["input_ids"][0]
+    assert ours == theirs or sorted(ours) == sorted(theirs)
+
+
+def test_the_special_tokens_have_fairseqs_ids(folder: Path) -> None:
+    tokenizer = make_tokenizer(folder, 64)
+    assert tokenizer.convert_tokens_to_ids(["<s>", "<pad>", "</s>", "<unk>"]) == [0, 1, 2, 3]
+    assert tokenizer.mask_token_id == len(tokenizer) - 1
+    single, pair = tokenizer("ce livre")["input_ids"], tokenizer("ce livre", "la fin")["input_ids"]
+    assert (single[0], single[-1]) == (0, 2)
+    assert pair.count(2) == 3
+
+
+def test_a_dictionary_like_camemberts_keeps_its_own_ends(tmp_path: Path) -> None:
+    first = ["<unk>NOTUSED 1", "<s> 1 #fairseq:overwrite", "</s> 1 #fairseq:overwrite"]
+    write_tiny_model(tmp_path / "camembert", sentences(200), vocabulary=100, first_symbols=first)
+    opened, model = convert(source_of(tmp_path / "camembert"), tmp_path / "out")
+    parity = compare(opened, tmp_path / "camembert", tmp_path / "out", sentences(60))
+    assert parity.holds
+    assert (model.config.bos_token_id, model.config.eos_token_id) == (5, 6)
+
+
+def test_a_finished_run_predicts_the_same_from_either_back_end(swept: Workspace, tmp_path: Path) -> None:
+    for init in ("pretrained", "random"):
+        folder = swept.run_folder(init, 0)
+        convert(source_of(folder), tmp_path / init)
+        split = swept.root / "data/splits/amazon_fr/test.jsonl"
+        ours = [(example.id, label) for example, label in predict(folder, split)]
+        assert ours == [(example.id, label) for example, label in predict(tmp_path / init, split)]
+        progress = json.loads((folder / "progress.json").read_text())
+        truth = {example.id: example.label for example in read_split(split)}
+        if progress["best_step"] == progress["test"]["step"]:
+            assert sum(truth[name] == label for name, label in ours) == progress["test"]["n_correct"]
+        assert {label for _, label in ours} <= {"negative", "positive"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"encoder_normalize_before": True}, "encoder_normalize_before=True; transformers' RoBERTa is made for"),
+        ({"activation_fn": "swish"}, "activation_fn=swish; choose from gelu, relu"),
+    ],
+)
+def test_a_shape_that_transformers_has_not_is_refused(change: dict[str, Any], message: str) -> None:
+    from data_prep.checkpoints import SHAPE
+    from hf_tasks.convert import transformers_config
+
+    with pytest.raises(UsageError, match=message):
+        transformers_config({**SHAPE, **change}, 10, {}, [])
+
+
+def test_the_command_converts_with_proof_and_back(workspace: Workspace, folder: Path, tmp_path: Path) -> None:
+    out, back = tmp_path / "out", tmp_path / "again.pt"
+    answer = workspace.python("hf_tasks", "convert", str(folder), "--out", str(out))
+    assert answer.returncode == 0, answer.stderr
+    assert "token ids      equal on 1000 of 1000 texts" in answer.stdout
+    assert "weights the same, bit for bit" in answer.stdout
+    answer = workspace.python("hf_tasks", "back", str(out), "--like", str(folder), "--out", str(back))
+    assert answer.returncode == 0, answer.stderr
+    assert back.is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("convert", "nowhere", "--out", "x"), "nowhere holds neither model.pt"),
+        (("back", "nowhere", "--like", "nowhere", "--out", "x"), "nowhere holds neither model.pt"),
+        (("predict", "nowhere", "nowhere.jsonl"), "there is no split nowhere.jsonl"),
+        (("merge", "nowhere", "--out", "x"), "nowhere holds no adapter_config.json"),
+        (("lora", "--base", "nowhere", "--corpus", "x", "--out", "y"), "nowhere holds no config.json"),
+    ],
+)
+def test_a_mistake_is_one_sentence(words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        run(arguments_of(list(words)))
