@@ -59,8 +59,7 @@ reproduce: ## prep, sweep and figures
 	  && $(MAKE) --no-print-directory figures && echo "reproduced in $$((($$(date +%s) - start + 30) / 60)) minutes"
 
 convert: $(STAMP) ## MODEL for transformers, in data/models/<model>.hf, with proof (EXTRAS=dev,hf)
-	@$(IN) -m hf_tasks convert "$(if $(findstring /,$(MODEL)),$(MODEL),$(DATA_DIR)/models/$(or $(MODEL),e5_small_fr))" \
-	  --out "$(DATA_DIR)/models/$(notdir $(or $(MODEL),e5_small_fr)).hf"
+	@$(IN) -m hf_tasks convert --data-dir "$(DATA_DIR)" "$(or $(MODEL),e5_small_fr)"
 
 bench: $(STAMP) ## how fast prep is, against a shell pipeline on the same texts
 	@$(MAKE) --no-print-directory prep ARGS= && $(IN) -m data_prep.bench --data-dir "$(DATA_DIR)" $(ARGS)

@@ -1,10 +1,11 @@
 """The transformers back end: convert, check, predict, adapters.
 
-python -m hf_tasks convert FOLDER --out DIR       a fairseq folder or a finished run, for transformers; with proof
-python -m hf_tasks back DIR --like FOLDER --out FILE   and a fairseq checkpoint again
-python -m hf_tasks predict FOLDER SPLIT.jsonl     labels, from a run folder or a converted one
-python -m hf_tasks lora --base DIR --corpus FILE --out DIR   LoRA on a causal LM, perplexity before and after
-python -m hf_tasks merge ADAPTER --out DIR        an adapter's update added to its base's weights
+    convert MODEL                   a fairseq folder or a finished run, for transformers, with proof
+    back DIR --like FOLDER          and a fairseq checkpoint again
+    predict FOLDER SPLIT.jsonl      labels, from a run folder or a converted one
+    lora --base DIR --corpus FILE   LoRA on a causal LM, perplexity before and after
+    merge ADAPTER                   an adapter's update added to its base's weights
+    settings                        what each of LoRA's settings does, measured
 """
 
 import argparse
@@ -24,8 +25,9 @@ def arguments_of(words: list[str]) -> argparse.Namespace:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("convert", help="a fairseq folder, or the best checkpoint of a run, for transformers")
-    one.add_argument("folder", type=Path)
-    one.add_argument("--out", type=Path, required=True)
+    one.add_argument("model", nargs="?", help="a model's name, path/to/folder, or a run folder (default: e5_small_fr)")
+    one.add_argument("--data-dir", type=Path, default=Path("data"))
+    one.add_argument("--out", type=Path, help="default: the folder's own name with .hf")
     one = commands.add_parser("back", help="a converted folder to a fairseq checkpoint")
     one.add_argument("folder", type=Path)
     one.add_argument("--like", type=Path, required=True, help="the fairseq folder or run it was converted from")
@@ -39,6 +41,7 @@ def arguments_of(words: list[str]) -> argparse.Namespace:
     one.add_argument("--out", type=Path, required=True)
     one.add_argument("--length", type=int, default=128, help="tokens of a block (default: %(default)s)")
     one.add_argument("overrides", nargs="*", help="Hydra overrides, such as method.r=8 recipe.epochs=1")
+    commands.add_parser("settings", help="what each of LoRA's settings does, measured on a model made on the spot")
     one = commands.add_parser("merge", help="an adapter's update added to its base's weights")
     one.add_argument("adapter", type=Path)
     one.add_argument("--out", type=Path, required=True)
@@ -55,12 +58,14 @@ def run(arguments: argparse.Namespace) -> None:
         from hf_tasks.convert import convert, source_of
         from hf_tasks.parity import compare, require, sentences
 
-        source = source_of(arguments.folder)
-        opened, _ = convert(source, arguments.out)
-        parity = compare(opened, source.model_folder, arguments.out, sentences())
-        print(f"made  {arguments.out}  (from {source.checkpoint})")
+        model = arguments.model or "e5_small_fr"
+        folder = Path(model) if "/" in model else arguments.data_dir / "models" / model
+        source, out = source_of(folder), arguments.out or folder.with_name(f"{folder.name}.hf")
+        opened, _ = convert(source, out)
+        parity = compare(opened, source.model_folder, out, sentences())
+        print(f"made  {out}  (from {source.checkpoint})")
         print("\n".join(f"  {line}" for line in parity.lines()))
-        require(parity, arguments.out)
+        require(parity, out)
     elif arguments.command == "back":
         from fairseq_tasks.folders import open_checkpoint
         from hf_tasks.convert import convert_back, source_of
@@ -82,6 +87,10 @@ def run(arguments: argparse.Namespace) -> None:
         )
         print(f"made  {arguments.out}")
         print("\n".join(f"  {name.replace('_', ' '):22} {value:,.6g}" for name, value in facts.items()))
+    elif arguments.command == "settings":
+        from hf_tasks.lora_settings import lines
+
+        print("\n".join(lines()))
     else:
         from hf_tasks.adapters import merge
 

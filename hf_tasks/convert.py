@@ -52,7 +52,8 @@ def source_of(folder: Path) -> Source:
         return Source(folder / "checkpoint_best.pt", Path(config.model.folder), labels)
     if (folder / "model.pt").is_file():
         return Source(folder / "model.pt", folder, [])
-    raise UsageError(f"{folder} holds neither model.pt (a fairseq folder) nor checkpoint_best.pt (a finished run)")
+    raise UsageError(f"{folder} holds neither model.pt (a fairseq folder) nor checkpoint_best.pt (a finished run); "
+                     "`make prep MODEL=...` makes the folder of a model")  # fmt: skip
 
 
 def transformers_config(shape: dict[str, Any], n_rows: int, ids: dict[str, int], labels: list[str]) -> RobertaConfig:

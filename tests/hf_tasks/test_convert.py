@@ -170,7 +170,8 @@ def test_the_command_converts_with_proof_and_back(workspace: Workspace, folder: 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("convert", "nowhere", "--out", "x"), "nowhere holds neither model.pt"),
+        (("convert", "./nowhere", "--out", "x"), "nowhere holds neither model.pt"),
+        (("convert", "petit", "--data-dir", "x"), "x/models/petit holds neither model.pt"),
         (("back", "nowhere", "--like", "nowhere", "--out", "x"), "nowhere holds neither model.pt"),
         (("predict", "nowhere", "nowhere.jsonl"), "there is no split nowhere.jsonl"),
         (("merge", "nowhere", "--out", "x"), "nowhere holds no adapter_config.json"),
