@@ -1,11 +1,11 @@
 """The transformers back end: convert, check, predict, adapters.
 
-    convert MODEL                   a fairseq folder or a finished run, for transformers, with proof
-    back DIR --like FOLDER          and a fairseq checkpoint again
-    predict FOLDER SPLIT.jsonl      labels, from a run folder or a converted one
-    lora --base DIR --corpus FILE   LoRA on a causal LM, perplexity before and after
-    merge ADAPTER                   an adapter's update added to its base's weights
-    settings                        what each of LoRA's settings does, measured
+convert MODEL                   a fairseq folder or a finished run, for transformers, with proof
+back DIR --like FOLDER          and a fairseq checkpoint again
+predict FOLDER SPLIT.jsonl      labels, from a run folder or a converted one
+lora --base DIR --corpus FILE   LoRA on a causal LM, perplexity before and after
+merge ADAPTER                   an adapter's update added to its base's weights
+settings                        what each of LoRA's settings does, measured
 """
 
 import argparse

@@ -105,10 +105,10 @@ class Parity:
         ]
 
 
-def fairseq_ids(opened: Opened, model_folder: Path, texts: list[str]) -> list[list[int]]:
-    """Return the tokens of each text with `<s>` and `</s>`, as data_prep and the task make them, cut alike."""
+def fairseq_ids(opened: Opened, model_folder: Path, texts: list[str], cut: bool = True) -> list[list[int]]:
+    """Return the tokens of each text with `<s>` and `</s>`, as data_prep and the task make them, and cut them."""
     processor = sentencepiece.SentencePieceProcessor(model_file=str(model_folder / "sentencepiece.bpe.model"))
-    index, room = opened.dictionary.index, opened.shape["max_positions"] - 2
+    index, room = opened.dictionary.index, opened.shape["max_positions"] - 2 if cut else None
     rows = processor.encode(texts, out_type=str)
     return [[index("<s>"), *(index(piece) for piece in row[:room]), index("</s>")] for row in rows]
 

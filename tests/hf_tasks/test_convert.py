@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 pytest.importorskip("transformers", reason="the extra hf is not installed: make setup EXTRAS=dev,hf")
 
 from data_prep.splits import clean, read_split
+from data_prep.truncation import cut_lengths
 from fairseq_tasks.folders import open_checkpoint
 from hf_tasks.__main__ import arguments_of, run
 from hf_tasks.convert import convert, convert_back, source_of
@@ -107,6 +108,18 @@ def test_any_cleaned_text_gives_the_same_ids_up_to_ties(folder: Path, both: tupl
     ours = fairseq_ids(opened, folder, [clean(text)])[0]
     theirs = tokenizer([clean(text)], truncation=True)["input_ids"][0]
     assert ours == theirs or sorted(ours) == sorted(theirs)
+
+
+PAIR = st.lists(st.sampled_from(["livre", "fin", "auteur", "déçu"]), max_size=40).map(" ".join)
+
+
+@given(PAIR, PAIR)
+def test_pairs_are_cut_alike(folder: Path, both: tuple[Any, Any], first: str, second: str) -> None:
+    opened, tokenizer = both
+    rows = [ids[1:-1] for ids in fairseq_ids(opened, folder, [first, second], cut=False)]
+    kept = cut_lengths(len(rows[0]), len(rows[1]), 64 - 4)
+    expected = [0, *rows[0][: kept[0]], 2, 2, *rows[1][: kept[1]], 2]
+    assert tokenizer([first], [second], truncation="longest_first")["input_ids"][0] == expected
 
 
 def test_the_special_tokens_have_fairseqs_ids(folder: Path) -> None:
