@@ -109,7 +109,11 @@ def prepare_model(config: DictConfig) -> tuple[Path, dict[str, Any]]:
         facts = read_manifest(folder) or {}
         _say(built, folder, f"{facts['pieces']:,} pieces, {facts['weights']:,} weights")
         return folder, facts
-    brought = read_manifest(folder) is None and not missing_files(folder)
+    missing = missing_files(folder)
+    brought = folder.is_dir() and any(folder.iterdir()) and read_manifest(folder) is None
+    if model.files and brought and missing:  # never replaced: what is there may be somebody's only copy
+        raise UsageError(f"{folder} was not made by prep and lacks {', '.join(missing)}; add what is missing, or move "
+                         "the folder away to have it fetched")  # fmt: skip
     if model.files and not brought:
         members, archives = unpacked(model.files, raw)
         inputs = {"layout": LAYOUT, "archives": archives}
@@ -118,7 +122,6 @@ def prepare_model(config: DictConfig) -> tuple[Path, dict[str, Any]]:
         _say(built, folder, facts["says"])
         return folder, facts
     if not model.shape_from_checkpoint:
-        missing = missing_files(folder)
         if missing:
             raise UsageError(f"{folder} lacks {', '.join(missing)}; put a fairseq folder of {model.name} there")
         return folder, {}

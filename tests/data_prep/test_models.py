@@ -74,6 +74,16 @@ def test_a_folder_that_was_brought_is_used_and_nothing_is_fetched(web: Web, fold
     assert facts["shape"]["encoder_layers"] == 2
 
 
+def test_a_folder_that_was_brought_in_part_is_never_replaced(web: Web, folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "data/models/roberta_small_fr"
+    place.mkdir(parents=True)
+    shutil.copyfile(folder / "model.pt", place / "model.pt")
+    web.pages["/zip"] = Page(zip_of(folder))
+    with pytest.raises(UsageError, match="was not made by prep and lacks dict.txt, sentencepiece.bpe.model; add"):
+        prepare_model(config_of(web, tmp_path))
+    assert (place / "model.pt").read_bytes() == (folder / "model.pt").read_bytes()
+
+
 def test_a_model_of_the_published_shape_has_the_published_weights_in_its_matrices() -> None:
     """512x32000 + 258x512 + 4x(4x512x512 + 2x512x512), as the report counts; the model is fairseq's own."""
     from fairseq.data import Dictionary
