@@ -18,12 +18,13 @@ SECONDS = 1.0
 class Progress:
     """Counts batches and evaluations; keeps the step of the highest validation accuracy, the earliest on a tie.
 
-    `examples` is the size of each split. `save_best` is called with an evaluation when it is the best so far.
+    `examples` is the size of each split. `save_best` is called with an evaluation when it is the best so far. `skipped`
+    counts what Trainer calls a step although its gradients overflowed; fairseq does not call it one.
     """
 
     def __init__(self, folder: Path, examples: dict[str, int], save_best: Callable[[dict[str, Any]], None]) -> None:
         self.path, self.examples, self.save_best = folder / "progress.json", examples, save_best
-        self.state: dict[str, Any] = {"step": 0, "batches": 0, "best_step": None, "best_valid": None}
+        self.state: dict[str, Any] = {"step": 0, "batches": 0, "skipped": 0, "best_step": None, "best_valid": None}
         self.written_at = 0.0
 
     def batch(self, step: int, loss: float) -> None:

@@ -195,7 +195,7 @@ class Watch(TrainerCallback):
         if n:
             self.write(split, self.step, loss / n, int(n_correct), int(n), lr=float(rate))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def evaluate(self) -> None:
         """Score every example of each split."""
         assert self.trainer is not None
@@ -227,6 +227,8 @@ class Watch(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.step = state.global_step
         assert self.trainer is not None
+        if self.trainer.accelerator.optimizer_step_was_skipped:  # float16 gradients that overflowed
+            self.progress.state["skipped"] += 1
         rate = self.trainer.lr_scheduler.get_last_lr()[0]
         if self.step % self.settings.common.log_interval == 0:
             self._write_training("train_inner", rate)

@@ -104,10 +104,9 @@ def train(folder: Path, config: DictConfig) -> None:
             distributed_utils.call_main(settings, fairseq_cli.train.main)
     finally:
         write_json(folder / "provenance.json", {**record, "initialisation": read_json(folder / "initialisation.json")})
-    taken = check_finished(
-        read_json(folder / "progress.json"), steps, batches, settings.dataset.valid_subset.split(",")
-    )
-    set_status(folder, steps=taken, skipped_steps=steps - taken)
+    progress = read_json(folder / "progress.json")
+    taken = check_finished(progress, steps, batches, settings.dataset.valid_subset.split(","))
+    set_status(folder, steps=taken, skipped_steps=steps - taken + progress["skipped"])
 
 
 def check_finished(progress: dict[str, Any], steps: int, batches: int, splits: list[str]) -> int:
