@@ -10,13 +10,30 @@ from numpy.typing import NDArray
 from data_prep.truncation import cut_lengths
 
 
-class TruncatedDataset(BaseWrapperDataset):
+class _CutDataset(BaseWrapperDataset):
+    """A dataset whose texts are shorter than those it wraps: `sizes` tokens, shape (texts,)."""
+
+    def __init__(self, dataset: Any, sizes: NDArray[np.int64]) -> None:
+        super().__init__(dataset)
+        self._sizes = sizes
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        return self._sizes
+
+    def num_tokens(self, index: int) -> int:
+        return int(self._sizes[index])
+
+    def size(self, index: int) -> int:
+        return int(self._sizes[index])
+
+
+class TruncatedDataset(_CutDataset):
     """Texts of at most `limit` tokens; the last token, `</s>`, stays on a text that is cut."""
 
     def __init__(self, dataset: Any, limit: int) -> None:
-        super().__init__(dataset)
+        super().__init__(dataset, np.minimum(np.asarray(dataset.sizes), limit))
         self.limit = limit
-        self._sizes = np.minimum(np.asarray(dataset.sizes), limit)
 
     def __getitem__(self, index: int) -> torch.Tensor:
         tokens = self.dataset[index]
@@ -24,45 +41,24 @@ class TruncatedDataset(BaseWrapperDataset):
             return tokens
         return torch.cat([tokens[: self.limit - 1], tokens[-1:]])
 
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        return self._sizes
 
-    def num_tokens(self, index: int) -> int:
-        return int(self._sizes[index])
-
-    def size(self, index: int) -> int:
-        return int(self._sizes[index])
-
-
-class PairDataset(BaseWrapperDataset):
+class PairDataset(_CutDataset):
     """`<s> first </s> </s> second </s>` in at most `limit` tokens: the longer text is cut first, no separator is lost.
 
     `first` and `second` hold texts closed by `</s>`, as fairseq-preprocess writes them.
     """
 
     def __init__(self, first: Any, second: Any, bos: int, limit: int) -> None:
-        super().__init__(first)
-        self.second, self.bos = second, bos
         one, other = (np.asarray(texts.sizes, dtype=np.int64) - 1 for texts in (first, second))
         self.kept = cut_lengths(one, other, limit - 4)
-        self._sizes = self.kept[0] + self.kept[1] + 4
+        super().__init__(first, self.kept[0] + self.kept[1] + 4)
+        self.second, self.bos = second, bos
 
     def __getitem__(self, index: int) -> torch.Tensor:
         one, other = self.dataset[index], self.second[index]
         end = one[-1:]
         kept_one, kept_other = (int(kept[index]) for kept in self.kept)
         return torch.cat([one.new_tensor([self.bos]), one[:kept_one], end, end, other[:kept_other], end])
-
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        return self._sizes
-
-    def num_tokens(self, index: int) -> int:
-        return int(self._sizes[index])
-
-    def size(self, index: int) -> int:
-        return int(self._sizes[index])
 
 
 class ShuffledDataset(BaseWrapperDataset):

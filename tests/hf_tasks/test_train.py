@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 pytest.importorskip("transformers", reason="the extra hf is not installed: make setup EXTRAS=dev,hf")
 
@@ -88,6 +89,22 @@ def test_the_run_records_what_is_trained(mixed: Workspace) -> None:
     assert lora["trainable_parameters"] == head + adapters
     assert full["trainable_parameters"] == full["parameters"] - 64  # all but the token types, which fairseq has not
     assert lora["encoder_fingerprint"] == full["encoder_fingerprint"]
+
+
+def test_the_same_run_twice_is_the_same_to_the_last_bit(workspace: Workspace) -> None:
+    """With dropout; unrounded scalars and the best weights of two runs with one thread."""
+    runs = []
+    for sweep in ("hf-once", "hf-twice"):
+        words = ("--sweep", sweep, "--backend", "hf", "--init", "random", "--seeds", "0", "--epochs", "1")
+        answer = workspace.sweep(*words, "launcher.threads=1", "fairseq.common.log_interval=1")
+        assert answer.returncode == 0, answer.stdout
+        folder = workspace.root / "runs" / sweep / "amazon_fr/tiny/hf/full/random/seed=0"
+        runs.append(
+            (curve(folder, "train_inner", "loss"), torch.load(folder / "checkpoint_best.pt", weights_only=True))
+        )
+    (one, first), (other, second) = runs
+    assert one == other
+    assert all(torch.equal(first["model"][name], second["model"][name]) for name in first["model"])
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
