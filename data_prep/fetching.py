@@ -122,6 +122,12 @@ class ResumingDownloader:
         """Append the rest of the file to `part`, or write it anew when it cannot be told that it is the same file."""
         headers = {"Accept-Encoding": "identity", **self._range(url)}
         with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+            if (
+                answer.status_code == requests.codes.requested_range_not_satisfiable
+            ):  # `part` holds all there is, or more
+                self.part.unlink()
+                self._go_on(session, url)
+                return
             answer.raise_for_status()
             resumed = answer.status_code == requests.codes.partial_content
             start = self.part.stat().st_size if resumed else 0

@@ -1,6 +1,7 @@
 """Downloads from a server that breaks off, lies, refuses and redirects."""
 
 import hashlib
+import json
 import multiprocessing
 import socket
 from collections.abc import Iterator
@@ -72,6 +73,15 @@ def test_what_a_failed_command_left_is_used_by_the_next(web: Web, tmp_path: Path
     assert left(tmp_path) == [".corpus.zip.part", ".corpus.zip.part.json"]
     assert fetch_file(file(web.url("/a")), tmp_path)[0].read_bytes() == BODY
     assert (web.pages["/a"].ranges[-1] or "").startswith("bytes=")
+    assert left(tmp_path) == ["corpus.zip", "corpus.zip.sha256"]
+
+
+def test_a_part_that_is_whole_already_is_no_dead_end(web: Web, tmp_path: Path) -> None:
+    """A command killed between the last byte and the renaming leaves one; servers answer 416 to a request for more."""
+    web.pages["/a"] = Page(BODY)
+    (tmp_path / ".corpus.zip.part").write_bytes(BODY)
+    (tmp_path / ".corpus.zip.part.json").write_text(json.dumps({"url": web.url("/a"), "validator": '"1"'}))
+    assert fetch_file(file(web.url("/a")), tmp_path)[0].read_bytes() == BODY
     assert left(tmp_path) == ["corpus.zip", "corpus.zip.sha256"]
 
 

@@ -56,6 +56,9 @@ class Web:
                 wanted, start = self.headers.get("Range"), 0
                 if wanted and page.etag and self.headers.get("If-Range") == page.etag:
                     start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+                if start >= len(page.body) > 0:
+                    self.answer(416)
+                    return
                 self.send_response(206 if start else 200)
                 body = page.body[start:]
                 self.send_header("Content-Length", str(len(body)))
