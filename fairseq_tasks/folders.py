@@ -13,6 +13,7 @@ from data_prep.checkpoints import read_checkpoint, read_shape
 from fairseq_tasks.architectures import RobertaConfig, RobertaOfCheckpoint
 from fairseq_tasks.classification import HEAD
 from fairseq_tasks.initialisation import load_encoder
+from hydra_conf.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,24 @@ def open_checkpoint(checkpoint: Path, model_folder: Path) -> Opened:
     out = state["model"].get(f"classification_heads.{HEAD}.out_proj.weight")
     if out is not None:
         model.register_classification_head(HEAD, num_classes=out.shape[0])
-    beside = {
-        name: tensor for name, tensor in state["model"].items() if name.startswith(("encoder.lm_head.", "classif"))
-    }
-    has_lm_head = "encoder.lm_head.dense.weight" in beside
-    with torch.no_grad():
-        model.load_state_dict(beside, strict=False)
+    has_lm_head = _load_beside(model, state["model"], "encoder.lm_head.", checkpoint)
+    _load_beside(model, state["model"], "classification_heads.", checkpoint)
     model.eval()
     return Opened(model, dictionary, shape, has_lm_head, 0 if out is None else out.shape[0])
+
+
+def _load_beside(model: Any, there: dict[str, torch.Tensor], prefix: str, checkpoint: Path) -> bool:
+    """Load a head, all of it or none; return whether the checkpoint has it.
+
+    Old checkpoints call the encoder `decoder`. Raises `UsageError` when only a part of the head is there: the rest
+    would stay as it was drawn.
+    """
+    named = {name.replace("decoder.", "encoder.", 1) if name.startswith("decoder.") else name: tensor
+             for name, tensor in there.items()}  # fmt: skip
+    wanted = {name for name in model.state_dict() if name.startswith(prefix)}
+    found = {name: named[name] for name in wanted & named.keys()}
+    if found and wanted - found.keys():
+        raise UsageError(f"{checkpoint} holds {len(found)} of the {len(wanted)} weights of {prefix.rstrip('.')}; "
+                         f"{min(wanted - found.keys())} is missing")  # fmt: skip
+    model.load_state_dict(found, strict=False)
+    return bool(found)

@@ -298,7 +298,9 @@ def train(folder: Path, config: DictConfig, settings: DictConfig, labels: list[s
     def save_best(evaluation: dict[str, Any]) -> None:
         plain = without_adapter(copy.deepcopy(model)) if config.method.name == "lora" else model
         weights = {name: tensor.detach().cpu() for name, tensor in plain.state_dict().items()}
-        fairseq_model.load_state_dict(to_fairseq(weights), strict=False)
+        left = fairseq_model.load_state_dict(to_fairseq(weights), strict=False)
+        assert not left.unexpected_keys
+        assert all(name.startswith("encoder.lm_head.") for name in left.missing_keys)  # a classifier has no use for it
         task.save_best(fairseq_model, evaluation)
         if config.method.name == "lora":
             model.save_pretrained(folder / "adapter")

@@ -18,6 +18,6 @@ def test_torch_is_the_pinned_one() -> None:
 
 def test_transformers_trainer_and_peft_import_when_the_extra_is_there() -> None:
     if importlib.util.find_spec("transformers") is None:
-        pytest.skip("the extra hf is not installed: make setup EXTRAS=hf")
+        pytest.skip("the extra hf is not installed: make setup EXTRAS=dev,hf")
     assert importlib.import_module("transformers").Trainer
     assert importlib.import_module("peft").LoraConfig

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from data_prep import fetching
 from data_prep.fetching import fetch_file
+from data_prep.whole_files import locked
 from hydra_conf.errors import UsageError
 from tests.data_prep.web import Page, Web, serving
 
@@ -161,6 +162,9 @@ def test_a_folder_that_one_may_only_read_is_enough_when_the_file_is_there(tmp_pa
     """Several users may share DATA_DIR; the superuser, whom no mode stops, is watched for writes instead."""
     (tmp_path / "corpus.zip").write_bytes(BODY)
     fetch_file(file("http://nowhere.invalid/x"), tmp_path)
+    with locked(tmp_path / ".other.lock"):
+        assert (tmp_path / ".other.lock").stat().st_mode & 0o777 == 0o666  # the next user may take it too
+    (tmp_path / ".other.lock").unlink(missing_ok=True)
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     fetch_file(file("http://nowhere.invalid/x"), tmp_path)
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before

@@ -144,13 +144,15 @@ def test_a_finished_run_predicts_the_same_from_either_back_end(swept: Workspace,
     for init in ("pretrained", "random"):
         folder = swept.run_folder(init, 0)
         convert(source_of(folder), tmp_path / init)
-        split = swept.root / "data/splits/amazon_fr/test.jsonl"
+        split = swept.root / "data/splits/amazon_fr/valid.jsonl"
         ours = [(example.id, label) for example, label in predict(folder, split)]
         assert ours == [(example.id, label) for example, label in predict(tmp_path / init, split)]
-        progress = json.loads((folder / "progress.json").read_text())
+        best = json.loads((folder / "progress.json").read_text())["best_valid"]
         truth = {example.id: example.label for example in read_split(split)}
-        if progress["best_step"] == progress["test"]["step"]:
-            assert sum(truth[name] == label for name, label in ours) == progress["test"]["n_correct"]
+        assert sum(truth[name] == label for name, label in ours) == best["n_correct"]
+        test = swept.root / "data/splits/amazon_fr/test.jsonl"
+        on_test = [[label for _, label in predict(place, test)] for place in (folder, tmp_path / init)]
+        assert on_test[0] == on_test[1]
         assert {label for _, label in ours} <= {"negative", "positive"}
 
 
@@ -167,6 +169,29 @@ def test_a_shape_that_transformers_has_not_is_refused(change: dict[str, Any], me
 
     with pytest.raises(UsageError, match=message):
         transformers_config({**SHAPE, **change}, 10, {}, [])
+
+
+def test_an_old_checkpoint_keeps_its_masked_lm_head(folder: Path, tmp_path: Path) -> None:
+    """CamemBERT's names begin with `decoder.`."""
+    old = Path(shutil.copytree(folder, tmp_path / "old"))
+    state = torch.load(old / "model.pt", weights_only=True)
+    state["model"] = {name.replace("encoder.", "decoder.", 1): tensor for name, tensor in state["model"].items()}
+    torch.save(state, old / "model.pt")
+    opened, _ = convert(source_of(old), tmp_path / "out")
+    parity = compare(opened, old, tmp_path / "out", sentences(30))
+    assert parity.largest_logit_difference is not None
+    assert parity.holds
+
+
+@pytest.mark.parametrize("lost", ["encoder.lm_head.bias", "encoder.lm_head.dense.weight"])
+def test_half_a_head_is_refused_and_never_drawn(folder: Path, tmp_path: Path, lost: str) -> None:
+    half = Path(shutil.copytree(folder, tmp_path / "half"))
+    state = torch.load(half / "model.pt", weights_only=True)
+    del state["model"][lost]
+    torch.save(state, half / "model.pt")
+    with pytest.raises(UsageError, match=f"weights of encoder.lm_head; {lost} is missing"):
+        convert(source_of(half), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_converts_with_proof_and_back(workspace: Workspace, folder: Path, tmp_path: Path) -> None:
