@@ -57,6 +57,8 @@ def binarise(
 ) -> dict[str, Any]:
     """Write input0/, input1/ for pairs, and label/ as fairseq-preprocess makes them; return the manifest's facts.
 
+    `ids/<split>.txt` names the examples in the order of the binarised rows, one a line.
+
     The text dictionary is the model's own. The label dictionary is written here, class 0 first, because fairseq would
     sort classes by frequency. Raises `UsageError` when too many tokens of train are unknown to the model.
     """
@@ -65,6 +67,7 @@ def binarise(
     texts = folder / "text"
     texts.mkdir()
     columns = _write_texts(texts, splits, labels)
+    (texts / "ids").rename(folder / "ids")
     found = _preprocess(folder, model_folder, max_positions, columns)
     shutil.rmtree(texts)
     inputs = {name: facts for name, facts in found["columns"].items() if name != "label"}
@@ -89,17 +92,19 @@ def binarise(
 
 
 def _write_texts(folder: Path, splits: Path, labels: list[str]) -> list[str]:
-    """Write `<split>.<column>`, one line an example, and return the columns."""
+    """Write `<split>.<column>` and `ids/<split>.txt`, one line an example, and return the columns."""
     index = {label: str(number) for number, label in enumerate(labels)}
     first = next(read_split(splits / "train.jsonl"))
     columns = ["input0", *(["input1"] if first.text_pair is not None else []), "label"]
     counts = dict.fromkeys(labels, 0)
+    (folder / "ids").mkdir()
     for split in SPLITS:
-        files = [(folder / f"{split}.{column}").open("w", encoding="utf-8", newline="\n") for column in columns]
+        paths = [folder / "ids" / f"{split}.txt", *(folder / f"{split}.{column}" for column in columns)]
+        files = [path.open("w", encoding="utf-8", newline="\n") for path in paths]
         for example in read_split(splits / f"{split}.jsonl"):
             texts = [example.text] if example.text_pair is None else [example.text, example.text_pair]
             assert example.label is not None
-            for file, value in zip(files, [*texts, index[example.label]], strict=True):
+            for file, value in zip(files, [example.id, *texts, index[example.label]], strict=True):
                 file.write(value + "\n")
             counts[example.label] += split == "train"
         for file in files:

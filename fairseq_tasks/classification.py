@@ -4,6 +4,7 @@ Its own files in `checkpoint.save_dir`, each replaced whole:
 
     initialisation.json   what was loaded, and the encoder's fingerprint before the first step
     progress.json         the last step, batch, loss and evaluations
+    predictions.parquet   the answer to every example of valid and test at the best step
     checkpoint_best.pt    the weights at the step of the highest validation accuracy, the earliest on a tie
 """
 
@@ -76,8 +77,9 @@ class ClassificationTask(FairseqTask):
         self.criterion: Any = None
         self.awaiting: list[str] = []
         self.evaluated: torch.nn.Module | None = None
-        folder, examples = Path(cfg.save_dir), manifest["examples"]
-        self.progress = Progress(folder, examples, lambda evaluation: self.save_best(self.evaluated, evaluation))
+        self.progress = Progress(
+            Path(cfg.save_dir), Path(cfg.data), manifest, lambda best: self.save_best(self.evaluated, best)
+        )
 
     @classmethod
     def setup_task(cls, cfg: ClassificationConfig, **kwargs: Any) -> "ClassificationTask":
@@ -174,7 +176,9 @@ class ClassificationTask(FairseqTask):
 
     def valid_step(self, sample: dict[str, Any], model: torch.nn.Module, criterion: Any) -> Any:
         with self._autocast(sample):
-            return super().valid_step(sample, model, criterion)
+            answer = super().valid_step(sample, model, criterion)
+        self.progress.scored(sample["id"], criterion.logits, sample["target"])
+        return answer
 
     # --- evaluation
 

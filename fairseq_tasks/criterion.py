@@ -2,14 +2,38 @@
 
 from typing import Any
 
+import torch
 from fairseq.criterions import register_criterion
 from fairseq.criterions.sentence_prediction import SentencePredictionConfig, SentencePredictionCriterion
 from fairseq.logging import metrics
+from torch.nn import functional
 
 
 @register_criterion("warmstart_classification", dataclass=SentencePredictionConfig)
 class ClassificationCriterion(SentencePredictionCriterion):
     """fairseq's sentence_prediction loss; stock logs bits to 3 decimals and accuracy to 0.1."""
+
+    logits: torch.Tensor  # (examples, classes), of the batch before
+
+    def forward(self, model: Any, sample: dict[str, Any], reduce: bool = True) -> tuple[Any, int, dict[str, Any]]:
+        """Return a batch's summed loss (nats), its number of examples, and what is logged of it."""
+        name = self.classification_head_name
+        logits, _ = model(**sample["net_input"], features_only=True, classification_head_name=name)
+        targets = model.get_targets(sample, [logits]).view(-1)
+        n = targets.numel()
+        loss = functional.nll_loss(
+            functional.log_softmax(logits, dim=-1, dtype=torch.float32), targets, reduction="sum"
+        )
+        self.logits = logits.detach()
+        n_correct = (logits.argmax(dim=1) == targets).sum()
+        log = {
+            "loss": loss.data,
+            "ntokens": sample["ntokens"],
+            "nsentences": n,
+            "sample_size": n,
+            "ncorrect": n_correct,
+        }
+        return loss, n, log
 
     @staticmethod
     def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:

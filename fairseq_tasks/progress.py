@@ -1,6 +1,7 @@
 """What both back ends say of a run while it trains: the last step, batch and loss, the evaluations, the best step.
 
-progress.json   in the run folder, replaced whole, at most once a second between evaluations
+progress.json         in the run folder, replaced whole, at most once a second between evaluations
+predictions.parquet   the answers at the best step (`fairseq_tasks/predictions.py`)
 """
 
 import math
@@ -9,7 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from data_prep.whole_files import write_json
+from fairseq_tasks.predictions import Predictions
 from hydra_conf.errors import UsageError
 
 SECONDS = 1.0
@@ -18,12 +22,15 @@ SECONDS = 1.0
 class Progress:
     """Counts batches and evaluations; keeps the step of the highest validation accuracy, the earliest on a tie.
 
-    `examples` is the size of each split. `save_best` is called with an evaluation when it is the best so far. `skipped`
+    `data` is a folder of data/bin and `manifest` its manifest. `save_best` is called with an evaluation when it is the best so far. `skipped`
     counts what Trainer calls a step although its gradients overflowed; fairseq does not call it one.
     """
 
-    def __init__(self, folder: Path, examples: dict[str, int], save_best: Callable[[dict[str, Any]], None]) -> None:
-        self.path, self.examples, self.save_best = folder / "progress.json", examples, save_best
+    def __init__(
+        self, folder: Path, data: Path, manifest: dict[str, Any], save_best: Callable[[dict[str, Any]], None]
+    ) -> None:
+        self.path, self.examples, self.save_best = folder / "progress.json", manifest["examples"], save_best
+        self.predictions = Predictions(folder, data, manifest)
         self.state: dict[str, Any] = {"step": 0, "batches": 0, "skipped": 0, "best_step": None, "best_valid": None}
         self.written_at = 0.0
 
@@ -33,18 +40,26 @@ class Progress:
         if time.monotonic() - self.written_at > SECONDS:
             self._write(step=step, loss=loss)
 
+    def scored(self, rows: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
+        """Note a batch of an evaluation: (n,) rows in the split, (n, classes) logits, (n,) true classes."""
+        self.predictions.add(rows, logits, targets)
+
     def evaluated(self, split: str, step: int, n: int, n_correct: int, loss: float) -> None:
         """Note an evaluation. Raises `UsageError` when an example was left out or the loss (nats) is not finite."""
         if n != self.examples[split]:
             raise UsageError(f"step {step}: {n} of the {self.examples[split]} examples of {split} were scored")
         if not math.isfinite(loss):
             raise UsageError(f"step {step}: the loss on {split} is {loss}; lower the learning rate")
+        answers = self.predictions.evaluated(split, n_correct)
         evaluation = {"step": step, "n_correct": n_correct, "n": n, "loss": loss}
         best = self.state["best_valid"]
         if split == "valid" and (best is None or n_correct > best["n_correct"]):
             self.save_best(evaluation)
+            self.predictions.keep(split, answers, first=True)
             self._write(step=step, valid=evaluation, best_valid=evaluation, best_step=step)
         else:
+            if split != "valid" and step == self.state["best_step"]:
+                self.predictions.keep(split, answers, first=False)
             self._write(step=step, **{split: evaluation})
 
     def _write(self, **news: Any) -> None:

@@ -214,6 +214,7 @@ class Watch(TrainerCallback):
                 loss += float(torch.nn.functional.cross_entropy(logits, inputs["labels"], reduction="sum"))
                 n_correct += int((logits.argmax(dim=-1) == inputs["labels"]).sum())
                 n += len(logits)
+                self.progress.scored(sample["id"], logits, inputs["labels"])
             self.progress.evaluated(split, self.step, n, n_correct, loss / n)
             self.write(split, self.step, loss / n, n_correct, n)
         self.evaluated_at = self.step
@@ -305,7 +306,7 @@ def train(folder: Path, config: DictConfig, settings: DictConfig, labels: list[s
         if config.method.name == "lora":
             model.save_pretrained(folder / "adapter")
 
-    progress = Progress(folder, task.manifest["examples"], save_best)
+    progress = Progress(folder, Path(settings.task.data), task.manifest, save_best)
     watch = Watch(task, settings, progress)
     schedule = settings.lr_scheduler
     factor = fairseq_schedule(int(schedule.total_num_update), int(schedule.warmup_updates))
