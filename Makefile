@@ -25,7 +25,7 @@ comma := ,
 IN := .venv/bin/python
 STAMP := .venv/.installed-$(subst $(comma),-,$(EXTRAS))
 .DEFAULT_GOAL := help
-.PHONY: help setup prep sweep figures reproduce convert bench test lint clean
+.PHONY: help setup prep sweep figures reproduce params convert bench test lint clean
 
 help: ## list targets and variables
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -51,12 +51,16 @@ sweep: $(STAMP) ## train every INIT with every SEEDS
 	  --runs-dir "$(RUNS_DIR)" $(if $(EPOCHS),--epochs "$(EPOCHS)") $(if $(JOBS),--jobs "$(JOBS)") \
 	  $(if $(FORCE),--force) -- $(ARGS)
 
-figures: $(STAMP) ## curves, table and summary of SWEEP, in results/
-	@$(IN) -m analysis --sweep "$(SWEEP)" --runs-dir "$(RUNS_DIR)" --results-dir "$(RESULTS_DIR)"
+figures: $(STAMP) ## report, figures, tables and statistics of SWEEP, in results/ (ARGS="--threshold 75" and the like)
+	@$(IN) -m analysis --sweep "$(SWEEP)" --runs-dir "$(RUNS_DIR)" --results-dir "$(RESULTS_DIR)" \
+	  --data-dir "$(DATA_DIR)" $(ARGS)
 
 reproduce: ## prep, sweep and figures
 	@start=$$(date +%s); $(MAKE) --no-print-directory prep && $(MAKE) --no-print-directory sweep \
-	  && $(MAKE) --no-print-directory figures && echo "reproduced in $$((($$(date +%s) - start + 30) / 60)) minutes"
+	  && $(MAKE) --no-print-directory figures ARGS= && echo "reproduced in $$((($$(date +%s) - start + 30) / 60)) minutes"
+
+params: $(STAMP) ## the parameter account of MODEL (roberta_small_fr), METHOD=full,lora
+	@$(IN) -m analysis.parameters --model "$(or $(MODEL),roberta_small_fr)" --method "$(METHOD)" --data-dir "$(DATA_DIR)"
 
 convert: $(STAMP) ## MODEL for transformers, in data/models/<model>.hf, with proof (EXTRAS=dev,hf)
 	@$(IN) -m hf_tasks convert --data-dir "$(DATA_DIR)" "$(or $(MODEL),e5_small_fr)"

@@ -1,62 +1,129 @@
-"""Turns a sweep's logs into results/<sweep>/: scalars.parquet, figures/, tables/ and summary.json."""
+"""Turns a sweep's logs into results/<sweep>/: report.html, report.md, figures/, tables/ and the numbers behind them.
+
+scalars.parquet holds every scalar, summary.json the accuracies, statistics.json the intervals and tests, verdicts.json
+what became of the published numbers. Nothing is done when nothing has changed.
+"""
 
 import argparse
+import hashlib
+import json
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
-from rich.console import Console
-
-from analysis.best_steps import results_of, summary_of
-from analysis.event_files import read_sweep
-from analysis.figures import write_figures
-from analysis.tables import write_tables
-from data_prep.whole_files import replaced, write_json
+from data_prep.stages import MANIFEST
+from data_prep.whole_files import write_json
 from hydra_conf.errors import UsageError, exit_code
 from sweeps.folders import RunKey, find_runs, read_json
+
+READ = ("status.json", "progress.json", "predictions.parquet", "provenance.json", "config.yaml")
+MADE = ("report.html", "report.md", "scalars.parquet", "summary.json", "statistics.json", "verdicts.json",
+        "tables/results.md", "tables/results.csv", "tables/results.tex")  # fmt: skip
 
 
 def planned_runs(sweep_folder: Path) -> list[RunKey]:
     """Return the runs that sweep.json lists, those that have no folder among them."""
-    keys = []
-    for text in read_json(sweep_folder / "sweep.json").get("runs", []):
-        dataset, model, backend, method, init, seed = text.split("/")
-        keys.append(RunKey(dataset, model, backend, method, init, int(seed.removeprefix("seed="))))
-    return keys
+    return [RunKey.parse(text) for text in read_json(sweep_folder / "sweep.json").get("runs", [])]
 
 
-def classes_of(sweep_folder: Path) -> dict[str, list[str]]:
-    """Return the names of each dataset's classes, as its runs recorded them."""
-    found = {}
+def state_of(path: Path) -> list[int] | None:
+    """Return a file's size (bytes) and time of change (ns), or None when it is not there."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def made_from(sweep_folder: Path, data_dir: Path, threshold: float) -> dict[str, Any]:
+    """Return all that the results depend on: the runs' files, the data's manifests, this program and its settings."""
+    program = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.iterdir()):
+        if path.is_file():
+            program.update(path.read_bytes())
+    found = {str(path): state_of(path) for path in (sweep_folder / "sweep.json",)}
     for key, folder in find_runs(sweep_folder).items():
-        labels = read_json(folder / "provenance.json").get("inputs", {}).get("labels")
-        if labels:
-            found[key.dataset] = labels
-    return found
+        files = [*(folder / name for name in READ), *sorted((folder / "tb").glob("*/*tfevents*"))]
+        found.update({str(path): state_of(path) for path in files})
+        data = (
+            data_dir / "splits" / key.dataset / MANIFEST,
+            data_dir / "bin" / f"{key.dataset}.{key.model}" / MANIFEST,
+        )
+        found.update({str(path): state_of(path) for path in data})
+    digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+    return {"files": digest, "program": program.hexdigest(), "threshold": threshold}
+
+
+def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, threshold: float) -> None:
+    """Read the sweep's logs and write everything in `folder`. Raises `UsageError` when no run is done."""
+    from analysis.baselines import Baseline, baselines_of, data_problem
+    from analysis.best_steps import results_of, summary_of
+    from analysis.event_files import read_sweep
+    from analysis.evidence import as_json, gather_evidence
+    from analysis.figures import write_figures
+    from analysis.report import Material, write_report
+    from analysis.tables import foot, results_table, write_tables
+    from analysis.verdict import as_json as verdicts_as_json
+    from analysis.verdict import claim_verdicts, number_verdicts
+
+    logs = read_sweep(sweep_folder, folder / "scalars.parquet")
+    results = results_of(logs, planned_runs(sweep_folder))
+    folders = {str(key): path for key, path in find_runs(sweep_folder).items()}
+    evidence = gather_evidence(results, folders, threshold)
+    if not evidence.groups:
+        raise UsageError(f"{sweep_folder} holds no run that is done; `make sweep SWEEP={sweep}` makes some")
+    problems = [sentence for sentences in logs.damage.values() for sentence in sentences]
+    records = {name: read_json(path / "provenance.json").get("inputs", {}) for name, path in folders.items()}
+    classes: dict[str, list[str]] = {}
+    baselines: dict[str, list[Baseline]] = {}
+    for group in evidence.groups:
+        dataset, inputs = group.names["dataset"], records[str(group.runs[0].key)]
+        if inputs.get("labels"):
+            classes[dataset] = inputs["labels"]
+        splits = data_dir / "splits" / dataset
+        wrong = data_problem(data_dir / "bin" / f"{dataset}.{group.names['model']}", splits, inputs.get("data", {}))
+        if wrong is None:
+            baselines[dataset] = baselines_of(splits, folder / "baselines.json")
+        elif (said := f"No baseline for {dataset}: {wrong}.") not in problems:
+            problems.append(said)
+    numbers, claims = number_verdicts(evidence), claim_verdicts(evidence)
+    titles = write_figures(folder / "figures", logs.scalars, evidence, baselines)
+    write_tables(
+        folder / "tables", results_table(results, evidence, baselines), foot(results, evidence, classes, problems)
+    )
+    write_json(folder / "summary.json", summary_of(sweep, results, classes))
+    write_json(folder / "statistics.json", as_json(evidence))
+    write_json(folder / "verdicts.json", verdicts_as_json(numbers, claims))
+    write_report(folder, Material(sweep, sweep_folder, data_dir, results, evidence, baselines, numbers, claims, titles,
+                                  folder / "figures", problems, folders))  # fmt: skip
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m analysis", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m analysis", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("--sweep", default="default", help="name of the sweep (default: %(default)s)")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
     parser.add_argument("--results-dir", type=Path, default=Path("results"))
+    parser.add_argument("--data-dir", type=Path, default=Path("data"), help="for the baselines and the data card")
+    parser.add_argument("--threshold", type=float, default=70.0, metavar="PERCENT",
+                        help="test accuracy whose first step is compared (default: %(default)s)")  # fmt: skip
     arguments = parser.parse_args()
-    sweep_folder = arguments.runs_dir / arguments.sweep
-    scalars, states = read_sweep(sweep_folder)
-    results, classes = results_of(scalars, states, planned_runs(sweep_folder)), classes_of(sweep_folder)
-    if scalars.empty:
-        raise UsageError(f"{sweep_folder} holds no run that is done; `make sweep SWEEP={arguments.sweep}` makes some")
-    folder = arguments.results_dir / arguments.sweep
-    try:
-        with replaced(folder / "scalars.parquet") as temporary:
-            scalars.to_parquet(temporary, index=False)
-        figures = write_figures(folder / "figures", scalars)
-        write_tables(folder / "tables", results, classes)
-        write_json(folder / "summary.json", summary_of(arguments.sweep, results, classes))
-    except OSError as error:
-        raise UsageError(f"{error.filename or folder}: {error.strerror}; give another RESULTS_DIR") from error
-    Console(highlight=False).print((folder / "tables" / "results.md").read_text(encoding="utf-8"), soft_wrap=True)
-    print("\n".join(f"figure  {path}" for path in figures))
-    print(f"tables  {folder / 'tables'}\nsummary {folder / 'summary.json'}")
+    if not 0 < arguments.threshold <= 100:
+        raise UsageError(f"--threshold {arguments.threshold:g}: it is a percentage, above 0 and up to 100")
+    start = time.monotonic()
+    sweep_folder, folder = arguments.runs_dir / arguments.sweep, arguments.results_dir / arguments.sweep
+    source = made_from(sweep_folder, arguments.data_dir, arguments.threshold)
+    is_current = read_json(folder / "made_from.json") == source and all((folder / name).is_file() for name in MADE)
+    if not is_current:
+        try:
+            make_results(arguments.sweep, sweep_folder, folder, arguments.data_dir, arguments.threshold)
+            write_json(folder / "made_from.json", source)
+        except OSError as error:
+            raise UsageError(f"{error.filename or folder}: {error.strerror}; give another RESULTS_DIR") from error
+    print((folder / "tables" / "results.md").read_text(encoding="utf-8"))
+    print(f"report  {folder / 'report.html'}\nfigures {folder / 'figures'}\ntables  {folder / 'tables'}")
+    print(f"{'up to date' if is_current else 'made'} in {time.monotonic() - start:.1f} s")
     return 0
 
 

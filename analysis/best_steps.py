@@ -1,89 +1,74 @@
-"""The best step of each run and what follows from it: the summary that tables and other programs read."""
+"""Curves of each run, its best step, and what follows from it: the summary that other programs read."""
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
+from analysis.event_files import KEYS, SweepLogs, key_of
+from analysis.statistics import spread
 from sweeps.folders import RunKey
 
 GROUP = ["dataset", "model", "backend", "method", "init"]
+CURVE = ["step", "valid", "test"]
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """Accuracies in percent; None where the run is not done or did not evaluate that split."""
+    """Accuracies in percent; None where the run is not done, is damaged, or did not evaluate that split."""
 
     key: RunKey
-    status: str
+    status: str  # that of its status.json, or `missing`, or `damaged`: done, but the best step cannot be read
     best_step: int | None
     best_valid: float | None
     test: float | None
+    last_test: float | None
+    curve: pd.DataFrame  # step, valid, test; NaN where a split was not evaluated at a step
 
 
-def accuracies(scalars: pd.DataFrame, split: str) -> pd.DataFrame:
-    """Return the accuracy (percent) of one run over steps, from the logged counts: columns step, accuracy."""
-    own = scalars[scalars["split"] == split]
-    counts = own[own["tag"].isin(["n_correct", "n"])].pivot_table(index="step", columns="tag", values="value")
+def run_curves(scalars: pd.DataFrame) -> dict[RunKey, pd.DataFrame]:
+    """Return each run's accuracies (percent) over steps, from the logged counts: columns step, valid, test."""
+    counts = scalars[scalars["split"].isin(["valid", "test"]) & scalars["tag"].isin(["n_correct", "n"])]
     if counts.empty:
-        return pd.DataFrame({"step": [], "accuracy": []})
-    return pd.DataFrame({"step": counts.index, "accuracy": (100 * counts["n_correct"] / counts["n"]).to_numpy()})
+        return {}
+    wide = counts.pivot_table(index=[*KEYS, "split", "step"], columns="tag", values="value", sort=True).dropna()
+    accuracy = (100 * wide["n_correct"] / wide["n"]).unstack("split").reindex(columns=["valid", "test"]).reset_index()
+    runs = accuracy.groupby(KEYS, sort=False)
+    return {key_of(names): own[CURVE].reset_index(drop=True) for names, own in runs}
 
 
-def run_result(key: RunKey, status: str, scalars: pd.DataFrame) -> RunResult:
-    """Choose the step of the highest validation accuracy, the earliest on a tie, and read the test accuracy there."""
-    valid = accuracies(scalars, "valid").sort_values("step")
-    if status != "done" or valid.empty:
-        return RunResult(key, status, None, None, None)
-    best = valid.iloc[int(valid["accuracy"].to_numpy().argmax())]  # argmax returns the first of equal values
-    test = accuracies(scalars, "test")
-    at_best = test[test["step"] == best["step"]]["accuracy"]
-    return RunResult(
-        key, status, int(best["step"]), float(best["accuracy"]), float(at_best.iloc[0]) if len(at_best) else None
-    )
+def run_result(key: RunKey, status: str, curve: pd.DataFrame | None, progress: dict[str, Any]) -> RunResult:
+    """Choose the step of the highest validation accuracy, the earliest on a tie, and read the test accuracy there.
+
+    `progress` is what the run said of itself in progress.json. A run whose event files tell another best step, or end
+    before its last evaluation, is `damaged` and has no figures.
+    """
+    curve = pd.DataFrame(columns=CURVE, dtype=float) if curve is None else curve
+    valid = curve.dropna(subset=["valid"])
+    if status != "done":
+        return RunResult(key, status, None, None, None, None, curve)
+    best = valid.iloc[int(valid["valid"].to_numpy().argmax())] if len(valid) else None  # the first of equal values
+    ends = {split: curve.dropna(subset=[split])["step"].max() for split in ("valid", "test")}
+    told = {split: progress[split]["step"] for split in ends if split in progress}
+    if best is None or progress.get("best_step", best["step"]) != best["step"] or any(
+        ends[split] != step for split, step in told.items()
+    ):  # fmt: skip
+        return RunResult(key, "damaged", None, None, None, None, curve)
+    tests = curve.dropna(subset=["test"])
+    test = float(best["test"]) if np.isfinite(best["test"]) else None
+    last = float(tests["test"].iloc[-1]) if len(tests) else None
+    return RunResult(key, status, int(best["step"]), float(best["valid"]), test, last, curve)
 
 
-def results_of(scalars: pd.DataFrame, states: dict[RunKey, str], planned: list[RunKey]) -> list[RunResult]:
+def results_of(logs: SweepLogs, planned: list[RunKey]) -> list[RunResult]:
     """Return one result a run, planned or found, in order; a planned run without a folder has status `missing`."""
-    results = []
-    for key in sorted({*planned, *states}):
-        own = scalars
-        for name, value in asdict(key).items():
-            own = own[own[name] == value]
-        results.append(run_result(key, states.get(key, "missing"), own))
-    return results
-
-
-def mean_interval(values: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
-    """Return Student's t interval of a mean over seeds, on this test set; NaN when there are fewer than two values.
-
-    `values` has shape (runs,).
-    """
-    if len(values) < 2:
-        return math.nan, math.nan
-    error = float(stats.sem(values))
-    if error == 0:
-        return float(values.mean()), float(values.mean())
-    low, high = stats.t.interval(level, len(values) - 1, loc=values.mean(), scale=error)
-    return float(low), float(high)
-
-
-def difference_interval(
-    one: NDArray[np.float64], other: NDArray[np.float64], level: float = 0.95
-) -> tuple[float, float, float]:
-    """Return the difference of two means over seeds and Welch's t interval for it, on this test set.
-
-    `one` and `other` have shape (runs,). The interval is NaN when either has fewer than two values.
-    """
-    difference = float(one.mean() - other.mean())
-    if min(len(one), len(other)) < 2:
-        return difference, math.nan, math.nan
-    interval = stats.ttest_ind(one, other, equal_var=False).confidence_interval(level)
-    return difference, float(interval.low), float(interval.high)
+    curves = run_curves(logs.scalars)
+    return [
+        run_result(key, logs.states.get(key, "missing"), curves.get(key), logs.progress.get(key, {}))
+        for key in sorted({*planned, *logs.states})
+    ]
 
 
 def by_group(results: list[RunResult]) -> dict[tuple[str, ...], list[RunResult]]:
@@ -107,12 +92,13 @@ def summary_of(sweep: str, results: list[RunResult], classes: dict[str, list[str
     groups = []
     for names, members in by_group(results).items():
         values = test_values(members)
+        of = spread(values) if len(values) else None
         groups.append({
             **dict(zip(GROUP, names, strict=True)),
             "n": len(values),
-            "test_mean": float(values.mean()) if len(values) else None,
-            "test_std": float(values.std(ddof=0)) if len(values) else None,
-            "test_std_sample": float(values.std(ddof=1)) if len(values) > 1 else None,
+            "test_mean": of.mean if of else None,
+            "test_std": of.std if of else None,
+            "test_std_sample": of.std_sample if of and of.n > 1 else None,
         })  # fmt: skip
     runs = [
         {**asdict(result.key), "best_step": result.best_step, "best_valid": result.best_valid, "test": result.test,

@@ -1,34 +1,153 @@
-"""TensorBoard event files of a sweep to one tidy table, a row a scalar."""
+"""TensorBoard event files of a sweep to one tidy table, a row a scalar.
 
-from dataclasses import asdict
+Files are read record by record, each with its checksum: TensorBoard's own accumulator stops at a damaged record without
+a word. What was read before is taken from the last table, whose metadata says which files it was made from.
+"""
+
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
+import pyarrow
+import pyarrow.parquet
+from google.protobuf.message import DecodeError
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.tensorflow_stub.errors import DataLossError, OutOfRangeError
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
 
+from data_prep.whole_files import replaced
 from sweeps.folders import RunKey, find_runs, read_status
 
 KEYS = ["dataset", "model", "backend", "method", "init", "seed"]
 COLUMNS = [*KEYS, "split", "tag", "step", "value", "wall_time"]
+FORMAT = "1"  # raised when the same files would give another table
+MADE_FROM = b"warmstart"
+
+Scalar = tuple[str, int, float, float]  # tag, step, value, wall time
 
 
-def read_run(folder: Path) -> pd.DataFrame:
-    """Return split, tag, step, value and wall_time of every scalar below `folder/tb/<split>/`."""
-    rows = []
+@dataclass(frozen=True)
+class SweepLogs:
+    """What the logs of a sweep hold: the scalars of its done runs, and what could not be read."""
+
+    scalars: pd.DataFrame  # COLUMNS
+    states: dict[RunKey, str]
+    progress: dict[RunKey, dict[str, Any]]  # what the done runs said of themselves in progress.json
+    damage: dict[RunKey, list[str]]  # a sentence for each file that is not whole
+    n_read: int  # event files that were new or changed
+
+
+def read_file(path: Path) -> tuple[list[Scalar], str | None]:
+    """Return the scalars of one event file in the order of writing, and what is wrong with the file, if anything.
+
+    What stands before the damage is read; what stands behind it cannot be found again.
+    """
+    scalars: list[Scalar] = []
+    try:
+        reader = PyRecordReader_New(str(path))
+    except Exception as error:  # the reader raises errors of its own for a file it may not open
+        return [], f"{path}: {error}"
+    records = 0
+    while True:
+        try:
+            reader.GetNext()
+            event = Event.FromString(reader.record())
+        except OutOfRangeError:
+            return scalars, None if records else f"{path} is empty"
+        except DataLossError as error:
+            what = "ends in the middle of a record" if "truncated" in str(error) else "fails its checksum"
+            return scalars, f"{path} {what}, after {records} whole ones"
+        except DecodeError:
+            return scalars, f"{path} holds a record that is no event, after {records} whole ones"
+        records += 1
+        for value in event.summary.value:
+            if value.WhichOneof("value") == "simple_value":
+                scalars.append((value.tag, event.step, value.simple_value, event.wall_time))
+
+
+def read_run(folder: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Return split, tag, step, value and wall_time of every scalar below `folder/tb/<split>/`, and what is damaged.
+
+    Several files in one split, as a resumed run leaves them, are merged by tag and step; the later writing wins.
+    """
+    rows: list[tuple[str, str, int, float, float]] = []
+    damage = []
     for split in sorted(path for path in (folder / "tb").glob("*") if path.is_dir()):
-        events = EventAccumulator(str(split), size_guidance={SCALARS: 0})
-        events.Reload()
-        for tag in events.Tags()[SCALARS]:
-            rows += [(split.name, tag, scalar.step, scalar.value, scalar.wall_time) for scalar in events.Scalars(tag)]
-    return pd.DataFrame(rows, columns=["split", "tag", "step", "value", "wall_time"])
+        merged: dict[tuple[str, int], tuple[float, float]] = {}
+        for path in sorted(split.glob("*tfevents*")):
+            scalars, wrong = read_file(path)
+            damage += [wrong] if wrong else []
+            for tag, step, value, wall_time in scalars:
+                if (tag, step) not in merged or wall_time >= merged[tag, step][1]:
+                    merged[tag, step] = (value, wall_time)
+        rows += [(split.name, tag, step, *merged[tag, step]) for tag, step in sorted(merged)]
+    return pd.DataFrame(rows, columns=["split", "tag", "step", "value", "wall_time"]), damage
 
 
-def read_sweep(sweep_folder: Path) -> tuple[pd.DataFrame, dict[RunKey, str]]:
-    """Return the scalars of all done runs and the state of every run found."""
-    tables, states = [pd.DataFrame(columns=COLUMNS)], {}
+def fingerprint(folder: Path) -> dict[str, list[int]]:
+    """Return size (bytes) and time of change (ns) of each event file of a run."""
+    files = sorted((folder / "tb").glob("*/*tfevents*"))
+    return {str(path.relative_to(folder)): [(stat := path.stat()).st_size, stat.st_mtime_ns] for path in files}
+
+
+def read_sweep(sweep_folder: Path, table: Path | None = None) -> SweepLogs:
+    """Return the scalars of all done runs and the state of every run found.
+
+    `table` is the scalars.parquet of an earlier call: runs whose files it was made from are taken from it, and it is
+    replaced by the new table.
+    """
+    before, notes = _read_table(table)
+    tables, states, progress, damage, made_from, n_read = [pd.DataFrame(columns=COLUMNS)], {}, {}, {}, {}, 0
     for key, folder in find_runs(sweep_folder).items():
-        states[key] = read_status(folder)["state"]
-        if states[key] == "done":
-            tables.append(read_run(folder).assign(**asdict(key))[COLUMNS])
-    kept = [table for table in tables if len(table)] or tables
-    return pd.concat(kept, ignore_index=True), states
+        status = read_status(folder)
+        states[key] = status["state"]
+        if states[key] != "done":
+            continue
+        progress[key] = status["progress"]
+        name, files = str(key), fingerprint(folder)
+        known = notes.get(name, {})
+        if known.get("files") == files and name in before:
+            own, wrong = before[name], known["damage"]
+        else:
+            read, wrong = read_run(folder)
+            own, n_read = read.assign(**asdict(key))[COLUMNS], n_read + len(files)
+        made_from[name] = {"files": files, "damage": wrong}
+        tables.append(own)
+        damage.update({key: wrong} if wrong else {})
+    kept = [part for part in tables if len(part)] or tables
+    scalars = pd.concat(kept, ignore_index=True)
+    if table is not None and (n_read or made_from.keys() != notes.keys()):
+        _write_table(table, scalars, made_from)
+    return SweepLogs(scalars, states, progress, damage, n_read)
+
+
+def _read_table(path: Path | None) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """Return the table by run, and by run what it was made from; nothing when there is none that can be used."""
+    if path is None or not path.is_file():
+        return {}, {}
+    try:
+        table = pyarrow.parquet.read_table(path)
+        written = json.loads((table.schema.metadata or {}).get(MADE_FROM, b"{}"))
+    except (OSError, ValueError, pyarrow.ArrowException):
+        return {}, {}
+    if written.get("format") != FORMAT:
+        return {}, {}
+    groups = table.to_pandas().groupby(KEYS, sort=False)
+    return {str(key_of(names)): own for names, own in groups}, written["runs"]
+
+
+def key_of(names: Any) -> RunKey:
+    """Return the key of a run from its values of KEYS."""
+    *words, seed = names
+    return RunKey.parse("/".join([*map(str, words), f"seed={seed}"]))
+
+
+def _write_table(path: Path, scalars: pd.DataFrame, made_from: dict[str, Any]) -> None:
+    table = pyarrow.Table.from_pandas(scalars, preserve_index=False)
+    written = {MADE_FROM: json.dumps({"format": FORMAT, "runs": made_from})}
+    with replaced(path) as temporary:
+        pyarrow.parquet.write_table(
+            table.replace_schema_metadata({**(table.schema.metadata or {}), **written}), temporary
+        )

@@ -44,7 +44,7 @@ def raw_parts(config: DictConfig) -> tuple[dict[str, Path], dict[str, Any]]:
 
 def prepare_splits(config: DictConfig) -> Path:
     """Fetch, parse, de-duplicate and split the dataset; return `data/splits/<dataset>`."""
-    from data_prep.splits import make_splits
+    from data_prep.splits import make_splits, split_notes
 
     dataset = config.dataset
     parts, source = raw_parts(config)
@@ -63,31 +63,6 @@ def prepare_splits(config: DictConfig) -> Path:
     for note in split_notes(manifest):
         print(f"  {note}", flush=True)
     return folder
-
-
-def split_notes(manifest: dict[str, Any]) -> list[str]:
-    """Return a sentence for each thing about the texts that a reader of the results should know."""
-    read, checks = sum(manifest["read"].values()), manifest["checks"]
-    notes = [f"{count:,} of {read:,} dropped: {why}" for why, count in manifest["dropped"].items()]
-    if checks["texts_with_two_labels"]:
-        notes.append(f"{checks['texts_with_two_labels']:,} texts stand there with two labels; kept as they are")
-    for split, count in checks["empty"].items():
-        if count:
-            notes.append(f"{count:,} texts of {split} are empty; kept, so that every example is scored")
-    for split, count in checks["repeats_within"].items():
-        if count:
-            notes.append(f"{count:,} texts of {split} repeat another one of {split}; kept as they are")
-    if checks["labels_unseen_in_train"]:
-        unseen = ", ".join(checks["labels_unseen_in_train"])
-        notes.append(f"warning: no example of train has the label {unseen}; what has it can only be judged wrong")
-    if checks["of_one_class"]:
-        notes.append(f"warning: every example of {' and '.join(checks['of_one_class'])} has the same label")
-    for split, share in checks["not_french_share"].items():
-        if share > 0.1:
-            notes.append(
-                f"warning: {100 * share:.0f} % of the texts of {split} hold none of the commonest French words"
-            )
-    return notes
 
 
 def prepare_model(config: DictConfig) -> tuple[Path, dict[str, Any]]:

@@ -261,6 +261,31 @@ def make_splits(folder: Path, config: DictConfig, parts: dict[str, Path], read: 
     }
 
 
+def split_notes(manifest: dict[str, Any]) -> list[str]:
+    """Return a sentence for each thing about the texts that a reader of the results should know."""
+    read, checks = sum(manifest["read"].values()), manifest["checks"]
+    notes = [f"{count:,} of {read:,} dropped: {why}" for why, count in manifest["dropped"].items()]
+    if checks["texts_with_two_labels"]:
+        notes.append(f"{checks['texts_with_two_labels']:,} texts stand there with two labels; kept as they are")
+    for split, count in checks["empty"].items():
+        if count:
+            notes.append(f"{count:,} texts of {split} are empty; kept, so that every example is scored")
+    for split, count in checks["repeats_within"].items():
+        if count:
+            notes.append(f"{count:,} texts of {split} repeat another one of {split}; kept as they are")
+    if checks["labels_unseen_in_train"]:
+        unseen = ", ".join(checks["labels_unseen_in_train"])
+        notes.append(f"warning: no example of train has the label {unseen}; what has it can only be judged wrong")
+    if checks["of_one_class"]:
+        notes.append(f"warning: every example of {' and '.join(checks['of_one_class'])} has the same label")
+    for split, share in checks["not_french_share"].items():
+        if share > 0.1:
+            notes.append(
+                f"warning: {100 * share:.0f} % of the texts of {split} hold none of the commonest French words"
+            )
+    return notes
+
+
 def _id_of_line(path: Path, number: int) -> str:
     with path.open(encoding="utf-8") as lines:
         for position, line in enumerate(lines):

@@ -22,8 +22,9 @@ SECONDS = 1.0
 class Progress:
     """Counts batches and evaluations; keeps the step of the highest validation accuracy, the earliest on a tie.
 
-    `data` is a folder of data/bin and `manifest` its manifest. `save_best` is called with an evaluation when it is the best so far. `skipped`
-    counts what Trainer calls a step although its gradients overflowed; fairseq does not call it one.
+    `data` is a folder of data/bin and `manifest` its manifest. `save_best` is called with an evaluation when it is the
+    best so far. `skipped` counts what Trainer calls a step although its gradients overflowed; fairseq does not call it
+    one.
     """
 
     def __init__(

@@ -42,8 +42,8 @@ def without_adapter(model: Any) -> PreTrainedModel:
 
 
 def count_parameters(model: Any) -> dict[str, int]:
-    """Return how many weights are trained, and how many there are."""
-    weights = list(model.parameters())
+    """Return how many weights are trained, and how many there are, peft's idle copy of a trained head not counted."""
+    weights = [weight for name, weight in model.named_parameters() if ".original_module." not in name]
     return {
         "trainable_parameters": sum(weight.numel() for weight in weights if weight.requires_grad),
         "parameters": sum(weight.numel() for weight in weights),

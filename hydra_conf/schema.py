@@ -76,6 +76,7 @@ class ModelConfig:
     kept_pieces: str | None = None  # list of vocabulary pieces to keep, inside the data_prep package
     published_matrices: int | None = None  # weights in the encoder's matrices, as published
     published_vocabulary: int | None = None  # rows of the embedding, as published
+    published_architecture: str | None = None  # the registered architecture of the published shape
     max_unknown_share: float = 0.01  # of the train split's tokens; more means that text and model do not go together
 
 

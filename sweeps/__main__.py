@@ -6,6 +6,7 @@ test texts.
 
 import argparse
 import importlib.util
+import shlex
 import sys
 import tempfile
 import time
@@ -137,14 +138,30 @@ def preflight(runs: list[PlannedRun], machine: Machine) -> None:
             )
 
 
-def write_folders(runs: list[PlannedRun], all_runs: list[PlannedRun], root: Path) -> None:
+def commands_of(arguments: argparse.Namespace) -> list[str]:
+    """Return the commands that make the same runs again: prep and sweep, with what was not left to the defaults."""
+    named = ("dataset", "model", "init", "seeds", "method", "backend", "experiment", "epochs", "device", "precision",
+             "sweep")  # fmt: skip
+    usual = arguments_of_run()
+    given = {name.upper(): getattr(arguments, name) for name in named if getattr(arguments, name)
+             and getattr(arguments, name) != usual.get_default(name)}  # fmt: skip
+    if arguments.overrides:
+        given["ARGS"] = " ".join(arguments.overrides)
+    words = {name: f"{name}={shlex.quote(value)}" for name, value in given.items()}
+    of_prep = [words[name] for name in ("DATASET", "MODEL", "EXPERIMENT", "ARGS") if name in words]
+    return [" ".join(["make prep", *of_prep]), " ".join(["make sweep", *words.values()])]
+
+
+def write_folders(runs: list[PlannedRun], all_runs: list[PlannedRun], root: Path, commands: list[str]) -> None:
     """Empty the folders of the runs to do, write their configuration, and list the whole sweep in sweep.json."""
     try:
         for run in runs:
             empty_folder(run.folder)
             write_text(run.folder / "config.yaml", resolved_yaml(run.config))
-        listed = set(read_json(root / "sweep.json").get("runs", [])) | {str(run.key) for run in all_runs}
-        write_json(root / "sweep.json", {"runs": sorted(listed)})
+        before = read_json(root / "sweep.json")
+        listed = set(before.get("runs", [])) | {str(run.key) for run in all_runs}
+        given = list(dict.fromkeys([*before.get("commands", []), *commands]))
+        write_json(root / "sweep.json", {"runs": sorted(listed), "commands": given})
     except OSError as error:
         raise UsageError(f"{error.filename or root} cannot be written ({error.strerror}); "
                          "give another RUNS_DIR") from error  # fmt: skip
@@ -174,7 +191,7 @@ def sweep(arguments: argparse.Namespace) -> int:
                 f"{', '.join(f'{float(rate):g}' for rate in config.fairseq.optimization.lr)}"
             )
         preflight(left, machine)
-        write_folders(left, runs, root)
+        write_folders(left, runs, root, commands_of(arguments))
         with Progress(left) as progress:
             run_all(left, launcher.jobs, machine.gpus, progress.update)
     failed = [(run, read_status(run.folder)) for run in runs]
@@ -209,7 +226,7 @@ def run_search(words: list[str]) -> int:
     if left:
         preflight(left, machine)
         for root in dict.fromkeys(run.folder.parents[5] for run in left):
-            write_folders([run for run in left if root in run.folder.parents], [], root)
+            write_folders([run for run in left if root in run.folder.parents], [], root, [])
         with Progress(left) as progress:
             run_all(left, jobs, machine.gpus, progress.update)
     failed = [run for run in runs if read_status(run.folder)["state"] != "done"]

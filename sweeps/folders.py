@@ -28,6 +28,12 @@ class RunKey:
     init: str
     seed: int
 
+    @classmethod
+    def parse(cls, text: str) -> "RunKey":
+        """Return the key that `str` gives as `dataset/model/backend/method/init/seed=n`."""
+        dataset, model, backend, method, init, seed = text.split("/")
+        return cls(dataset, model, backend, method, init, int(seed.removeprefix("seed=")))
+
     def folder(self, runs_dir: Path, sweep: str) -> Path:
         return (
             runs_dir / sweep / self.dataset / self.model / self.backend / self.method / self.init / f"seed={self.seed}"
@@ -41,9 +47,8 @@ def find_runs(sweep_folder: Path) -> dict[RunKey, Path]:
     """Return every run folder below `runs/<sweep>`, by key."""
     found = {}
     for path in sorted(sweep_folder.glob("*/*/*/*/*/seed=*")):
-        dataset, model, backend, method, init, seed = path.relative_to(sweep_folder).parts
-        if path.is_dir() and seed.removeprefix("seed=").isdigit():
-            found[RunKey(dataset, model, backend, method, init, int(seed.removeprefix("seed=")))] = path
+        if path.is_dir() and path.name.removeprefix("seed=").isdigit():
+            found[RunKey.parse(path.relative_to(sweep_folder).as_posix())] = path
     return found
 
 

@@ -1,20 +1,72 @@
 """`python -m analysis` on a real sweep."""
 
 import json
+import re
 import shutil
+import sys
+from dataclasses import dataclass
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from PIL import Image
 
-from tests.conftest import EPOCHS, Workspace, refused
+from analysis.__main__ import main
+from tests.conftest import EPOCHS, Refusals, Workspace
+
+FIGURES = ("test_accuracy", "valid_accuracy", "final_accuracy", "steps_to_threshold", "seed_spread",
+           "valid_against_test", "train_loss")  # fmt: skip
 
 
-def test_figures_tables_and_summary_of_a_real_sweep(swept: Workspace) -> None:
+class Page(HTMLParser):
+    """Collects a page's tags, the addresses it names, and its text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "action", "poster")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Runs the command in this process, in the swept workspace, and returns what it printed."""
+
+    root: Path
+    monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str]
+
+    def of(self, *words: str) -> str:
+        self.monkeypatch.setattr(sys, "argv", ["command", *words])
+        self.monkeypatch.chdir(self.root)
+        assert main() == 0
+        return self.capsys.readouterr().out
+
+
+@pytest.fixture
+def analysis(swept: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Analysis:
+    return Analysis(swept.root, monkeypatch, capsys)
+
+
+@pytest.fixture(scope="module")
+def results(swept: Workspace) -> Path:
     answer = swept.python("analysis")
     assert answer.returncode == 0, answer.stderr
-    results = swept.root / "results/default"
-    for name in ("test_accuracy", "valid_accuracy", "train_loss"):
+    assert "pre-training buys" in answer.stdout
+    return swept.root / "results/default"
+
+
+def test_figures_tables_and_summary_of_a_real_sweep(swept: Workspace, results: Path) -> None:
+    for name in FIGURES:
         assert Image.open(results / f"figures/{name}.png").size[0] > 800
         assert "<svg" in (results / f"figures/{name}.svg").read_text()[:2000]
     assert {path.name for path in (results / "tables").iterdir()} == {"results.md", "results.csv", "results.tex"}
@@ -26,21 +78,93 @@ def test_figures_tables_and_summary_of_a_real_sweep(swept: Workspace) -> None:
         assert run["best_valid"] == 100 * progress["best_valid"]["n_correct"] / progress["best_valid"]["n"]
     table = pd.read_parquet(results / "scalars.parquet")
     assert len(table[(table["split"] == "test") & (table["tag"] == "n_correct")]) == 4 * (EPOCHS + 1)
-    assert "pretrained minus random" in answer.stdout
 
 
-def test_a_failed_and_a_missing_run_are_named(swept: Workspace, tmp_path: Path) -> None:
-    runs = Path(shutil.copytree(swept.root / "runs/default", tmp_path / "runs/default")).parent
-    folder = runs / "default/amazon_fr/tiny/fairseq/full/random"
-    status = json.loads((folder / "seed=0/status.json").read_text())
-    (folder / "seed=0/status.json").write_text(json.dumps({**status, "state": "failed"}))
-    shutil.rmtree(folder / "seed=1")
-    answer = swept.python("analysis", "--runs-dir", str(runs), "--results-dir", str(tmp_path / "results"))
-    assert answer.returncode == 0, answer.stderr
-    foot = (tmp_path / "results/default/tables/results.md").read_text().splitlines()[-1]
-    assert "amazon_fr/tiny/fairseq/full/random/seed=0 (failed)" in foot
-    assert "amazon_fr/tiny/fairseq/full/random/seed=1 (missing)" in foot
+def test_the_statistics_know_the_texts(results: Path) -> None:
+    statistics = json.loads((results / "statistics.json").read_text())
+    assert [group["no_texts"] for group in statistics["groups"]] == [None, None]
+    (comparison,) = statistics["comparisons"]
+    assert comparison["paired"]
+    assert comparison["difference"]["over_texts"]["target"] == "new texts, new seeds"
+    verdicts = json.loads((results / "verdicts.json").read_text())
+    assert verdicts["numbers"] == []  # neither the published dataset nor the published model
+    assert len(verdicts["claims"]) == 4
+    assert any("repeat" in line for line in verdicts["errata"])
 
 
-def test_no_sweep_is_one_sentence(swept: Workspace) -> None:
-    assert "holds no run that is done" in refused(swept.python("analysis", "--sweep", "nope"))
+def test_the_report_is_one_file_that_needs_no_network(results: Path) -> None:
+    html = (results / "report.html").read_text()
+    page = Page(html)
+    assert page.tags.count("img") == len(FIGURES)
+    assert all(address.startswith("data:image/svg+xml;base64,") for address in page.addresses)
+    assert not {"script", "link", "iframe"} & set(page.tags)
+    assert not re.search(r"url\(|@import", html)
+    assert 'name="viewport"' in html
+    for words in (
+        "How much does pre-training buy?", "pre-training buys", "TF-IDF + logistic regression", "commonest class",
+        "With 2 seeds", "Errata of the published tables", "7 of 117 dropped", "tokens a text", "Commands that make all",
+        "make prep MODEL=tiny", "make sweep MODEL=tiny", "SEEDS=0,1", "make figures", "sha256 of", "Brown-Forsythe",
+        "this test set, new seeds", "new texts, new seeds", "None.",
+    ):  # fmt: skip
+        assert words in page.text, words
+
+
+def test_the_report_in_markdown_says_the_same(results: Path) -> None:
+    markdown, page = (results / "report.md").read_text(), Page((results / "report.html").read_text())
+    headings = re.findall(r"^## (.*)$", markdown, re.MULTILINE)
+    assert headings == re.findall(r"<h2>(.*?)</h2>", (results / "report.html").read_text())
+    assert all((results / path).is_file() for path in re.findall(r"\]\((figures/.*?)\)", markdown))
+    answer = markdown.split("## Answer\n\n")[1].split("\n\n")[0]
+    assert answer in page.text
+
+
+def test_nothing_is_done_when_nothing_has_changed_and_all_of_it_when_something_has(
+    analysis: Analysis, results: Path, tmp_path: Path
+) -> None:
+    words = ["--results-dir", str(tmp_path), "--runs-dir", str(tmp_path / "runs")]
+    shutil.copytree(analysis.root / "runs/default", tmp_path / "runs/default")
+    assert "made in" in analysis.of(*words)
+    stamp = (tmp_path / "default/report.html").stat().st_mtime_ns
+    again = analysis.of(*words)
+    assert "up to date in" in again
+    assert "pre-training buys" in again
+    assert (tmp_path / "default/report.html").stat().st_mtime_ns == stamp
+    assert "made in" in analysis.of(*words, "--threshold", "80")
+    assert "Steps to 80 % test accuracy" in (tmp_path / "default/report.html").read_text()
+    (tmp_path / "default/summary.json").unlink()
+    next((tmp_path / "runs").rglob("predictions.parquet")).unlink()
+    assert "made in" in analysis.of(*words, "--threshold", "80")
+    assert (tmp_path / "default/summary.json").is_file()
+    assert "predictions.parquet is missing" in (tmp_path / "default/report.md").read_text()
+
+
+def test_failed_missing_and_damaged_runs_are_named(analysis: Analysis, tmp_path: Path) -> None:
+    runs = Path(shutil.copytree(analysis.root / "runs/default", tmp_path / "runs/default")).parent
+    folder = runs / "default/amazon_fr/tiny/fairseq/full"
+    status = json.loads((folder / "random/seed=0/status.json").read_text())
+    (folder / "random/seed=0/status.json").write_text(json.dumps({**status, "state": "failed"}))
+    shutil.rmtree(folder / "random/seed=1")
+    (events,) = (folder / "pretrained/seed=1/tb/test").glob("*")
+    events.write_bytes(events.read_bytes()[:-400])  # the last evaluation
+    said = analysis.of("--runs-dir", str(runs), "--results-dir", str(tmp_path / "results"))
+    foot = (tmp_path / "results/default/tables/results.md").read_text().splitlines()
+    assert "amazon_fr/tiny/fairseq/full/random/seed=0 (failed)" in foot[-1]
+    assert "amazon_fr/tiny/fairseq/full/random/seed=1 (missing)" in foot[-1]
+    assert "amazon_fr/tiny/fairseq/full/pretrained/seed=1 (damaged)" in foot[-1]
+    assert f"{events} ends in the middle of a record" in foot[-2]
+    assert foot[-1] in said
+    page = Page((tmp_path / "results/default/report.html").read_text())
+    assert "amazon_fr/tiny/fairseq/full/random/seed=1 (missing)" in page.text
+    assert "cannot say what pre-training buys" in page.text
+
+
+def test_without_the_data_there_is_no_baseline_and_it_says_so(analysis: Analysis, tmp_path: Path) -> None:
+    said = analysis.of("--data-dir", "nowhere", "--results-dir", str(tmp_path))
+    assert "No baseline for amazon_fr: nowhere/splits/amazon_fr is not there." in said
+    assert "TF-IDF" not in said
+
+
+def test_bad_words_are_one_sentence(swept: Workspace, refusals: Refusals) -> None:
+    assert "holds no run that is done" in refusals.of(main, ["--sweep", "nope"], swept.root)
+    for value in ("0", "101"):
+        assert "it is a percentage" in refusals.of(main, ["--threshold", value], swept.root)

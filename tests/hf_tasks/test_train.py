@@ -43,7 +43,7 @@ def read(folder: Path, name: str) -> Any:
 
 
 def curve(folder: Path, split: str, tag: str) -> dict[int, float]:
-    table = read_run(folder)
+    table = read_run(folder)[0]
     own = table[(table["split"] == split) & (table["tag"] == tag)].sort_values("step")
     return dict(zip(own["step"].tolist(), own["value"].tolist(), strict=True))
 

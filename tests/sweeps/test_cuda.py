@@ -21,7 +21,7 @@ def test_a_cuda_sweep_trains_in_fp16_and_scores_every_example(workspace: Workspa
             assert json.loads((folder / "provenance.json").read_text())["precision"] == "fp16"
             status = json.loads((folder / "status.json").read_text())
             assert status["steps"] + status["skipped_steps"] == status["planned_steps"]
-            table = read_run(folder)
+            table = read_run(folder)[0]
             counts = table[(table["split"] == "test") & (table["tag"] == "n")]
             assert set(counts["value"]) == {SIZES["test"]}
             assert "loss_scale" in set(table["tag"])

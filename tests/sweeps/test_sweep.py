@@ -24,7 +24,7 @@ def read(folder: Path, name: str) -> Any:
 
 
 def scalars(folder: Path) -> pd.DataFrame:
-    table = read_run(folder)
+    table = read_run(folder)[0]
     kept = table[~table["tag"].isin(TIMING)]
     return kept[["split", "tag", "step", "value"]].sort_values(["split", "tag", "step"]).reset_index(drop=True)
 
@@ -45,7 +45,7 @@ def test_each_run_has_its_own_complete_folder(swept: Workspace) -> None:
 
 def test_every_example_is_scored_at_step_0_and_at_each_epochs_end(swept: Workspace) -> None:
     for init, seed in RUNS:
-        table = read_run(swept.run_folder(init, seed))
+        table = read_run(swept.run_folder(init, seed))[0]
         for split in ("valid", "test"):
             counts = table[(table["split"] == split) & (table["tag"] == "n")]
             assert counts["step"].tolist() == list(range(0, STEPS + 1, STEPS_PER_EPOCH))
@@ -53,7 +53,7 @@ def test_every_example_is_scored_at_step_0_and_at_each_epochs_end(swept: Workspa
 
 
 def test_every_training_example_is_seen_once_an_epoch(swept: Workspace) -> None:
-    table = read_run(swept.run_folder("pretrained", 0))
+    table = read_run(swept.run_folder("pretrained", 0))[0]
     counts = table[(table["split"] == "train") & (table["tag"] == "n")]
     assert counts["value"].tolist() == [SIZES["train"]] * EPOCHS
 
@@ -65,7 +65,7 @@ def test_the_tiny_model_learns(swept: Workspace) -> None:
 
 
 def test_accuracy_is_exact(swept: Workspace) -> None:
-    table = read_run(swept.run_folder("random", 1)).pivot_table(index=["split", "step"], columns="tag", values="value")
+    table = read_run(swept.run_folder("random", 1))[0].pivot_table(index=["split", "step"], columns="tag", values="value")
     share = 100 * table["n_correct"] / table["n"]
     assert (share - table["accuracy"]).abs().max() < 1e-4  # event files hold float32; stock rounds to 0.1
 
@@ -142,7 +142,7 @@ def test_seeds_and_inits_have_curves_of_their_own(swept: Workspace) -> None:
 
 
 def test_the_learning_rate_ends_at_zero(swept: Workspace) -> None:
-    table = read_run(swept.run_folder("random", 0))
+    table = read_run(swept.run_folder("random", 0))[0]
     rates = table[(table["split"] == "train") & (table["tag"] == "lr")].sort_values("step")["value"]
     assert rates.iloc[0] > 0
     assert rates.iloc[-1] == 0
@@ -207,7 +207,7 @@ def test_a_batch_size_of_ones_own_keeps_the_plan_and_the_schedule_true(swept: Wo
     assert swept.sweep("--sweep", "batch", *words).returncode == 0
     folder = swept.run_folder("random", 0, "batch")
     assert read(folder, "status.json")["steps"] == 2 * math.ceil(SIZES["train"] / 16)
-    table = read_run(folder)
+    table = read_run(folder)[0]
     assert table[(table["split"] == "train") & (table["tag"] == "lr")].sort_values("step")["value"].iloc[-1] == 0
 
 
@@ -226,7 +226,7 @@ def test_evaluation_every_n_steps_finds_and_keeps_a_best_step_between_epochs(swe
     words = ("--init", "pretrained", "--seeds", "0", "--epochs", "1", "recipe.evaluate_every=3")
     assert swept.sweep("--sweep", "often", *words).returncode == 0
     folder = swept.run_folder("pretrained", 0, "often")
-    table = read_run(folder)
+    table = read_run(folder)[0]
     steps = table[(table["split"] == "test") & (table["tag"] == "n")]["step"].tolist()
     assert steps == [0, 3, 6, STEPS_PER_EPOCH]
     counts = table[(table["split"] == "valid") & (table["tag"] == "n_correct")].sort_values("step")

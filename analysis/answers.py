@@ -1,0 +1,46 @@
+"""Which texts each run answered rightly at its best step, from its predictions.parquet."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.best_steps import RunResult
+
+COLUMNS = ["split", "id", "gold", "predicted"]
+
+
+def read_answers(folder: Path) -> pd.DataFrame:
+    """Return a run's answers: split, id, gold, predicted. Raises `ValueError` when the file is missing or damaged."""
+    path = folder / "predictions.parquet"
+    try:
+        return pd.read_parquet(path, columns=COLUMNS)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} is missing, or not whole") from error
+
+
+def right_answers(
+    results: list[RunResult], folders: dict[str, Path], split: str = "test"
+) -> tuple[NDArray[np.float64] | None, str | None]:
+    """Return 100 where a run answers a text rightly and 0 where not, shape (runs, texts), or None and why not.
+
+    `folders` holds the runs' folders by name. The rows must be the same texts in every run, and make the accuracies
+    that were logged.
+    """
+    rows, ids = [], None
+    for result in results:
+        folder = folders[str(result.key)]
+        try:
+            answers = read_answers(folder)
+        except ValueError as error:
+            return None, str(error)
+        own = answers[answers["split"] == split]
+        right = 100.0 * (own["gold"] == own["predicted"]).to_numpy()
+        if result.test is None or not len(right) or abs(right.mean() - result.test) > 1e-6:
+            return None, f"{folder / 'predictions.parquet'} does not make the test accuracy that was logged"
+        if ids is not None and ids != own["id"].tolist():
+            return None, f"{folder / 'predictions.parquet'} answers other texts than the runs before"
+        ids = own["id"].tolist()
+        rows.append(right)
+    return (np.stack(rows), None) if rows else (None, "no run is done")

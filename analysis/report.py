@@ -1,0 +1,348 @@
+"""The report: report.html, one file that needs no network, and report.md, both from the same sections."""
+
+import base64
+import textwrap
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+from omegaconf import OmegaConf
+
+from analysis.baselines import Baseline
+from analysis.best_steps import RunResult
+from analysis.evidence import Evidence, Group
+from analysis.findings import against_baseline, notes
+from analysis.statistics import NEW_TEXTS, SAME_TEXTS
+from analysis.tables import absent, answers, best_step_table, comparisons_table, results_table, steps_table
+from analysis.verdict import (
+    CANNOT_TELL,
+    NOT_REPRODUCED,
+    REPRODUCED,
+    ClaimVerdict,
+    Verdict,
+    errata,
+    is_published_setting,
+    published,
+)
+from data_prep.splits import split_notes
+from data_prep.stages import read_manifest
+from data_prep.whole_files import write_text
+from sweeps.folders import read_json
+
+QUESTION = "How much does pre-training buy?"
+LONG = 40  # rows; a longer table is folded away
+ALSO = {
+    "test_accuracy": "Test accuracy over steps.",
+    "valid_accuracy": "Validation accuracy over steps.",
+    "final_accuracy": "Test accuracy at the best step of each run.",
+    "steps_to_threshold": "Steps to the threshold.",
+    "seed_spread": "Spread over seeds.",
+    "valid_against_test": "Validation against test accuracy.",
+    "train_loss": "Training loss over steps.",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    frame: pd.DataFrame
+    is_upright: bool = False  # one column a thing, read downwards
+
+    @property
+    def is_long(self) -> bool:
+        return len(self.frame) > LONG
+
+    @property
+    def html(self) -> str:
+        return self.frame.to_html(index=False, header=True, border=0, classes="upright" if self.is_upright else None)
+
+    @property
+    def markdown(self) -> str:
+        return str(self.frame.to_markdown(index=False, disable_numparse=True))
+
+
+@dataclass(frozen=True)
+class Picture:
+    name: str
+    title: str  # the finding
+    svg: Path
+
+    @property
+    def what(self) -> str:
+        return ALSO[self.name]
+
+    @property
+    def source(self) -> str:
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg.read_bytes()).decode("ascii")
+
+
+@dataclass(frozen=True)
+class Section:
+    title: str
+    paragraphs: list[str] = field(default_factory=list)
+    items: list[str] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that a report is made of."""
+
+    sweep: str
+    sweep_folder: Path
+    data_dir: Path
+    results: list[RunResult]
+    evidence: Evidence
+    baselines: dict[str, list[Baseline]]
+    numbers: list[Verdict]
+    claims: list[ClaimVerdict]
+    titles: dict[str, str]  # figure -> its finding
+    figures: Path
+    problems: list[str]
+    folders: dict[str, Path]  # run -> its folder
+
+
+def upright(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table turned: one row a column, one column a row, the first column's values on top."""
+    turned = frame.set_index(frame.columns[0]).T.rename_axis(None).reset_index()
+    return turned.rename(columns={"index": str(frame.columns[0])})
+
+
+def sections(material: Material) -> list[Section]:
+    """Return the report, from the answer down to what it was made from."""
+    evidence = material.evidence
+    return [
+        Section("Answer", paragraphs=answers(evidence), items=_standing(material)),
+        Section("What the numbers of seeds allow", items=notes(evidence)),
+        Section("Results", tables=[Table("", results_table(material.results, evidence, material.baselines))],
+                items=[f"std: over seeds, ddof 0, as in the published tables. {SAME_TEXTS.capitalize()}: Student's t. "
+                       f"{NEW_TEXTS.capitalize()}: crossed random effects; for a baseline, Wilson's interval.",
+                       "Best step: highest validation accuracy, the earliest on a tie; the test chooses nothing."]),
+        *_beside_published(material),
+        Section("Figures", pictures=[Picture(name, title, material.figures / f"{name}.svg")
+                                     for name, title in material.titles.items()]),
+        _statistics(evidence),
+        *_data_cards(material),
+        _recipes(material),
+        _provenance(material),
+        Section("Missing, failed and damaged", items=[*absent(material.results), *material.problems],
+                paragraphs=[] if absent(material.results) or material.problems else ["None."]),
+    ]  # fmt: skip
+
+
+def _standing(material: Material) -> list[str]:
+    """Return how the first comparison's groups stand to the best baseline."""
+    found = []
+    for comparison in material.evidence.of_init():
+        best = material.baselines.get(comparison.one.names["dataset"], [])[:1]
+        found += [
+            against_baseline(group, baseline) for baseline in best for group in (comparison.one, comparison.other)
+        ]
+    return found
+
+
+def _beside_published(material: Material) -> list[Section]:
+    evidence, report = material.evidence, published()
+    settings = dict.fromkeys((group.names["dataset"], group.names["model"]) for group in evidence.groups)
+    parts = []
+    for dataset, model in settings:
+        groups = [group for group in evidence.groups if group.names["dataset"] == dataset
+                  and group.names["model"] == model and group.names["method"] == report["method"]]  # fmt: skip
+        if not groups:
+            continue
+        alike = is_published_setting(groups[0])
+        said = "" if alike else (
+            f"The published numbers are of {report['datasets'][0]} and {report['model']}; these runs are of {dataset} "
+            f"and {model}. Side by side they show the layout, not a reproduction: the verdicts below are on the claims."
+        )  # fmt: skip
+        tables = []
+        for number, backend in ((1, "fairseq"), (2, "hf")):
+            frame = side_by_side(backend, [group for group in groups if group.names["backend"] == backend])
+            tables.append(Table(f"Table {number} ({backend}): published, and ours", frame))
+        parts.append(Section(f"Beside the published tables: {dataset}, {model}", [said] if said else [], tables=tables))
+    verdicts = []
+    if material.numbers:
+        verdicts.append(Table("Published numbers", numbers_table(material.numbers)))
+    if material.claims:
+        verdicts.append(Table("Published claims", claims_table(material.claims)))
+    margins = report["margins"]
+    rule = (f"Rule for numbers: the 95 % interval of ours minus published lies within {margins['points']:g} points, "
+            f"{margins['steps']} steps or a factor of {margins['ratio']:g}: {REPRODUCED}; wholly outside: "
+            f"{NOT_REPRODUCED}; else: {CANNOT_TELL}. A single run is compared with what one more of our runs would "
+            "give (prediction interval), a mean by Welch's t on the published runs and ours, a std by the F law. "
+            "A claim holds when its interval or test says so at 5 %, and fails when it says the opposite.")  # fmt: skip
+    parts.append(Section("Verdict", [rule], tables=verdicts))
+    parts.append(Section("Errata of the published tables", items=errata()))
+    return parts
+
+
+def side_by_side(backend: str, groups: list[Group]) -> pd.DataFrame:
+    """Return one published table with our runs of the same seeds beside it; `-` where there is none."""
+    rows = []
+    for table in published()["tables"]:
+        if table["backend"] != backend:
+            continue
+        group = next((group for group in groups if group.names["init"] == table["init"]), None)
+        ours = {run.key.seed: run for run in group.runs} if group else {}
+        for run in table["runs"]:
+            own = ours.get(run["seed"])
+            rows.append({
+                "init": table["init"], "seed": str(run["seed"]),
+                "published: best validation (step, %)": f"{run['best_step']}, {run['valid']:g}",
+                "published: test %": f"{run['test']:g}",
+                "ours: best validation (step, %)": f"{own.best_step}, {own.best_valid:.2f}" if own else "-",
+                "ours: test %": f"{own.test:.2f}" if own else "-",
+            })  # fmt: skip
+        printed = table["printed"]
+        tests = [run["test"] for run in table["runs"]]
+        rows.append({
+            "init": table["init"], "seed": "mean, std",
+            "published: best validation (step, %)": f"printed: {printed['mean']}{printed['unit']}, {printed['std']}",
+            "published: test %": f"of the three: {pd.Series(tests).mean():.2f}, {pd.Series(tests).std(ddof=0):.2f}",
+            "ours: best validation (step, %)": f"n = {len(group.runs)}" if group else "-",
+            "ours: test %": f"{group.spread.mean:.2f}, {group.spread.std:.2f}" if group else "-",
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def numbers_table(numbers: list[Verdict]) -> pd.DataFrame:
+    """Return the published numbers, ours, the differences with their intervals and the verdicts."""
+
+    def show(value: float | None, unit: str, signed: bool = False) -> str:
+        if value is None or value != value:
+            return "-"
+        return f"{value:{'+' if signed and unit != 'ratio' else ''}.{0 if unit == 'steps' else 2}f}"
+
+    return pd.DataFrame([
+        {"number": row.what, "where": row.where, "published": show(row.published, row.unit),
+         "ours": show(row.ours, row.unit),
+         "difference": show(row.difference, row.unit, True) + " times" * (row.unit == "ratio" and row.ours is not None),
+         "95 % interval": f"{show(row.low, row.unit, True)} to {show(row.high, row.unit, True)}"
+         if row.low == row.low else "-", "verdict": row.verdict}
+        for row in numbers
+    ])  # fmt: skip
+
+
+def claims_table(claims: list[ClaimVerdict]) -> pd.DataFrame:
+    """Return the published claims and what our runs say of each."""
+    return pd.DataFrame([
+        {"claim": claim.says, "where": claim.where, "compared": claim.comparison, "ours": claim.ours,
+         "verdict": claim.verdict}
+        for claim in claims
+    ])  # fmt: skip
+
+
+def _statistics(evidence: Evidence) -> Section:
+    tables = []
+    if evidence.comparisons:
+        tables.append(Table("Comparisons", upright(comparisons_table(evidence)), is_upright=True))
+    tables.append(Table("What choosing the step by validation brings", best_step_table(evidence)))
+    tables.append(Table(f"Steps to {evidence.threshold:g} % test accuracy", steps_table(evidence)))
+    without = [f"{group.title}: no interval for {NEW_TEXTS}, because {group.no_texts}." for group in evidence.groups
+               if group.no_texts]  # fmt: skip
+    return Section("Statistics", items=without, tables=tables)
+
+
+def _configs(material: Material) -> dict[str, Any]:
+    """Return the configuration of the first run of each group, by the group's title."""
+    found = {}
+    for group in material.evidence.groups:
+        path = material.folders[str(group.runs[0].key)] / "config.yaml"
+        if path.is_file():
+            found[group.title] = OmegaConf.to_container(OmegaConf.load(path))
+    return found
+
+
+def _data_cards(material: Material) -> list[Section]:
+    cards = []
+    for dataset, model in dict.fromkeys((g.names["dataset"], g.names["model"]) for g in material.evidence.groups):
+        splits = read_manifest(material.data_dir / "splits" / dataset)
+        binarised = read_manifest(material.data_dir / "bin" / f"{dataset}.{model}")
+        if splits is None or binarised is None:
+            missing = f"{material.data_dir} does not hold {dataset} for {model}: no sizes, no lengths"
+            cards.append(Section(f"Data: {dataset}", [missing]))
+            continue
+        frame = pd.DataFrame([
+            {"split": split, "examples": f"{n:,}",
+             **{label: f"{count:,}" for label, count in zip(splits["labels"], splits["per_class"][split], strict=True)},
+             "tokens a text": f"{binarised['tokens'][split] / n:.0f}",
+             f"cut at {binarised['max_positions']} tokens": f"{100 * binarised['cut'][split]['share']:.1f} %",
+             "unknown tokens": f"{100 * binarised['unknown_share'][split]:.3f} %"}
+            for split, n in splits["examples"].items()
+        ])  # fmt: skip
+        about = f"{splits['title']}: {splits['task']}. Licence: {splits['licence']}. Source: {splits['citation']}."
+        cards.append(Section(f"Data: {dataset}", [about], split_notes(splits), [Table("", frame)]))
+    return cards
+
+
+def _recipes(material: Material) -> Section:
+    rows = []
+    for title, config in _configs(material).items():
+        recipe = config.get("recipe", {})
+        rows.append({"runs": title, **{key: str(value) for key, value in recipe.items()}})
+    frame = upright(pd.DataFrame(rows)) if rows else pd.DataFrame()
+    return Section("Training", tables=[Table("", frame, is_upright=True)] if rows else [])
+
+
+def _provenance(material: Material) -> Section:
+    records = {str(run.key): read_json(material.folders[str(run.key)] / "provenance.json")
+               for group in material.evidence.groups for run in group.runs}  # fmt: skip
+    facts: dict[str, list[str]] = {}
+    for record in records.values():
+        versions = ", ".join(f"{name} {number}" for name, number in record.get("versions", {}).items())
+        inputs = record.get("inputs", {})
+        told = {
+            "commit": record.get("git_commit"), "machine": record.get("device"), "system": record.get("platform"),
+            "precision, threads a run": f"{record.get('precision')}, {record.get('threads')}", "versions": versions,
+            "sha256 of the checkpoint": inputs.get("checkpoint"),
+            **{f"sha256 of {name}": digest for name, digest in inputs.get("data", {}).items()},
+        }  # fmt: skip
+        for name, value in told.items():
+            if value and value not in facts.setdefault(name, []):
+                facts[name].append(str(value))
+    frame = pd.DataFrame([{"what": name, "value": "; ".join(values)} for name, values in facts.items()])
+    commands = [*read_json(material.sweep_folder / "sweep.json").get("commands", []), _figures_command(material)]
+    return Section("Provenance", ["Commands that make all of this again:"], commands=commands,
+                   tables=[Table("", frame)] if len(frame) else [])  # fmt: skip
+
+
+def _figures_command(material: Material) -> str:
+    name = "" if material.sweep == "default" else f" SWEEP={material.sweep}"
+    usual = published()["claims"]["steps"]["threshold"]
+    mark = "" if material.evidence.threshold == usual else f' ARGS="--threshold {material.evidence.threshold:g}"'
+    return f"make figures{name}{mark}"
+
+
+def write_report(folder: Path, material: Material) -> None:
+    """Write report.html and report.md."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(["jinja"]), trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    whole = [section for section in sections(material) if section.paragraphs or section.items or section.tables
+             or section.pictures or section.commands]  # fmt: skip
+    made = datetime.now().astimezone().strftime("%d %B %Y")
+    page = environment.get_template("report.html.jinja")
+    write_text(folder / "report.html", page.render(
+        question=QUESTION, sweep=material.sweep, made=made, sections=whole))  # fmt: skip
+    write_text(folder / "report.md", as_markdown(whole, material.sweep, made))
+
+
+def as_markdown(whole: list[Section], sweep: str, made: str) -> str:
+    """Return the same report as Markdown; figures are linked, not held."""
+    parts = [f"# {QUESTION}", f"Sweep `{sweep}`, {made}."]
+    for section in whole:
+        parts += [f"## {section.title}", *section.paragraphs]
+        parts += ["\n".join(f"- {item}" for item in section.items)] if section.items else []
+        parts += ["```\n" + "\n".join(section.commands) + "\n```"] if section.commands else []
+        for table in section.tables:
+            parts += [f"### {table.title}"] if table.title else []
+            parts.append(table.markdown)
+        parts += [f"![{picture.what} {textwrap.shorten(picture.title, 200)}](figures/{picture.name}.png)"
+                  for picture in section.pictures]  # fmt: skip
+    return "\n\n".join(parts) + "\n"

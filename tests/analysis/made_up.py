@@ -1,0 +1,52 @@
+"""Results made up from accuracies, for tests of what is said of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.best_steps import RunResult
+from sweeps.folders import RunKey
+
+Best = tuple[int, float, float]  # step, validation accuracy, test accuracy
+PUBLISHED: dict[tuple[str, str], list[Best]] = {
+    ("fairseq", "pretrained"): [(1125, 81.5, 79.5), (675, 80, 78.5), (900, 83.5, 80.1)],
+    ("fairseq", "random"): [(900, 62, 65.4), (450, 65, 66.7), (1125, 63, 67.4)],
+    ("hf", "pretrained"): [(1000, 79, 78.15), (1000, 81.5, 79.0), (1000, 80.5, 78.55)],
+}
+
+
+def made_up(best: Best, seed: int, backend: str = "fairseq", init: str = "pretrained", dataset: str = "cls_books",
+            start: float = 50.0, method: str = "full") -> RunResult:  # fmt: skip
+    """Return a done run that rises from `start` at step 0 to its best step, and stays there until step 1 200."""
+    step, valid, test = best
+    curve = pd.DataFrame({"step": [0, step, 1200], "valid": [start, valid, valid], "test": [start, test, test]})
+    key = RunKey(dataset, "roberta_small_fr", backend, method, init, seed)
+    return RunResult(key, "done", step, float(valid), float(test), float(test), curve.astype(float))
+
+
+def published_runs(dataset: str = "cls_books") -> list[RunResult]:
+    """Return the nine published runs as if they were ours."""
+    return [made_up(best, seed, backend, init, dataset) for (backend, init), runs in PUBLISHED.items()
+            for seed, best in enumerate(runs)]  # fmt: skip
+
+
+def write_answers(folder: Path, run: RunResult, n: int = 2_000, seed: int = 0) -> None:
+    """Write a predictions.parquet of `n` test texts that makes the run's test accuracy."""
+    right = np.zeros(n, dtype=bool)
+    assert run.test is not None
+    order = np.argsort(np.arange(n) + np.random.default_rng(seed).normal(0, n / 10, n))  # the same texts are hard
+    right[order[: round(n * run.test / 100)]] = True
+    folder.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame({
+        "split": "test", "id": [f"test-{number}" for number in range(n)], "gold": "positive",
+        "predicted": np.where(right, "positive", "negative"), "logits": [[0.0, 1.0]] * n,
+    }).to_parquet(folder / "predictions.parquet")  # fmt: skip
+
+
+def folders_of(root: Path, runs: list[RunResult]) -> dict[str, Path]:
+    """Write the answers of every run and return the folders by the runs' names."""
+    folders = {str(run.key): run.key.folder(root, "s") for run in runs}
+    for number, run in enumerate(runs):
+        write_answers(folders[str(run.key)], run, seed=number)
+    return folders

@@ -1,0 +1,68 @@
+"""What one would pick instead, on the same splits."""
+
+import json
+from pathlib import Path
+
+import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from analysis.baselines import STRENGTHS, baselines_of, data_problem, fit_baselines
+from data_prep.splits import read_split
+from data_prep.stages import read_manifest
+from tests.conftest import SIZES, Workspace
+
+
+@pytest.fixture
+def splits(workspace: Workspace) -> Path:
+    return workspace.root / "data/splits/amazon_fr"
+
+
+def test_the_strength_is_chosen_on_validation_and_the_test_split_chooses_nothing(splits: Path) -> None:
+    parts = {split: list(read_split(splits / f"{split}.jsonl")) for split in ("train", "valid", "test")}
+    texts = {split: [example.text for example in part] for split, part in parts.items()}
+    gold = {split: [example.label for example in part] for split, part in parts.items()}
+    words = TfidfVectorizer(ngram_range=(1, 2)).fit(texts["train"])
+    scores = {}
+    for strength in STRENGTHS:
+        fitted = LogisticRegression(C=strength, max_iter=1_000).fit(words.transform(texts["train"]), gold["train"])
+        scores[strength] = [
+            100 * fitted.score(words.transform(texts[split]), gold[split]) for split in ("valid", "test")
+        ]
+    best = max(STRENGTHS, key=lambda strength: (scores[strength][0], -strength))
+    found, majority = fit_baselines(splits)
+    assert found.name == f"TF-IDF + logistic regression, C = {best:g}"
+    assert [found.valid, found.test] == pytest.approx(scores[best])
+    assert majority.name == "commonest class"
+    assert majority.test == pytest.approx(
+        100 * gold["test"].count(max(set(gold["train"]), key=gold["train"].count)) / SIZES["test"]
+    )
+    assert majority.low < majority.test < majority.high
+
+
+def test_both_texts_of_a_pair_are_counted_and_apart(tmp_path: Path) -> None:
+    for split, n in (("train", 40), ("valid", 10), ("test", 10)):
+        rows = [{"id": str(k), "text": "oui" if k % 2 else "non", "text_pair": "non" if k % 2 else "oui",
+                 "label": str(k % 2)} for k in range(n)]  # fmt: skip
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert fit_baselines(tmp_path)[0].test == 100  # joined, both classes would hold the same words
+
+
+def test_they_are_kept_for_the_same_splits(splits: Path, tmp_path: Path) -> None:
+    memory = tmp_path / "baselines.json"
+    first = baselines_of(splits, memory)
+    record = json.loads(memory.read_text())
+    record["amazon_fr"]["baselines"][0]["test"] = 12.5
+    memory.write_text(json.dumps(record))
+    assert baselines_of(splits, memory)[0].test == 12.5  # read, not fitted
+    record["amazon_fr"]["made_from"]["splits"] = {}
+    memory.write_text(json.dumps(record))
+    assert baselines_of(splits, memory) == first
+
+
+def test_splits_that_are_not_those_of_the_runs_are_noticed(workspace: Workspace, tmp_path: Path) -> None:
+    splits = workspace.root / "data/splits/amazon_fr"
+    outputs = (read_manifest(workspace.binarised) or {})["outputs"]
+    assert data_problem(workspace.binarised, splits, outputs) is None
+    assert "is not there" in (data_problem(workspace.binarised, tmp_path, outputs) or "")
+    assert "was made again since the runs" in (data_problem(workspace.binarised, splits, {}) or "")
