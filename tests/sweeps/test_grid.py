@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hydra_conf.errors import UsageError
+from sweeps.__main__ import arguments_of_run, commands_of
 from sweeps.grid import parse_list, parse_seeds
 from sweeps.provenance import differing_keys
 from sweeps.seeds import LARGEST
@@ -42,3 +43,23 @@ def test_a_repeated_word_is_named() -> None:
 
 def test_differing_keys_name_both_values() -> None:
     assert differing_keys({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4}) == ["b: 2 -> 3", "c: absent -> 4"]
+
+
+def test_the_commands_of_a_sweep_are_those_that_were_given() -> None:
+    words = [
+        "--dataset",
+        "table",
+        "--model",
+        "",
+        "--seeds",
+        "0",
+        "--epochs",
+        "1",
+        "dataset.name=mine",
+        "recipe.clip_norm=1",
+    ]
+    assert commands_of(arguments_of_run().parse_args(words)) == [
+        "make prep DATASET=table ARGS='dataset.name=mine recipe.clip_norm=1'",
+        "make sweep DATASET=table SEEDS=0 EPOCHS=1 ARGS='dataset.name=mine recipe.clip_norm=1'",
+    ]
+    assert commands_of(arguments_of_run().parse_args([])) == ["make prep", "make sweep"]

@@ -65,7 +65,8 @@ def test_the_tiny_model_learns(swept: Workspace) -> None:
 
 
 def test_accuracy_is_exact(swept: Workspace) -> None:
-    table = read_run(swept.run_folder("random", 1))[0].pivot_table(index=["split", "step"], columns="tag", values="value")
+    logged = read_run(swept.run_folder("random", 1))[0]
+    table = logged.pivot_table(index=["split", "step"], columns="tag", values="value")
     share = 100 * table["n_correct"] / table["n"]
     assert (share - table["accuracy"]).abs().max() < 1e-4  # event files hold float32; stock rounds to 0.1
 
