@@ -10,12 +10,15 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data_prep.stages import MANIFEST
 from data_prep.whole_files import write_json
 from hydra_conf.errors import UsageError, exit_code
 from sweeps.folders import RunKey, find_runs, read_json
+
+if TYPE_CHECKING:
+    from analysis.evidence import Evidence
 
 READ = ("status.json", "progress.json", "predictions.parquet", "provenance.json", "config.yaml")
 MADE = ("report.html", "report.md", "scalars.parquet", "summary.json", "statistics.json", "verdicts.json",
@@ -55,6 +58,18 @@ def made_from(sweep_folder: Path, data_dir: Path, threshold: float) -> dict[str,
     return {"files": digest, "program": program.hexdigest(), "threshold": threshold}
 
 
+def counted_weights(evidence: "Evidence", data_dir: Path) -> int | None:
+    """Return the weights in the encoder's matrices when the runs are of the published model, else None."""
+    from analysis.parameters import account, describe, matrices
+    from analysis.verdict import is_published_setting, published
+    from hydra_conf.compose import compose_config, quoted
+
+    if not any(is_published_setting(group) for group in evidence.groups):
+        return None
+    words = [f"model={published()['model']}", f"data_dir={quoted(data_dir.absolute())}"]
+    return matrices(account(describe(compose_config(words), n_classes=2).model))
+
+
 def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, threshold: float) -> None:
     """Read the sweep's logs and write everything in `folder`. Raises `UsageError` when no run is done."""
     from analysis.baselines import Baseline, baselines_of, data_problem
@@ -87,7 +102,7 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
             baselines[dataset] = baselines_of(splits, folder / "baselines.json")
         elif (said := f"No baseline for {dataset}: {wrong}.") not in problems:
             problems.append(said)
-    numbers, claims = number_verdicts(evidence), claim_verdicts(evidence)
+    numbers, claims = number_verdicts(evidence, counted_weights(evidence, data_dir)), claim_verdicts(evidence)
     titles = write_figures(folder / "figures", logs.scalars, evidence, baselines)
     write_tables(
         folder / "tables", results_table(results, evidence, baselines), foot(results, evidence, classes, problems)

@@ -92,13 +92,24 @@ def comparisons_table(evidence: Evidence) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def best_step_table(evidence: Evidence) -> pd.DataFrame:
-    """Return, for each group, what choosing the step by validation brings over taking the last one."""
-    return pd.DataFrame([
-        {"runs": group.title, "n": len(group.runs), "test at the best step less test at the last, points":
-         f"{group.best_minus_last.value:+.2f}", f"95 %: {SAME_TEXTS}": interval(group.best_minus_last, "+.2f")}
-        for group in evidence.groups
-    ])  # fmt: skip
+def groups_table(evidence: Evidence) -> pd.DataFrame:
+    """Return, for each group, its mean and both stds, and what choosing the step by validation brings over the last."""
+    rows = []
+    for group in evidence.groups:
+        spread = group.spread
+        several = spread.n > 1
+        rows.append({
+            "runs": group.title,
+            "n": str(spread.n),
+            "mean test %": f"{spread.mean:.2f}",
+            f"95 %: {SAME_TEXTS}": _within(group.over_seeds),
+            f"95 %: {NEW_TEXTS}": _within(group.over_texts),
+            "std, ddof 0": f"{spread.std:.2f}" if several else "-",
+            "std, ddof 1": f"{spread.std_sample:.2f}" if several else "-",
+            "test at the best step less test at the last, points": f"{group.best_minus_last.value:+.2f}",
+            f"its 95 %: {SAME_TEXTS}": interval(group.best_minus_last, "+.2f"),
+        })  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def steps_table(evidence: Evidence) -> pd.DataFrame:

@@ -27,7 +27,7 @@ class Verdict:
     difference: float | None  # ours minus published; for a ratio, ours over published
     low: float
     high: float
-    unit: str  # points, steps or ratio
+    unit: str  # points, steps, ratio or weights
     verdict: str
 
 
@@ -87,14 +87,17 @@ def _std_ratio(ours: Any, theirs: Any) -> tuple[float, float, float]:
     return ratio, ratio / math.sqrt(low), ratio / math.sqrt(high)
 
 
-def number_verdicts(evidence: Evidence) -> list[Verdict]:
-    """Return a verdict for each number of the published tables; empty when no group has their dataset and model."""
+def number_verdicts(evidence: Evidence, weights: int | None = None) -> list[Verdict]:
+    """Return a verdict for each published number; empty when no group has the published dataset and model.
+
+    `weights` is what our encoder's matrices hold, None when it was not counted.
+    """
     report, margins = published(), published()["margins"]
     ours = {(group.names["backend"], group.names["init"]): group for group in evidence.groups
             if is_published_setting(group)}  # fmt: skip
     if not ours:
         return []
-    verdicts = []
+    verdicts = [_weights_verdict(weights)]
     for table in report["tables"]:
         group, runs, where = ours.get((table["backend"], table["init"])), table["runs"], table["where"]
         columns = [("test accuracy", "test", "points"), ("best validation accuracy", "valid", "points"),
@@ -114,6 +117,15 @@ def number_verdicts(evidence: Evidence) -> list[Verdict]:
         verdicts.append(Verdict("std of test accuracy", where, float(tests.std()), group.spread.std, ratio, low, high,
                                 "ratio", rule(low, high, margins["ratio"], ratio=True)))  # fmt: skip
     return verdicts
+
+
+def _weights_verdict(weights: int | None) -> Verdict:
+    what, told = "weights in the encoder's matrices", published()["parameters"]
+    number = told["weight_matrices"]
+    if weights is None:
+        return _not_run(what, told["where"], number, "weights")
+    verdict = REPRODUCED if weights == number else NOT_REPRODUCED
+    return Verdict(what, told["where"], number, weights, weights - number, math.nan, math.nan, "weights", verdict)
 
 
 def _values(group: Group | None, key: str) -> Any:

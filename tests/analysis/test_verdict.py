@@ -47,8 +47,9 @@ def test_the_rule_of_ratios_is_the_same_both_ways_and_without_an_interval_one_ca
 
 
 def test_the_published_runs_themselves_differ_by_nothing_but_three_seeds_cannot_reproduce_a_std() -> None:
-    verdicts = number_verdicts(evidence_of(published_runs()))
-    assert len(verdicts) == 9 * 3 + 3 * 2
+    verdicts = number_verdicts(evidence_of(published_runs()), 22_807_552)
+    assert len(verdicts) == 1 + 9 * 3 + 3 * 2
+    assert (verdicts[0].verdict, verdicts[0].difference) == ("reproduced", 0)
     means = [row for row in verdicts if row.what == "mean test accuracy"]
     assert [row.difference for row in means] == pytest.approx([0, 0, 0], abs=1e-9)
     assert [row.verdict for row in means] == ["reproduced", "cannot tell", "reproduced"]  # random: -2.3 to +2.3
@@ -65,8 +66,11 @@ def test_other_runs_get_other_verdicts_and_what_was_not_run_is_said() -> None:
     verdicts = number_verdicts(evidence_of(runs))
     assert {row.verdict for row in verdicts if "pre-trained" in row.where and "fairseq" in row.where
             and "test" in row.what and not row.what.startswith("std")} == {"not reproduced"}  # fmt: skip
-    assert {row.verdict for row in verdicts if "random" in row.where or "Hugging" in row.where} == {"not run"}
+    not_run = [row for row in verdicts if "random" in row.where or "Hugging" in row.where or row.unit == "weights"]
+    assert {row.verdict for row in not_run} == {"not run"}
+    assert number_verdicts(evidence_of(runs), 22_807_553)[0].verdict == "not reproduced"
     shown = numbers_table(verdicts)
+    assert shown["published"].tolist()[0] == "22,807,552"
     assert shown["ours"].tolist()[-1] == "-"
 
 

@@ -10,6 +10,7 @@ import torch
 
 pytest.importorskip("transformers", reason="the extra hf is not installed: make setup EXTRAS=dev,hf")
 
+from analysis.answers import read_answers
 from analysis.event_files import read_run
 from hf_tasks.convert import convert, source_of
 from hf_tasks.predict import predict
@@ -76,6 +77,11 @@ def test_an_hf_run_has_the_folder_of_a_fairseq_run(mixed: Workspace) -> None:
             range(STEPS_PER_EPOCH, STEPS + 1, STEPS_PER_EPOCH), SIZES["train"]
         )
         assert (folder / "checkpoint_best.pt").is_file()
+        answers, progress = read_answers(folder), read(folder, "progress.json")
+        right = answers[answers["gold"] == answers["predicted"]].groupby("split").size()
+        assert right["valid"] == progress["best_valid"]["n_correct"]
+        assert right["test"] == curve(folder, "test", "n_correct")[progress["best_step"]]
+        assert answers.groupby("split").size().to_dict() == {split: SIZES[split] for split in ("valid", "test")}
         assert read(folder, "provenance.json")["versions"]["transformers"]
 
 
@@ -129,6 +135,10 @@ def test_everything_is_in_one_table(mixed: Workspace) -> None:
     for name in ("(fairseq, full)", "(hf, full)", "(hf, lora)"):
         assert table.count(name) == 2
     assert len(json.loads((mixed.root / "results/mixed/summary.json").read_text())["groups"]) == 6
+    comparisons = json.loads((mixed.root / "results/mixed/statistics.json").read_text())["comparisons"]
+    assert sorted(comparison["axis"] for comparison in comparisons) == ["backend"] * 2 + ["init"] * 3 + ["method"] * 2
+    claims = json.loads((mixed.root / "results/mixed/verdicts.json").read_text())["claims"]
+    assert sum("Hugging Face" in claim["says"] for claim in claims) == 2
 
 
 def test_called_again_an_hf_run_is_not_trained_again(mixed: Workspace) -> None:
