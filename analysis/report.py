@@ -184,8 +184,8 @@ def _beside_published(material: Material) -> list[Section]:
 def _of_validation(dataset: str) -> str:
     if dataset != published()["own_validation_split"]:
         return ""
-    return ("The published validation reviews are not known: ours are others, so best steps and validation accuracies are "
-            "not of the same texts. The test reviews are.")  # fmt: skip
+    return ("The published validation reviews are not known: ours are others, so best steps and validation accuracies "
+            "are not of the same texts. The test reviews are.")  # fmt: skip
 
 
 def side_by_side(backend: str, groups: list[Group]) -> pd.DataFrame:
