@@ -196,7 +196,7 @@ def training_loss(scalars: pd.DataFrame) -> Figure | None:
 def validation_against_test(evidence: Evidence) -> Figure:
     """Return a point a run at its best step, against the line of equality."""
     runs = [(group.names["init"], run.best_valid, run.test) for group in evidence.groups for run in group.runs]
-    figure = Figure(figsize=(5.4, 5.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 5.0), layout="constrained")
     axis = figure.subplots()
     for init, valid, test in runs:
         axis.plot([valid or 0], [test or 0], marker=_marker(init), color=_colour(init), mec="white", ms=8, lw=0,
@@ -205,7 +205,7 @@ def validation_against_test(evidence: Evidence) -> Figure:
     low, high = max(min(values) - 3, 0), min(max(values) + 3, 100)
     axis.plot([low, high], [low, high], color="0.6", lw=1, ls="--", zorder=1)
     axis.set(xlim=(low, high), ylim=(low, high), xlabel="validation accuracy at the best step (%)",
-             ylabel="test accuracy at that step (%)", aspect="equal")  # fmt: skip
+             ylabel="test accuracy at that step (%)")  # fmt: skip
     _legend(axis, sorted({init for init, _, _ in runs}))
     gap = float(np.mean([(valid or 0) - (test or 0) for _, valid, test in runs]))
     side = "above" if gap > 0 else "below"

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from analysis.baselines import Baseline
-from analysis.evidence import Comparison, Evidence, Group, what_n_allows
+from analysis.evidence import Comparison, Evidence, what_n_allows
 from analysis.statistics import NEW_TEXTS, SAME_TEXTS, Estimate
 
 
@@ -14,11 +14,6 @@ def interval(estimate: Estimate | None, form: str = ".2f", joint: str = " to ") 
     if estimate is None or not estimate.has_interval:
         return "-"
     return f"{estimate.low:{form}}{joint}{estimate.high:{form}}"
-
-
-def setting(names: dict[str, str]) -> str:
-    """Return the words of a group that its reader must know beside its init."""
-    return f"{names['dataset']}, {names['model']}, {names['backend']}, {names['method']}"
 
 
 def answer(comparison: Comparison) -> str:
@@ -69,13 +64,17 @@ def no_answer(evidence: Evidence) -> str:
     )
 
 
-def against_baseline(group: Group, baseline: Baseline) -> str:
-    """Return how a group stands to what one would pick instead."""
-    gap = group.spread.mean - baseline.test
+def against_baseline(comparison: Comparison, baseline: Baseline) -> str:
+    """Return how two groups stand to what one would pick instead."""
+    standing = []
+    for group in (comparison.one, comparison.other):
+        gap = group.spread.mean - baseline.test
+        standing.append(
+            f"{group.names[comparison.axis]} is {abs(gap):.2f} points {'above' if gap >= 0 else 'below'} it"
+        )
     return (
         f"{baseline.name} on the same splits reaches {baseline.test:.2f} % (95 % interval {baseline.low:.2f} to "
-        f"{baseline.high:.2f} for new texts): {group.names['init']} is {abs(gap):.2f} points "
-        f"{'above' if gap >= 0 else 'below'} it."
+        f"{baseline.high:.2f} for new texts): {', '.join(standing)}."
     )
 
 

@@ -136,14 +136,12 @@ def sections(material: Material) -> list[Section]:
 
 
 def _standing(material: Material) -> list[str]:
-    """Return how the first comparison's groups stand to the best baseline."""
-    found = []
-    for comparison in material.evidence.of_init():
-        best = material.baselines.get(comparison.one.names["dataset"], [])[:1]
-        found += [
-            against_baseline(group, baseline) for baseline in best for group in (comparison.one, comparison.other)
-        ]
-    return found
+    """Return how the runs of each comparison of inits stand to the better baseline."""
+    return [
+        against_baseline(comparison, baseline)
+        for comparison in material.evidence.of_init()
+        for baseline in material.baselines.get(comparison.one.names["dataset"], [])[:1]
+    ]
 
 
 def _beside_published(material: Material) -> list[Section]:
