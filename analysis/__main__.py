@@ -72,6 +72,7 @@ def counted_weights(evidence: "Evidence", data_dir: Path) -> int | None:
 
 def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, threshold: float) -> None:
     """Read the sweep's logs and write everything in `folder`. Raises `UsageError` when no run is done."""
+    from analysis.alike import unlike
     from analysis.baselines import Baseline, baselines_of, data_problem
     from analysis.best_steps import results_of, summary_of
     from analysis.event_files import read_sweep
@@ -89,6 +90,7 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     if not evidence.groups:
         raise UsageError(f"{sweep_folder} holds no run that is done; `make sweep SWEEP={sweep}` makes some")
     problems = [sentence for sentences in logs.damage.values() for sentence in sentences]
+    problems += unlike(evidence, folders)
     records = {name: read_json(path / "provenance.json").get("inputs", {}) for name, path in folders.items()}
     classes: dict[str, list[str]] = {}
     baselines: dict[str, list[Baseline]] = {}

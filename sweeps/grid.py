@@ -105,17 +105,21 @@ def shape_words(manifest: dict[str, Any]) -> list[str]:
     return [f"model.max_positions={shape['max_positions']}", *own]
 
 
+def unfair_keys(reference: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Return the keys in which the flat configurations of two inits differ and must not."""
+    return [key for key in sorted(reference.keys() | other.keys()) if reference.get(key) != other.get(key)
+            and not (key.startswith("init.") or key == "fairseq.task.init" or key in MAY_DIFFER)]  # fmt: skip
+
+
 def _refuse_unfair(by_init: dict[str, dict[str, Any]]) -> None:
     reference_init, *others = by_init
     for init in others:
         reference, other = by_init[reference_init], by_init[init]
-        for key in sorted(reference.keys() | other.keys()):
-            own = key.startswith("init.") or key == "fairseq.task.init" or key in MAY_DIFFER
-            if not own and reference.get(key) != other.get(key):
-                raise UsageError(
-                    f"{key} is {reference.get(key)} for init={reference_init} and {other.get(key)} for init={init}; "
-                    "inits are compared on equal terms, only learning rate and warm-up may differ"
-                )
+        for key in unfair_keys(reference, other):
+            raise UsageError(
+                f"{key} is {reference.get(key)} for init={reference_init} and {other.get(key)} for init={init}; "
+                "inits are compared on equal terms, only learning rate and warm-up may differ"
+            )
 
 
 def resolved_yaml(config: DictConfig) -> str:

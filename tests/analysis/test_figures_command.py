@@ -158,6 +158,25 @@ def test_failed_missing_and_damaged_runs_are_named(analysis: Analysis, tmp_path:
     assert "cannot say what pre-training buys" in page.text
 
 
+def test_runs_that_do_not_belong_together_are_named(analysis: Analysis, tmp_path: Path) -> None:
+    runs = Path(shutil.copytree(analysis.root / "runs/default", tmp_path / "runs/default")).parent
+    folder = runs / "default/amazon_fr/tiny/fairseq/full"
+    config = folder / "pretrained/seed=1/config.yaml"
+    config.write_text(config.read_text().replace("weight_decay: 0.01", "weight_decay: 0.5"))
+    record = json.loads((folder / "random/seed=1/provenance.json").read_text())
+    record["inputs"]["data"]["label/test.bin"] = "other"
+    (folder / "random/seed=1/provenance.json").write_text(json.dumps(record))
+    words = ["--runs-dir", str(runs), "--results-dir", str(tmp_path / "results")]
+    said = analysis.of(*words)
+    assert "seed=1 differs from seed=0 in fairseq.optimizer.weight_decay: 0.01 -> 0.5; recipe.weight_decay" in said
+    assert "seed=1 differs from seed=0 in data (input); their mean mixes two experiments." in said
+    assert "not on equal terms" not in said
+    for seed in (0, 1):
+        config = folder / f"random/seed={seed}/config.yaml"
+        config.write_text(config.read_text().replace("epochs: 6", "epochs: 7"))
+    assert "not on equal terms, they differ in recipe.epochs." in analysis.of(*words)
+
+
 def test_without_the_data_there_is_no_baseline_and_it_says_so(analysis: Analysis, tmp_path: Path) -> None:
     said = analysis.of("--data-dir", "nowhere", "--results-dir", str(tmp_path))
     assert "No baseline for amazon_fr: nowhere/splits/amazon_fr is not there." in said
