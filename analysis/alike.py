@@ -49,7 +49,7 @@ def unlike(evidence: Evidence, folders: dict[str, Path]) -> list[str]:
             if differing:
                 found.append(f"{group.title}: {other.name} differs from {first.name} in {'; '.join(differing)}; their "
                              "mean mixes two experiments.")  # fmt: skip
-    for comparison in evidence.of_init():
+    for comparison in (comparison for comparison in evidence.comparisons if comparison.axis == "init"):
         one, other = (folders[str(group.runs[0].key)] for group in (comparison.one, comparison.other))
         differing = unfair_keys(_flat(one), _flat(other))
         differing += [

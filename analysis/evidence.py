@@ -203,13 +203,13 @@ class Evidence:
     comparisons: list[Comparison]  # pretrained against random first
 
     def of_init(self) -> list[Comparison]:
-        """Return the comparisons of inits, pre-trained against random among them."""
-        return [comparison for comparison in self.comparisons if comparison.axis == "init"]
+        """Return the comparisons of pre-trained with random weights, which answer the question."""
+        return [comparison for comparison in self.comparisons if comparison.sides == ("pretrained", "random")]
 
     def leading(self) -> list[Comparison]:
-        """Return the comparisons that titles speak of: those of inits, or those of the first axis that there is."""
+        """Return the comparisons that titles speak of: those that answer, or those of the first axis that there is."""
         axis = self.comparisons[0].axis if self.comparisons else ""
-        return [comparison for comparison in self.comparisons if comparison.axis == axis]
+        return self.of_init() or [comparison for comparison in self.comparisons if comparison.axis == axis]
 
 
 def gather_evidence(results: list[RunResult], folders: dict[str, Path], threshold: float) -> Evidence:

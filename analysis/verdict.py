@@ -152,7 +152,7 @@ def claim_verdicts(evidence: Evidence) -> list[ClaimVerdict]:
     """Return what our runs say of each published sentence, whatever the dataset and model."""
     found = []
     for comparison in evidence.comparisons:
-        if comparison.axis == "init" and comparison.other.names["init"] == "random":
+        if comparison.sides == ("pretrained", "random"):
             found += [_faster(comparison), _higher(comparison), _tighter(comparison), _steps(comparison)]
         if comparison.axis == "backend" and comparison.one.names["init"] == "pretrained":
             found += [_same_range(comparison), _as_fast(comparison)]
