@@ -102,11 +102,14 @@ def prep_command(folder: Path, model_folder: Path) -> list[str]:
     return [*command, "--data-dir", str(folder / "data"), "--", *words]
 
 
-def timed(commands: list[list[str]]) -> tuple[float, float]:
-    """Run the commands in turn; return (seconds, GB at the peak: the proportional set size of all processes)."""
+def timed(commands: list[list[str]], log: Path | None = None) -> tuple[float, float]:
+    """Run the commands in turn; return (seconds, GB at the peak: the proportional set size of all processes).
+
+    What they print goes to `log`. Raises `UsageError` with its last line when one fails.
+    """
     start, peak = time.monotonic(), 0.0
     for command in commands:
-        with tempfile.TemporaryFile("w+") as said:
+        with log.open("w+") if log else tempfile.TemporaryFile("w+") as said:
             process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
             while process.poll() is None:
                 peak = max(peak, _memory(process.pid))
