@@ -70,7 +70,7 @@ bench: $(STAMP) ## how fast prep and the sweep are, against a shell pipeline, st
 	  && $(IN) -m sweeps.bench --data-dir "$(DATA_DIR)" $(ARGS)
 
 test: $(STAMP) ## the tests, without the slow ones (ARGS="-m slow" for those)
-	@$(IN) -m pytest $(if $(ARGS),$(ARGS),-m "not slow")
+	@$(IN) -m pytest $(if $(ARGS),$(ARGS),-m "not slow" -n 2 --dist loadfile)
 
 lint: $(STAMP) ## ruff and mypy
 	@$(IN) -m ruff check . && $(IN) -m ruff format --check . && $(IN) -m mypy
