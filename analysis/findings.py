@@ -26,10 +26,14 @@ def answer(comparison: Comparison) -> str:
         f"ones: pre-training buys {gap.value:+.2f} points"
     )
     if gap.has_interval:
-        first += f" (95 % interval {interval(gap, '+.2f')} for {SAME_TEXTS}"
         texts = comparison.difference_over_texts
-        if texts is not None and texts.has_interval:
-            first += f"; {interval(texts, '+.2f')} for {NEW_TEXTS}"
+        within = interval(gap, "+.2f")
+        if texts is None or not texts.has_interval:
+            first += f" (95 % interval {within} for {SAME_TEXTS}"
+        elif interval(texts, "+.2f") == within:  # so few seeds decide both
+            first += f" (95 % interval {within} for new seeds, on this test set and on new texts"
+        else:
+            first += f" (95 % interval {within} for {SAME_TEXTS}; {interval(texts, '+.2f')} for {NEW_TEXTS}"
         first += f"; {len(one.seeds)} {'paired seeds' if comparison.paired else f'and {len(other.seeds)} seeds'})"
     else:
         first += f", without an interval ({gap.method.removeprefix('none: ')})"

@@ -127,12 +127,10 @@ def difference_over_seeds(one: ArrayLike, other: ArrayLike, paired: bool, level:
     gap, sizes = float(first.mean() - second.mean()), (len(first), len(second))
     if min(sizes) < 2:
         return Estimate(gap, math.nan, math.nan, SAME_TEXTS, "none: one seed")
-    parts = [float(array.var(ddof=1)) / len(array) for array in (first, second)]
-    freedom = (
-        sum(parts) ** 2 / sum(part**2 / (n - 1) for part, n in zip(parts, sizes, strict=True)) if any(parts) else 1
-    )
+    parts = [(float(array.var(ddof=1)) / len(array), len(array) - 1) for array in (first, second)]
     method = f"Welch's t, {sizes[0]} and {sizes[1]} seeds"
-    return _around(gap, math.sqrt(sum(parts)), freedom, SAME_TEXTS, method, level)
+    error = math.sqrt(sum(part for part, _ in parts))
+    return _around(gap, error, _freedom_of_sum(parts), SAME_TEXTS, method, level)
 
 
 def _crossed(groups: list[tuple[float, Array]], level: float, method: str) -> Estimate:
@@ -141,32 +139,49 @@ def _crossed(groups: list[tuple[float, Array]], level: float, method: str) -> Es
     With MS the mean squares of the two-way layout without replication of n runs by m texts, and V the variance over
     texts of the signed sum of the groups' means at each text, the variance is
 
-        sum over groups of (MS_seeds - MS_residual) / (n m)  +  V / m
+        sum over groups of MS_seeds / (n m)  +  V / m  -  sum over groups of MS_residual / (n m)
 
-    with components below zero taken as zero, and Satterthwaite's degrees of freedom (1946) for the sum of mean squares.
+    with components below zero taken as zero, and Satterthwaite's degrees of freedom for that sum of mean squares.
     """
     m = groups[0][1].shape[1]
     value = sum(sign * float(scores.mean()) for sign, scores in groups)
     if min(len(scores) for _, scores in groups) < 2 or m < 2:
         return Estimate(value, math.nan, math.nan, NEW_TEXTS, "none: one seed, or one text")
-    seeds, residual = [], []
+    seeds, residuals = [], []
     for _, scores in groups:
         n = len(scores)
         by_run, by_text = scores.mean(axis=1, keepdims=True), scores.mean(axis=0, keepdims=True)
         left = scores - by_run - by_text + scores.mean()
         seeds.append((float(by_run.var(ddof=1)) / n, n - 1))
-        residual.append((float((left**2).sum()) / ((n - 1) * (m - 1)) / (n * m), (n - 1) * (m - 1)))
+        residuals.append((float((left**2).sum()) / ((n - 1) * (m - 1)) / (n * m), (n - 1) * (m - 1)))
     over_texts = sum(sign * scores.mean(axis=0) for sign, scores in groups)
     texts = float(np.var(over_texts, ddof=1)) / m
-    keeps_texts = texts > sum(part for part, _ in residual)
+    keeps_texts = texts > sum(part for part, _ in residuals)
     terms = [(texts, m - 1)] if keeps_texts else []
-    for (of_seeds, freedom), (rest, its_freedom) in zip(seeds, residual, strict=True):
+    for (of_seeds, freedom), (rest, its_freedom) in zip(seeds, residuals, strict=True):
         keeps_seeds = of_seeds > rest
         terms += [(of_seeds, freedom)] if keeps_seeds else []
         terms += [((1 - keeps_seeds - keeps_texts) * rest, its_freedom)]
-    variance = max(sum(part for part, _ in terms), 0.0)
-    squares = sum(part**2 / freedom for part, freedom in terms)
-    return _around(value, math.sqrt(variance), variance**2 / squares if squares else 1, NEW_TEXTS, method, level)
+    error = math.sqrt(max(sum(part for part, _ in terms), 0.0))
+    return _around(value, error, _freedom_of_sum(terms), NEW_TEXTS, method, level)
+
+
+def _freedom_of_sum(parts: list[tuple[float, int]]) -> float:
+    """Return Satterthwaite's degrees of freedom (1946) of a sum of variances, each with its own."""
+    squares = sum(part**2 / freedom for part, freedom in parts)
+    return float(sum(part for part, _ in parts) ** 2 / squares) if squares else 1.0
+
+
+def _not_narrower(crossed: Estimate, over_seeds: Estimate) -> Estimate:
+    """Return the interval for new texts, widened to that for this test set where it is narrower.
+
+    With three seeds it can be: more degrees of freedom may outweigh more variance. To ask for more and be surer of it
+    would be odd, so the wider one is given, which then holds its target more often than it says.
+    """
+    if not (crossed.has_interval and over_seeds.has_interval):
+        return crossed
+    half = max(crossed.high - crossed.value, over_seeds.high - over_seeds.value)
+    return Estimate(crossed.value, crossed.value - half, crossed.value + half, crossed.target, crossed.method)
 
 
 def mean_over_texts(scores: ArrayLike, level: float = LEVEL) -> Estimate:
@@ -176,7 +191,8 @@ def mean_over_texts(scores: ArrayLike, level: float = LEVEL) -> Estimate:
     """
     array = checked(scores, dimensions=2)
     runs, texts = array.shape
-    return _crossed([(1.0, array)], level, f"crossed random effects, {runs} seeds by {texts} texts")
+    found = _crossed([(1.0, array)], level, f"crossed random effects, {runs} seeds by {texts} texts")
+    return _not_narrower(found, mean_over_seeds(array.mean(axis=1), level))
 
 
 def difference_over_texts(one: ArrayLike, other: ArrayLike, paired: bool, level: float = LEVEL) -> Estimate:
@@ -191,8 +207,10 @@ def difference_over_texts(one: ArrayLike, other: ArrayLike, paired: bool, level:
         )
     method = f"crossed random effects, {len(first)} and {len(second)} seeds by {first.shape[1]} texts"
     if paired:
-        return _crossed([(1.0, first - second)], level, method.replace(" and ", ", paired with "))
-    return _crossed([(1.0, first), (-1.0, second)], level, method)
+        found = _crossed([(1.0, first - second)], level, method.replace(" and ", ", paired with "))
+    else:
+        found = _crossed([(1.0, first), (-1.0, second)], level, method)
+    return _not_narrower(found, difference_over_seeds(first.mean(axis=1), second.mean(axis=1), paired, level))
 
 
 def permutation_test(one: ArrayLike, other: ArrayLike) -> PValue:

@@ -103,6 +103,9 @@ def test_the_interval_over_texts_is_that_of_the_two_way_random_model(
     weights = {**dict.fromkeys(kept, 1), "rest": 1 - len(kept)}
     freedom = (n * m * variance) ** 2 / sum((weights[name] * squares[name]) ** 2 / terms[name] for name in weights)
     half = stats.t.ppf(0.975, freedom) * math.sqrt(variance)
+    over_seeds = own.mean_over_seeds(scores.mean(axis=1))
+    if over_seeds.has_interval:
+        half = max(half, over_seeds.high - over_seeds.value)
     assert (found.low, found.high) == pytest.approx((scores.mean() - half, scores.mean() + half))
 
 
@@ -243,3 +246,17 @@ def test_shapes_that_do_not_go_together_are_refused() -> None:
         own.difference_over_texts([[1.0, 2.0]], [[1.0]], paired=False)
     with pytest.raises(ValueError, match="1 dimension"):
         own.spread([[1.0], [2.0]])
+
+
+def test_new_texts_never_have_the_narrower_interval() -> None:
+    rng = np.random.default_rng(0)
+    for n in (2, 3, 10):
+        for _ in range(50):
+            of_seed = rng.normal(0, 0.3, (2, n, 1))
+            one, other = 100.0 * (rng.normal(1, 1, 60) + of_seed + rng.normal(0, 0.5, (2, n, 60)) > 0)
+            for paired in (True, False):
+                texts = own.difference_over_texts(one, other, paired)
+                seeds = own.difference_over_seeds(one.mean(axis=1), other.mean(axis=1), paired)
+                if seeds.has_interval:
+                    assert texts.low <= seeds.low + 1e-9
+                    assert texts.high >= seeds.high - 1e-9
