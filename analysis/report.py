@@ -109,7 +109,7 @@ class Material:
 
 def upright(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a table turned: one row a column, one column a row, the first column's values on top."""
-    turned = frame.set_index(frame.columns[0]).T.rename_axis(None).reset_index()
+    turned = frame.set_index(frame.columns[0]).T.rename_axis(index=None, columns=None).reset_index()
     return turned.rename(columns={"index": str(frame.columns[0])})
 
 

@@ -205,10 +205,12 @@ def difference_over_texts(one: ArrayLike, other: ArrayLike, paired: bool, level:
         raise ValueError(
             f"scores of shapes {first.shape} and {second.shape} are not on the same texts, or not in pairs"
         )
-    method = f"crossed random effects, {len(first)} and {len(second)} seeds by {first.shape[1]} texts"
+    texts = first.shape[1]
     if paired:
-        found = _crossed([(1.0, first - second)], level, method.replace(" and ", ", paired with "))
+        method = f"crossed random effects, {len(first)} paired seeds by {texts} texts"
+        found = _crossed([(1.0, first - second)], level, method)
     else:
+        method = f"crossed random effects, {len(first)} and {len(second)} seeds by {texts} texts"
         found = _crossed([(1.0, first), (-1.0, second)], level, method)
     return _not_narrower(found, difference_over_seeds(first.mean(axis=1), second.mean(axis=1), paired, level))
 

@@ -187,3 +187,11 @@ def test_bad_words_are_one_sentence(swept: Workspace, refusals: Refusals) -> Non
     assert "holds no run that is done" in refusals.of(main, ["--sweep", "nope"], swept.root)
     for value in ("0", "101"):
         assert "it is a percentage" in refusals.of(main, ["--threshold", value], swept.root)
+
+
+def test_no_table_of_the_report_has_an_empty_column(results: Path) -> None:
+    tables = pd.read_html(results / "report.html")
+    assert len(tables) >= 9
+    for table in tables:
+        assert not table.columns.duplicated().any()
+        assert not table.isna().all().any(), table.columns
