@@ -10,15 +10,12 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from data_prep.stages import MANIFEST
 from data_prep.whole_files import write_json
 from hydra_conf.errors import UsageError, exit_code
 from sweeps.folders import RunKey, find_runs, read_json
-
-if TYPE_CHECKING:
-    from analysis.evidence import Evidence
 
 READ = ("status.json", "progress.json", "predictions.parquet", "provenance.json", "config.yaml")
 MADE = ("report.html", "report.md", "scalars.parquet", "summary.json", "statistics.json", "verdicts.json",
@@ -58,18 +55,6 @@ def made_from(sweep_folder: Path, data_dir: Path, threshold: float) -> dict[str,
     return {"files": digest, "program": program.hexdigest(), "threshold": threshold}
 
 
-def counted_weights(evidence: "Evidence", data_dir: Path) -> int | None:
-    """Return the weights in the encoder's matrices when the runs are of the published model, else None."""
-    from analysis.parameters import account, describe, matrices
-    from analysis.verdict import is_published_setting, published
-    from hydra_conf.compose import compose_config, quoted
-
-    if not any(is_published_setting(group) for group in evidence.groups):
-        return None
-    words = [f"model={published()['model']}", f"data_dir={quoted(data_dir.absolute())}"]
-    return matrices(account(describe(compose_config(words), n_classes=2).model))
-
-
 def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, threshold: float) -> None:
     """Read the sweep's logs and write everything in `folder`. Raises `UsageError` when no run is done."""
     from analysis.alike import unlike
@@ -78,10 +63,11 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     from analysis.event_files import read_sweep
     from analysis.evidence import as_json, gather_evidence
     from analysis.figures import write_figures
+    from analysis.parameters import encoder_weights
     from analysis.report import Material, write_report
     from analysis.tables import foot, results_table, write_tables
     from analysis.verdict import as_json as verdicts_as_json
-    from analysis.verdict import claim_verdicts, number_verdicts
+    from analysis.verdict import claim_verdicts, is_published_setting, number_verdicts, published
 
     logs = read_sweep(sweep_folder, folder / "scalars.parquet")
     results = results_of(logs, planned_runs(sweep_folder))
@@ -94,6 +80,7 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     records = {name: read_json(path / "provenance.json").get("inputs", {}) for name, path in folders.items()}
     classes: dict[str, list[str]] = {}
     baselines: dict[str, list[Baseline]] = {}
+    unfitted: dict[str, tuple[str, str]] = {}
     for group in evidence.groups:
         dataset, inputs = group.names["dataset"], records[str(group.runs[0].key)]
         if inputs.get("labels"):
@@ -102,9 +89,14 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
         wrong = data_problem(data_dir / "bin" / f"{dataset}.{group.names['model']}", splits, inputs.get("data", {}))
         if wrong is None:
             baselines[dataset] = baselines_of(splits, folder / "baselines.json")
-        elif (said := f"No baseline for {dataset}: {wrong}.") not in problems:
-            problems.append(said)
-    numbers, claims = number_verdicts(evidence, counted_weights(evidence, data_dir)), claim_verdicts(evidence)
+        else:
+            unfitted[group.title] = (dataset, wrong)
+    for title, (dataset, wrong) in unfitted.items():
+        said = "its runs had other data than the baseline" if dataset in baselines else "no baseline"
+        problems.append(f"{title}: {said}, because {wrong}.")
+    is_published = any(is_published_setting(group) for group in evidence.groups)
+    weights = encoder_weights(published()["model"], data_dir) if is_published else None
+    numbers, claims = number_verdicts(evidence, weights), claim_verdicts(evidence)
     titles = write_figures(folder / "figures", logs.scalars, evidence, baselines)
     write_tables(
         folder / "tables", results_table(results, evidence, baselines), foot(results, evidence, classes, problems)

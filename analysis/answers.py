@@ -22,25 +22,27 @@ def read_answers(folder: Path) -> pd.DataFrame:
 
 def right_answers(
     results: list[RunResult], folders: dict[str, Path], split: str = "test"
-) -> tuple[NDArray[np.float64] | None, str | None]:
-    """Return 100 where a run answers a text rightly and 0 where not, shape (runs, texts), or None and why not.
+) -> tuple[NDArray[np.float64] | None, list[str], str | None]:
+    """Return 100 where a run answers a text rightly and 0 where not, shape (runs, texts), the texts' ids, and None; or
+    None, no ids, and why not.
 
     `folders` holds the runs' folders by name. The rows must be the same texts in every run, and make the accuracies
     that were logged.
     """
-    rows, ids = [], None
+    rows: list[NDArray[np.float64]] = []
+    ids: list[str] = []
     for result in results:
         folder = folders[str(result.key)]
         try:
             answers = read_answers(folder)
         except ValueError as error:
-            return None, str(error)
+            return None, [], str(error)
         own = answers[answers["split"] == split]
-        right = 100.0 * (own["gold"] == own["predicted"]).to_numpy()
+        right = np.where(own["gold"] == own["predicted"], 100.0, 0.0)
         if result.test is None or not len(right) or abs(right.mean() - result.test) > 1e-6:
-            return None, f"{folder / 'predictions.parquet'} does not make the test accuracy that was logged"
-        if ids is not None and ids != own["id"].tolist():
-            return None, f"{folder / 'predictions.parquet'} answers other texts than the runs before"
+            return None, [], f"{folder / 'predictions.parquet'} does not make the test accuracy that was logged"
+        if rows and ids != own["id"].tolist():
+            return None, [], f"{folder / 'predictions.parquet'} answers other texts than the runs before"
         ids = own["id"].tolist()
         rows.append(right)
-    return (np.stack(rows), None) if rows else (None, "no run is done")
+    return (np.stack(rows), ids, None) if rows else (None, [], "no run is done")

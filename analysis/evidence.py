@@ -33,7 +33,6 @@ from analysis.statistics import (
     std_factors,
 )
 
-THRESHOLD = 70.0  # percent of test accuracy: the published report's own mark
 DIFFERENCES = (1.0, 2.0, 5.0)  # points, for which the number of seeds needed is told
 WHY_PAIRED = {
     "init": "runs of one seed share the head's first weights, the batches and the dropout masks",
@@ -56,6 +55,7 @@ class Group:
     last_step: float  # of the shortest run
     areas: list[float]  # mean test accuracy over all steps
     right: Array | None  # (runs, texts) of 0 or 100
+    texts: list[str]  # their ids
     no_texts: str | None  # why `right` is None
 
     @property
@@ -141,7 +141,7 @@ def group_of(
         return None
     curves = [result.curve.dropna(subset=["test"]) for result in runs]
     pairs = [(curve["step"].to_numpy(float), curve["test"].to_numpy(float)) for curve in curves]
-    right, no_texts = right_answers(runs, folders)
+    right, texts, no_texts = right_answers(runs, folders)
     return Group(
         names=dict(zip(GROUP, names, strict=True)),
         runs=runs,
@@ -150,6 +150,7 @@ def group_of(
         last_step=float(min(steps[-1] for steps, _ in pairs)),
         areas=[area_under(steps, values) for steps, values in pairs],
         right=right,
+        texts=texts,
         no_texts=no_texts,
     )
 
@@ -162,7 +163,7 @@ def compare(axis: str, one: Group, other: Group, threshold: float) -> Comparison
     )  # fmt: skip
     difference = difference_over_seeds(one.test, other.test, paired)
     over_texts = None
-    if one.right is not None and other.right is not None and one.right.shape[1] == other.right.shape[1]:
+    if one.right is not None and other.right is not None and one.texts == other.texts:
         over_texts = difference_over_texts(one.right, other.right, paired)
     end = min(one.last_step, other.last_step)
     steps = [np.minimum(group.counted_steps, end) for group in (one, other)]

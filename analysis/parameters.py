@@ -121,6 +121,12 @@ def matrices(table: pd.DataFrame) -> int:
     return int(table[table["part"].isin(list(MATRICES))]["parameters"].sum())
 
 
+def encoder_weights(model: str, data_dir: Path) -> int:
+    """Return the weights in the encoder's matrices of a model of the zoo. Raises as `describe` does."""
+    config = compose_config([*group_words(model=model), f"data_dir={quoted(data_dir.absolute())}"])
+    return matrices(account(describe(config, n_classes=2).model))
+
+
 def formula(shape: dict[str, Any], n_rows: int) -> tuple[str, int]:
     """Return the published formula with this model's numbers, and what it comes to: V d + P d + L (4 d^2 + 2 d f)."""
     d, f, layers = (shape[f"encoder_{name}"] for name in ("embed_dim", "ffn_embed_dim", "layers"))

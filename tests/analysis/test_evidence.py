@@ -98,6 +98,18 @@ def test_without_answers_to_the_same_texts_there_is_no_interval_for_new_texts_an
     assert evidence.groups[1].over_texts is not None
 
 
+def test_two_groups_that_answered_other_texts_have_no_interval_for_new_texts(tmp_path: Path) -> None:
+    runs = published_runs()[:6]
+    folders = folders_of(tmp_path, runs)
+    for run in runs[3:]:
+        path = folders[str(run.key)] / "predictions.parquet"
+        answers = pd.read_parquet(path)
+        answers.assign(id="other-" + answers["id"]).to_parquet(path)
+    evidence = gather_evidence(runs, folders, 70.0)
+    assert all(group.over_texts is not None for group in evidence.groups)
+    assert evidence.comparisons[0].difference_over_texts is None
+
+
 def test_one_seed_says_that_it_is_one_draw() -> None:
     runs = [made_up((900, 80.0, 79.0), 0), made_up((900, 60.0, 64.0), 0, init="random")]
     evidence = gather_evidence(runs, nowhere(runs), 70.0)

@@ -179,7 +179,7 @@ def test_runs_that_do_not_belong_together_are_named(analysis: Analysis, tmp_path
 
 def test_without_the_data_there_is_no_baseline_and_it_says_so(analysis: Analysis, tmp_path: Path) -> None:
     said = analysis.of("--data-dir", "nowhere", "--results-dir", str(tmp_path))
-    assert "No baseline for amazon_fr: nowhere/splits/amazon_fr is not there." in said
+    assert "fairseq · full · random: no baseline, because nowhere/splits/amazon_fr is not there." in said
     assert "TF-IDF" not in said
 
 

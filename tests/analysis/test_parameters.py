@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from analysis.parameters import account, describe, formula, main, matrices
+from analysis.parameters import account, describe, encoder_weights, formula, main, matrices
 from hydra_conf.compose import compose_config
 from tests.conftest import Refusals, Workspace
 
@@ -22,7 +22,7 @@ def test_the_published_model_has_the_published_number(tmp_path: Path) -> None:
     assert table["layer norms"] == 4 * 2 * 2 * 512 + 2 * 512
     assert table["masked-LM head (output tied to the embedding)"] == 512 * 512 + 512 + 2 * 512 + 32000
     assert table["classification head"] == 512 * 512 + 512 + 512 * 2 + 2
-    assert matrices(table.reset_index()) == 22_807_552
+    assert matrices(table.reset_index()) == encoder_weights("roberta_small_fr", tmp_path) == 22_807_552
     assert formula(described.shape, 32000)[1] == 22_807_552
     assert table.sum() == sum(parameter.numel() for parameter in described.model.parameters())
 
