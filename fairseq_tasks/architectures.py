@@ -10,10 +10,13 @@ import torch
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import register_model
 from fairseq.models.roberta import RobertaModel
-from fairseq.models.roberta.model import RobertaClassificationHead, base_architecture
+from fairseq.models.roberta.model import RobertaClassificationHead, RobertaEncoder, base_architecture
+from fairseq.models.transformer import TransformerEncoder
+from fairseq.modules.transformer_sentence_encoder import init_bert_params
 from omegaconf import DictConfig, open_dict
 
-from fairseq_tasks.unpadded import UnpaddedRobertaEncoder
+from fairseq_tasks.dropout import use_quick_dropout
+from fairseq_tasks.unpadded import UnpaddedTransformerEncoder
 
 
 @dataclass
@@ -37,6 +40,9 @@ class RobertaConfig(FairseqDataclass):
     no_token_positional_embeddings: bool = field(default=False, metadata={"help": "no positions at all"})
     no_scale_embedding: bool = field(default=True, metadata={"help": "do not scale embeddings"})
     untie_weights_roberta: bool = field(default=False, metadata={"help": "LM head with weights of its own"})
+    unpadded: bool = field(default=True, metadata={"help": "no arithmetic on padding; False: fairseq's own encoder"})
+    first_token_only: bool = field(default=True, metadata={"help": "last layer at <s> only, which the head reads"})
+    quick_dropout: bool = field(default=True, metadata={"help": "16 random bits a dropout decision (CPU)"})
 
 
 @dataclass
@@ -81,15 +87,46 @@ class Float32Head(RobertaClassificationHead):
             return super().forward(features.to(self.dense.weight.dtype), **kwargs)
 
 
+class Encoder(RobertaEncoder):
+    """fairseq's RoBERTa encoder, with the quick parts that its settings ask for."""
+
+    def build_encoder(self, args: Any, dictionary: Any, embed_tokens: torch.nn.Embedding) -> TransformerEncoder:
+        """Return the encoder with BERT's initialisation."""
+        kind = UnpaddedTransformerEncoder if args.unpadded else TransformerEncoder
+        encoder = kind(args, dictionary, embed_tokens)
+        encoder.apply(init_bert_params)
+        if args.quick_dropout:
+            use_quick_dropout(encoder)
+        return encoder
+
+
 class Roberta(RobertaModel):
-    """fairseq's RoBERTa with the head above, and an encoder that does no arithmetic on padding."""
+    """fairseq's RoBERTa with the encoder and the head above."""
 
     @classmethod
     def build_model(cls, args: DictConfig, task: Any) -> "Roberta":
         """Build the model; `args` is a RobertaConfig, which fairseq completes with what it does not hold."""
         with open_dict(args):
             base_architecture(args)
-        return cls(args, UnpaddedRobertaEncoder(args, task.source_dictionary))
+        return cls(args, Encoder(args, task.source_dictionary))
+
+    def forward(
+        self,
+        src_tokens: torch.Tensor,
+        features_only: bool = False,
+        return_all_hiddens: bool = False,
+        classification_head_name: str | None = None,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, Any]:
+        """As fairseq's; under a classification head the last layer is computed at `<s>` only, when asked for."""
+        only_first = self.args.unpadded and self.args.first_token_only and not return_all_hiddens
+        if classification_head_name is None or not only_first:
+            answer: tuple[torch.Tensor, Any] = super().forward(
+                src_tokens, features_only, return_all_hiddens, classification_head_name, **kwargs
+            )
+            return answer
+        features = self.encoder.sentence_encoder.first_tokens(src_tokens)
+        return self.classification_heads[classification_head_name](features[:, None]), {"inner_states": None}
 
     def register_classification_head(
         self, name: str, num_classes: int | None = None, inner_dim: int | None = None, **kwargs: Any

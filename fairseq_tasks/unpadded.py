@@ -2,16 +2,40 @@
 
 A random batch of 8 reviews is padded to its longest text, and some 45 % of the positions are padding. Everything that
 works token by token (projections, feed-forward, layer norms, dropout) runs here on the real tokens, packed into one
-matrix; attention alone is computed on the padded batch, with the padding masked.
+matrix. On a CPU attention runs text by text, each at its own length; on CUDA it is one call on the padded batch, with
+the padding masked.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from fairseq.models.roberta.model import RobertaEncoder
 from fairseq.models.transformer import TransformerEncoder
-from fairseq.modules.transformer_sentence_encoder import init_bert_params
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where the texts of a batch stand in a packed matrix: text after text, each `lengths[i]` real tokens."""
+
+    real: torch.Tensor  # (batch, longest), True at real tokens
+    lengths: list[int]
+
+    @classmethod
+    def of(cls, real: torch.Tensor) -> "Packing":
+        """Return the packing of a (batch, longest) mask of real tokens."""
+        return cls(real, real.sum(dim=1).tolist())
+
+    def unpack(self, packed: torch.Tensor) -> torch.Tensor:
+        """Return packed tokens (real tokens, width) as (batch, longest, width), zeros elsewhere."""
+        out = packed.new_zeros(*self.real.shape, packed.shape[-1])
+        out[self.real] = packed
+        return out
+
+    def first(self) -> torch.Tensor:
+        """Return the row of each text's first token, shape (batch,)."""
+        lengths = torch.tensor([0, *self.lengths[:-1]], device=self.real.device)
+        return lengths.cumsum(0)
 
 
 class UnpaddedTransformerEncoder(TransformerEncoder):
@@ -25,40 +49,52 @@ class UnpaddedTransformerEncoder(TransformerEncoder):
         token_embeddings: torch.Tensor | None = None,
     ) -> dict[str, list[torch.Tensor]]:
         """Encode `src_tokens` (batch, tokens); `encoder_out` is one tensor (tokens, batch, width), as fairseq's."""
-        real = src_tokens.ne(self.padding_idx)
-        embedded, embedding = self.forward_embedding(src_tokens, token_embeddings)
-        x = embedded[real]
-        states = [_padded(x, real)] if return_all_hiddens else []
+        x, embedding, packing = self._embed(src_tokens, token_embeddings)
+        states = [packing.unpack(x).transpose(0, 1)] if return_all_hiddens else []
         for layer in self.layers:
-            x = _layer(layer, x, real)
+            x = _layer(layer, x, packing)
             if return_all_hiddens:
-                states.append(_padded(x, real))
+                states.append(packing.unpack(x).transpose(0, 1))
         if self.layer_norm is not None:
             x = self.layer_norm(x)
         return {
-            "encoder_out": [_padded(x, real)],
-            "encoder_padding_mask": [~real],
+            "encoder_out": [packing.unpack(x).transpose(0, 1)],
+            "encoder_padding_mask": [~packing.real],
             "encoder_embedding": [embedding],
             "encoder_states": states,
             "fc_results": [],
             "src_tokens": [],
-            "src_lengths": [real.sum(dim=1, dtype=torch.int32).reshape(-1, 1)],
+            "src_lengths": [packing.real.sum(dim=1, dtype=torch.int32).reshape(-1, 1)],
         }
 
+    def first_tokens(self, src_tokens: torch.Tensor) -> torch.Tensor:
+        """Return the outputs at the first token of each text, (batch, width), of `src_tokens` (batch, tokens).
 
-def _padded(x: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """Put packed tokens (real tokens, width) back into (tokens, batch, width), zeros elsewhere."""
-    out = x.new_zeros(*real.shape, x.shape[-1])
-    out[real] = x
-    return out.transpose(0, 1)
+        They are those of `forward`. The last layer computes them alone: from it a classification head reads nothing
+        else, so that only its keys and values are needed at the other tokens.
+        """
+        x, _, packing = self._embed(src_tokens, None)
+        *layers, last = self.layers
+        for layer in layers:
+            x = _layer(layer, x, packing)
+        x = _layer(last, x, packing, first_only=True)
+        return x if self.layer_norm is None else self.layer_norm(x)
+
+    def _embed(
+        self, src_tokens: torch.Tensor, token_embeddings: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor, Packing]:
+        packing = Packing.of(src_tokens.ne(self.padding_idx))
+        embedded, embedding = self.forward_embedding(src_tokens, token_embeddings)
+        return embedded[packing.real], embedding, packing
 
 
-def _layer(layer: Any, x: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """One of fairseq's encoder layers on packed tokens (real tokens, width)."""
-    residual = x
+def _layer(layer: Any, x: torch.Tensor, packing: Packing, first_only: bool = False) -> torch.Tensor:
+    """One of fairseq's encoder layers on packed tokens (real tokens, width); `first_only` gives (batch, width)."""
+    residual = x[packing.first()] if first_only else x
     if layer.normalize_before:
         x = layer.self_attn_layer_norm(x)
-    x = residual + layer.dropout_module(_attention(layer.self_attn, x, real))
+    attended = _attention(layer.self_attn, x[packing.first()] if first_only else x, x, packing)
+    x = residual + layer.dropout_module(attended)
     if not layer.normalize_before:
         x = layer.self_attn_layer_norm(x)
     residual = x
@@ -69,31 +105,35 @@ def _layer(layer: Any, x: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     return x if layer.normalize_before else layer.final_layer_norm(x)
 
 
-def _attention(attention: Any, x: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    batch, longest = real.shape
-
-    def heads(projection: torch.nn.Linear) -> torch.Tensor:
-        packed = projection(x)
-        padded = packed.new_zeros(batch, longest, packed.shape[-1])
-        padded[real] = packed
-        return padded.view(batch, longest, attention.num_heads, -1).transpose(1, 2)
-
-    mixed = F.scaled_dot_product_attention(
-        heads(attention.q_proj),
-        heads(attention.k_proj),
-        heads(attention.v_proj),
-        attn_mask=None if bool(real.all()) else real[:, None, None, :],
-        dropout_p=attention.dropout_module.p if attention.training else 0.0,
-    )
-    packed: torch.Tensor = attention.out_proj(mixed.transpose(1, 2).reshape(batch, longest, -1)[real])
-    return packed
+def _attention(attention: Any, asking: torch.Tensor, x: torch.Tensor, packing: Packing) -> torch.Tensor:
+    """Attend from the tokens `asking` (each text's first one, or all of `x`) to the packed tokens `x`."""
+    attend = _attend_padded if x.is_cuda else _attend_text_by_text
+    dropout = attention.dropout_module.p if attention.training else 0.0
+    q, k, v = attention.q_proj(asking), attention.k_proj(x), attention.v_proj(x)
+    mixed: torch.Tensor = attention.out_proj(attend(q, k, v, attention.num_heads, dropout, packing))
+    return mixed
 
 
-class UnpaddedRobertaEncoder(RobertaEncoder):
-    """fairseq's RoBERTa encoder around the above."""
+def _attend_text_by_text(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, dropout: float, packing: Packing
+) -> torch.Tensor:
+    lengths = packing.lengths
+    rows = lengths if len(q) == len(k) else [1] * len(lengths)
+    texts = zip(q.split(rows), k.split(lengths), v.split(lengths), strict=True)
+    return torch.cat([_attend([part[None] for part in text], heads, dropout, None)[0] for text in texts])
 
-    def build_encoder(self, args: Any, dictionary: Any, embed_tokens: torch.nn.Embedding) -> TransformerEncoder:
-        """Return the encoder with BERT's initialisation."""
-        encoder = UnpaddedTransformerEncoder(args, dictionary, embed_tokens)
-        encoder.apply(init_bert_params)
-        return encoder
+
+def _attend_padded(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, dropout: float, packing: Packing
+) -> torch.Tensor:
+    whole = len(q) == len(k)
+    padded = [packing.unpack(q) if whole else q[:, None], packing.unpack(k), packing.unpack(v)]
+    mask = None if min(packing.lengths) == packing.real.shape[1] else packing.real[:, None, None, :]
+    out = _attend(padded, heads, dropout, mask)
+    return out[packing.real] if whole else out[:, 0]
+
+
+def _attend(parts: list[torch.Tensor], heads: int, dropout: float, mask: torch.Tensor | None) -> torch.Tensor:
+    """Attention of queries, keys and values, each (batch, tokens, width); returns the queries' shape."""
+    split = [part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in parts]
+    return F.scaled_dot_product_attention(*split, attn_mask=mask, dropout_p=dropout).transpose(1, 2).flatten(2)

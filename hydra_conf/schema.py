@@ -129,6 +129,16 @@ class RecipeConfig:
 
 
 @dataclass
+class SpeedConfig:
+    """What makes a fairseq run fast and leaves its mathematics alone; docs/bench.md says what each gave."""
+
+    unpadded: bool = MISSING  # no arithmetic on padding; attention text by text on a CPU
+    first_token_only: bool = MISSING  # the last layer at <s> only, which is what the head reads; needs unpadded
+    quick_dropout: bool = MISSING  # 16 random bits a dropout decision, on a CPU
+    adam: str = MISSING  # warmstart_adam (fused) | adam (fairseq's own, the same formula)
+
+
+@dataclass
 class RootConfig:
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -138,6 +148,7 @@ class RootConfig:
     precision: PrecisionConfig = field(default_factory=PrecisionConfig)
     launcher: LauncherConfig = field(default_factory=LauncherConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    speed: SpeedConfig = field(default_factory=SpeedConfig)
     fairseq: dict[str, Any] = field(default_factory=dict)
     hf: dict[str, Any] = field(default_factory=dict)
     seed: int = MISSING

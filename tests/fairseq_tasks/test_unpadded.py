@@ -1,38 +1,82 @@
-"""The unpadded encoder is fairseq's function: outputs and gradients, in both norm placements."""
+"""The unpadded encoder is fairseq's function: outputs and gradients, in both norm placements, on both attention paths."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from fairseq.models.transformer import TransformerEncoder
 
+from fairseq_tasks import unpadded
 from tests.conftest import Workspace
 from tests.fairseq_tasks.plain import plain_settings, plain_task
 
+LENGTHS = (17, 3, 9, 2, 12)
 
+
+@pytest.fixture(params=["text by text", "padded, as on CUDA"])
+def attention(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param != "text by text":
+        monkeypatch.setattr(unpadded, "_attend_text_by_text", unpadded._attend_padded)
+
+
+def batch() -> torch.Tensor:
+    tokens = torch.randint(4, 40, (len(LENGTHS), max(LENGTHS)))
+    for row, length in enumerate(LENGTHS):
+        tokens[row, length:] = 1
+    return tokens
+
+
+def answers(encoder: Any, forward: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Return what `forward` returns and the gradients of its weighted sum, zeros where there are none."""
+    encoder.zero_grad()
+    out = forward()
+    (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
+    return out.detach(), [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in encoder.parameters()]
+
+
+@pytest.mark.usefixtures("attention")
+@pytest.mark.parametrize("first_only", [False, True])
 @pytest.mark.parametrize("prenorm", [False, True])
-def test_outputs_and_gradients_equal_fairseqs_own(workspace: Workspace, tmp_path: Path, prenorm: bool) -> None:
+def test_outputs_and_gradients_equal_fairseqs_own(
+    workspace: Workspace, tmp_path: Path, prenorm: bool, first_only: bool
+) -> None:
     words = ("init=random", f"fairseq.model.encoder_normalize_before={prenorm}")
     settings = plain_settings(workspace, tmp_path, *words)
     torch.manual_seed(0)
     model = plain_task(workspace, tmp_path, *words).build_model(settings.model).eval()
     encoder = model.encoder.sentence_encoder
-    tokens = torch.randint(4, 40, (5, 17))
-    for row, length in enumerate((17, 3, 9, 1, 12)):
-        tokens[row, length:] = 1
+    tokens = batch()
     real = tokens.ne(1).T
 
-    def run(forward: object) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        encoder.zero_grad()
-        assert callable(forward)
-        out = forward(encoder, tokens)["encoder_out"][0]
-        (out[real] ** 2).sum().backward()
-        return out[real].detach(), [p.grad.clone() for p in encoder.parameters() if p.grad is not None]
+    def stock() -> torch.Tensor:
+        out = TransformerEncoder.forward_scriptable(encoder, tokens)["encoder_out"][0]
+        return out[0] if first_only else out[real]
 
-    ours, our_gradients = run(type(encoder).forward_scriptable)
-    stock, stock_gradients = run(TransformerEncoder.forward_scriptable)
+    def ours() -> torch.Tensor:
+        return encoder.first_tokens(tokens) if first_only else encoder(tokens)["encoder_out"][0][real]
+
     assert type(encoder).forward_scriptable is not TransformerEncoder.forward_scriptable
-    torch.testing.assert_close(ours, stock, rtol=1e-5, atol=1e-5)
-    assert len(our_gradients) == len(stock_gradients)
-    for one, other in zip(our_gradients, stock_gradients, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+    expected, gradients = answers(encoder, stock)
+    found, our_gradients = answers(encoder, ours)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(our_gradients, gradients, rtol=1e-3, atol=1e-3)
+
+
+def test_the_head_reads_only_first_tokens(workspace: Workspace, tmp_path: Path) -> None:
+    settings = plain_settings(workspace, tmp_path, "init=random")
+    model = plain_task(workspace, tmp_path, "init=random").build_model(settings.model).eval()
+    name, tokens = "sentence_classification_head", batch()
+    quick, _ = model(tokens, classification_head_name=name)
+    model.args.first_token_only = False
+    whole, _ = model(tokens, classification_head_name=name)
+    torch.testing.assert_close(quick, whole, rtol=1e-5, atol=1e-6)
+
+
+def test_fairseqs_own_encoder_can_be_had(workspace: Workspace, tmp_path: Path) -> None:
+    words = ("init=random", "speed=stock")
+    model = plain_task(workspace, tmp_path, *words).build_model(plain_settings(workspace, tmp_path, *words).model)
+    assert type(model.encoder.sentence_encoder) is TransformerEncoder
+    names = {type(module).__name__ for module in model.modules()}
+    assert "FairseqDropout" in names and "QuickDropout" not in names
