@@ -31,8 +31,8 @@ def quick_mask(shape: torch.Size, p: float) -> torch.Tensor:
 
 
 def use_quick_dropout(encoder: torch.nn.Module) -> None:
-    """Put it in the place of fairseq's dropout in the encoder and its layers, not in attention, which reads `p` only."""
-    for module in (encoder, *encoder.layers):
+    """Put it in the place of fairseq's dropout in the encoder and its layers; attention's own only tells `p`."""
+    for module in [encoder, *encoder.get_submodule("layers").children()]:
         for name in ("dropout_module", "activation_dropout_module"):
             if isinstance(stock := getattr(module, name, None), FairseqDropout):
                 setattr(module, name, QuickDropout(stock.p, stock.module_name))

@@ -28,7 +28,7 @@ class FusedAdam(torch.optim.AdamW):
         super().__init__(params, eps=eps, fused=True, **settings)
         self.plain_eps = eps
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take one step, with this step's epsilon."""
         for group in self.param_groups:
             taken = max((int(self.state[p]["step"]) for p in group["params"] if p in self.state), default=0)

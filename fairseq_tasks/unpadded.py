@@ -119,7 +119,7 @@ def _attend_text_by_text(
 ) -> torch.Tensor:
     lengths = packing.lengths
     rows = lengths if len(q) == len(k) else [1] * len(lengths)
-    texts = zip(q.split(rows), k.split(lengths), v.split(lengths), strict=True)
+    texts = zip(torch.split(q, rows), torch.split(k, lengths), torch.split(v, lengths), strict=True)
     return torch.cat([_attend([part[None] for part in text], heads, dropout, None)[0] for text in texts])
 
 
@@ -135,5 +135,5 @@ def _attend_padded(
 
 def _attend(parts: list[torch.Tensor], heads: int, dropout: float, mask: torch.Tensor | None) -> torch.Tensor:
     """Attention of queries, keys and values, each (batch, tokens, width); returns the queries' shape."""
-    split = [part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in parts]
-    return F.scaled_dot_product_attention(*split, attn_mask=mask, dropout_p=dropout).transpose(1, 2).flatten(2)
+    q, k, v = (part.view(*part.shape[:2], heads, -1).transpose(1, 2) for part in parts)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout).transpose(1, 2).flatten(2)

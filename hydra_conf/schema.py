@@ -111,6 +111,7 @@ class LauncherConfig:
     name: str = MISSING
     jobs: int | None = None  # runs at a time; None: one a GPU, or one a CPU core
     threads: int | None = None  # CPU threads a run; None: cores divided by jobs
+    fork_server: bool = True  # runs start from a server that has imported everything (CPU)
 
 
 @dataclass

@@ -8,10 +8,12 @@ the configuration that fairseq.yaml holds; the same can be had by hand:
 
 import argparse
 import math
+import multiprocessing
 import os
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +27,32 @@ from sweeps.provenance import binarised_folder, input_hashes, provenance
 from sweeps.seeds import STRIDE
 
 
-def die_with_parent() -> None:
-    """End this process when standard input closes, which happens when the parent ends, by SIGKILL too."""
+def die_with_parent(gone: Callable[[], object]) -> None:
+    """End this process when `gone` returns, which it does when the parent has ended, by SIGKILL too."""
 
     def watch() -> None:
-        while os.read(sys.stdin.fileno(), 1):
-            pass
+        gone()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def stdin_closed() -> None:
+    """Return when standard input is closed."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+
+
+def run_forked(folder: Path, log: Path, environment: dict[str, str]) -> None:
+    """Train the run of `folder` in this process, just forked by the sweep's server; it says what it says in `log`."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    die_with_parent(parent.join)
+    os.environ.update(environment)
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(out, stream.fileno())
+    sys.exit(run(folder))
 
 
 def plan_steps(config: DictConfig) -> tuple[int, int]:
@@ -125,15 +144,8 @@ def check_finished(progress: dict[str, Any], steps: int, batches: int, splits: l
     return taken
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m sweeps.run", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("folder", type=Path, help="run folder that holds config.yaml")
-    parser.add_argument("--child", action="store_true", help="end when standard input closes")
-    arguments = parser.parse_args()
-    folder: Path = arguments.folder.absolute()
-    if arguments.child:
-        die_with_parent()
+def run(folder: Path) -> int:
+    """Train the run of `folder`, keep its status, and return an exit code: 0 done, 1 failed, 3 not ours to train."""
     try:
         lock = lock_of(folder).acquire(timeout=10)
     except (Timeout, OSError):
@@ -155,6 +167,17 @@ def main() -> int:
             return 1
         set_status(folder, state="done", exit_code=0, finished=now())
     return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m sweeps.run", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("folder", type=Path, help="run folder that holds config.yaml")
+    parser.add_argument("--child", action="store_true", help="end when standard input closes")
+    arguments = parser.parse_args()
+    if arguments.child:
+        die_with_parent(stdin_closed)
+    return run(arguments.folder.absolute())
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def weights_after(workspace: Workspace, folder: Path, *words: str) -> tuple[dict
         logits, _ = model(**sample["net_input"], classification_head_name="sentence_classification_head")
         optimizer.set_lr(1e-3 * min(1.0, (step + 1) / 10) * (1 - step / STEPS))
         optimizer.zero_grad()
-        F.cross_entropy(logits, sample["target"].view(-1)).backward()
+        F.cross_entropy(logits, sample["target"].view(-1)).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return first, dict(model.state_dict())
 
@@ -76,7 +76,7 @@ def test_fused_adam_without_its_epsilon_would_be_another_formula() -> None:
     ends = {}
     for way, kind in ways.items():
         weights = torch.nn.Parameter(torch.linspace(-1, 1, 101, dtype=torch.float64))
-        optimizer = kind([weights], **settings)  # type: ignore[arg-type]
+        optimizer = kind([weights], **settings)
         for step in range(20):
             weights.grad = 1e-3 * torch.sin(weights.detach() * step)
             optimizer.step()

@@ -1,4 +1,4 @@
-"""The unpadded encoder is fairseq's function: outputs and gradients, in both norm placements, on both attention paths."""
+"""The unpadded encoder is fairseq's function: outputs and gradients, in both norm placements, both attention paths."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +32,7 @@ def answers(encoder: Any, forward: Callable[[], torch.Tensor]) -> tuple[torch.Te
     """Return what `forward` returns and the gradients of its weighted sum, zeros where there are none."""
     encoder.zero_grad()
     out = forward()
-    (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
+    (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()  # type: ignore[no-untyped-call]
     return out.detach(), [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in encoder.parameters()]
 
 
@@ -79,4 +79,5 @@ def test_fairseqs_own_encoder_can_be_had(workspace: Workspace, tmp_path: Path) -
     model = plain_task(workspace, tmp_path, *words).build_model(plain_settings(workspace, tmp_path, *words).model)
     assert type(model.encoder.sentence_encoder) is TransformerEncoder
     names = {type(module).__name__ for module in model.modules()}
-    assert "FairseqDropout" in names and "QuickDropout" not in names
+    assert "FairseqDropout" in names
+    assert "QuickDropout" not in names

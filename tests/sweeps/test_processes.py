@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from hydra_conf.errors import UsageError
 from sweeps.folders import RunKey, empty_folder, lock_of, read_status
@@ -43,7 +44,9 @@ def test_a_killed_sweep_leaves_no_child_and_called_again_ends_with_every_run_don
     process = start(workspace, *words)
     until(lambda: all(step_of(folder) > 0 for folder in folders))
     children = psutil.Process(process.pid).children(recursive=True)
-    assert len(children) == 2
+    training = {json.loads((folder / "status.json").read_text())["pid"] for folder in folders}
+    assert len(training) == 2
+    assert training <= {child.pid for child in children}
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     psutil.wait_procs(children, timeout=10)
@@ -71,6 +74,20 @@ def test_a_failed_run_does_not_stop_the_others_and_is_named_with_its_log(workspa
     assert read_status(other)["state"] == "done"
     assert "failed amazon_fr/tiny/fairseq/full/random/seed=0: killed by signal 9" in output
     assert str(doomed / "train.log") in output.replace("\n", "")
+
+
+def test_a_forked_run_is_the_run_of_a_new_interpreter(workspace: Workspace) -> None:
+    """Seed 1 is forked after seed 0 was trained: what the server holds, and what ran before, must not reach it."""
+    weights = {}
+    for fork in ("true", "false"):
+        sweep = f"fork-{fork}"
+        words = ("--sweep", sweep, "--init", "random", "--seeds", "0,1", "--epochs", "1", "--jobs", "1")
+        assert workspace.sweep(*words, "--", f"launcher.fork_server={fork}").returncode == 0
+        folder = workspace.run_folder("random", 1, sweep)
+        weights[fork] = torch.load(folder / "checkpoint_best.pt", weights_only=True)["model"]
+        assert "sentence_classification_head.out_proj.weight" in " ".join(weights[fork])
+        assert "begin training epoch 1" in (folder / "train.log").read_text()
+    assert all(torch.equal(tensor, weights["false"][name]) for name, tensor in weights["true"].items())
 
 
 def test_a_run_being_trained_is_not_touched(tmp_path: Path) -> None:
