@@ -2,8 +2,8 @@
 
 The processes are forked from one server, which has imported what a run needs and has done nothing else: it holds no
 data, no model and no random stream that anyone has drawn from, so that a run starts as it would in a fresh interpreter,
-without the seconds that importing fairseq takes. `launcher.fork_server=false` starts `python -m sweeps.run` instead, and
-so does every run on CUDA: fairseq counts the GPUs while it is imported, after which a fork may not be able to use them.
+without the seconds that importing fairseq takes. `launcher.fork_server=false` starts `python -m sweeps.run` instead, as
+every run on CUDA does: fairseq counts the GPUs while it is imported, after which a fork may not be able to use them.
 """
 
 import multiprocessing
