@@ -65,9 +65,12 @@ params: $(STAMP) ## the parameter account of MODEL (roberta_small_fr), METHOD=fu
 convert: $(STAMP) ## MODEL for transformers, in data/models/<model>.hf, with proof (EXTRAS=dev,hf)
 	@$(IN) -m hf_tasks convert --data-dir "$(DATA_DIR)" "$(or $(MODEL),e5_small_fr)"
 
-bench: $(STAMP) ## how fast prep and the sweep are, against a shell pipeline, stock fairseq-train, transformers' Trainer
-	@$(MAKE) --no-print-directory prep ARGS= && $(IN) -m data_prep.bench --data-dir "$(DATA_DIR)" \
-	  && $(IN) -m sweeps.bench --data-dir "$(DATA_DIR)" $(ARGS)
+bench: $(STAMP) ## speeds of prep, sweep, its parts and analysis, against what one would use instead, into docs/bench.md
+	@$(MAKE) --no-print-directory prep ARGS= && $(IN) -m data_prep.bench --data-dir "$(DATA_DIR)" --page docs/bench.md \
+	  && $(IN) -m sweeps.bench --data-dir "$(DATA_DIR)" --page docs/bench.md $(ARGS) \
+	  && $(IN) -m sweeps.bench_parts parts --data-dir "$(DATA_DIR)" --page docs/bench.md \
+	  && $(IN) -m sweeps.bench_parts costs --data-dir "$(DATA_DIR)" --page docs/bench.md \
+	  && $(IN) -m analysis.bench --page docs/bench.md
 
 test: $(STAMP) ## the tests, without the slow ones (ARGS="-m slow" for those)
 	@$(IN) -m pytest $(if $(ARGS),$(ARGS),-m "not slow" -n 2 --dist loadfile)

@@ -1,21 +1,23 @@
 """TensorBoard event files of a sweep to one tidy table, a row a scalar.
 
 Files are read record by record, each with its checksum: TensorBoard's own accumulator stops at a damaged record without
-a word. What was read before is taken from the last table, whose metadata says which files it was made from.
+a word, and takes its checksums byte by byte in Python. What was read before is taken from the last table, whose metadata
+says which files it was made from.
 """
 
 import json
+import struct
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import pandas as pd
 import pyarrow
 import pyarrow.parquet
 from google.protobuf.message import DecodeError
 from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.tensorflow_stub.errors import DataLossError, OutOfRangeError
-from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
 
 from data_prep.whole_files import replaced
 from sweeps.folders import RunKey, find_runs, read_status
@@ -46,25 +48,55 @@ def read_file(path: Path) -> tuple[list[Scalar], str | None]:
     """
     scalars: list[Scalar] = []
     try:
-        reader = PyRecordReader_New(str(path))
-    except Exception as error:  # the reader raises errors of its own for a file it may not open
-        return [], f"{path}: {error}"
+        data = path.read_bytes()
+    except OSError as error:
+        return [], f"{path}: {error.strerror}"
     records = 0
-    while True:
+    for record in _records(data):
         try:
-            reader.GetNext()
-            event = Event.FromString(reader.record())
-        except OutOfRangeError:
-            return scalars, None if records else f"{path} is empty"
-        except DataLossError as error:
-            what = "ends in the middle of a record" if "truncated" in str(error) else "fails its checksum"
-            return scalars, f"{path} {what}, after {records} whole ones"
+            if isinstance(record, str):
+                return scalars, f"{path} {record}, after {records} whole ones"
+            event = Event.FromString(record)
         except DecodeError:
             return scalars, f"{path} holds a record that is no event, after {records} whole ones"
         records += 1
         for value in event.summary.value:
-            if value.WhichOneof("value") == "simple_value":
+            if value.HasField("simple_value"):
                 scalars.append((value.tag, event.step, value.simple_value, event.wall_time))
+    return scalars, None if records else f"{path} is empty"
+
+
+def _records(data: bytes) -> Iterator[bytes | str]:
+    """Yield the records of a TFRecord file; after the last whole one, what is wrong with the next, if there is one.
+
+    A record is its length (u64), the length's checksum (u32), its bytes, and their checksum (u32), little-endian.
+    """
+    at = 0
+    while at < len(data):
+        head = data[at : at + 12]
+        if len(head) < 12:
+            yield "ends in the middle of a record"
+            return
+        length, checksum = struct.unpack("<QI", head)
+        if checksum != _masked(head[:8]):
+            yield "fails its checksum"
+            return
+        end = at + 12 + length
+        if len(data) < end + 4:
+            yield "ends in the middle of a record"
+            return
+        record = data[at + 12 : end]
+        if struct.unpack("<I", data[end : end + 4])[0] != _masked(record):
+            yield "fails its checksum"
+            return
+        yield record
+        at = end + 4
+
+
+def _masked(data: bytes) -> int:
+    """Return the CRC-32C of bytes, rotated and shifted as TFRecord files hold it."""
+    crc = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def read_run(folder: Path) -> tuple[pd.DataFrame, list[str]]:

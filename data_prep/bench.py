@@ -24,6 +24,7 @@ from typing import ClassVar
 import psutil
 import sentencepiece
 
+from data_prep.bench_page import write_section
 from data_prep.splits import SPLITS, read_split
 from data_prep.whole_files import sha256_of
 from hydra_conf.errors import UsageError, exit_code
@@ -158,15 +159,17 @@ def bench(arguments: argparse.Namespace) -> int:
                 seconds[name].append(took)
                 peaks[name].append(peak)
         same = same_output(folder)
-    print(
-        f"{arguments.texts:,} texts of {WORDS[0]}-{WORDS[1]} words, {os.cpu_count()} cores, rounds: {arguments.rounds}"
-    )
+    ratio = statistics.median(seconds["shell pipeline"]) / statistics.median(seconds["prep"])
+    lines = [f"{arguments.texts:,} texts of {WORDS[0]}-{WORDS[1]} words, rounds: {arguments.rounds}. Prep is "
+             f"{ratio:.2f} times as fast; train.bin is {'the same' if same else 'NOT the same'}.", "",
+             "| way | seconds (least to most) | texts/s | GB at the peak |", "| --- | --- | --- | --- |"]  # fmt: skip
     for name in ways:
         middle = statistics.median(seconds[name])
-        print(f"  {name:15} {middle:7.1f} s ({min(seconds[name]):.1f} to {max(seconds[name]):.1f}), "
-              f"{arguments.texts / middle:,.0f} texts/s, {max(peaks[name]):.2f} GB at the peak")  # fmt: skip
-    ratio = statistics.median(seconds["shell pipeline"]) / statistics.median(seconds["prep"])
-    print(f"  prep is {ratio:.2f} times as fast; train.bin is {'the same' if same else 'NOT the same'}")
+        lines.append(f"| {name} | {middle:.1f} ({min(seconds[name]):.1f} to {max(seconds[name]):.1f}) "
+                     f"| {arguments.texts / middle:,.0f} | {max(peaks[name]):.2f} |")  # fmt: skip
+    print("\n".join(lines))
+    if arguments.page:
+        write_section(arguments.page, "prep", "\n".join(lines))
     print(json.dumps({"texts": arguments.texts, "ratio": ratio, "same": same, "seconds": seconds, "peak_gb": peaks}))
     return 0 if same else 1
 
@@ -177,6 +180,7 @@ def main() -> int:
     parser.add_argument("--texts", type=int, default=100_000, help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
+    parser.add_argument("--page", type=Path, help="page whose section is replaced, such as docs/bench.md")
     parser.add_argument("--encode", nargs=2, type=Path, metavar=("FOLDER", "MODEL"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.encode:

@@ -6,7 +6,8 @@ ours      one `python -m sweeps` for all runs
 
 Each way trains the same runs (both inits of each seed) on the same splits for as many epochs, evaluates valid and test
 after each, and keeps its best checkpoint. The ways take turns, `--rounds` times; the machine's matrix-product peak is
-measured between them. FLOPs are those that the texts need (real tokens, no padding), the same for every way.
+measured between them. FLOPs are those of the whole model on the real tokens (no padding), the same for every way.
+`--steps` cuts each run; what the runs are judged on at their end stays whole.
 """
 
 import argparse
@@ -29,6 +30,7 @@ import pandas as pd
 import torch
 
 from data_prep.bench import timed
+from data_prep.bench_page import write_section
 from data_prep.checkpoints import read_checkpoint
 from data_prep.stages import read_manifest
 from hydra_conf.compose import compose_config, group_words, quoted
@@ -52,6 +54,7 @@ class Task:
     epochs: int
     batch_size: int
     steps: int  # of one run
+    cut: bool  # whether the runs end at `steps`, in the first epoch
     tokens: int  # trained on, in all runs
     flop: float  # of training and of the evaluations after each epoch, in all runs
     rates: dict[str, float]  # init -> learning rate
@@ -108,11 +111,16 @@ def plan(arguments: argparse.Namespace) -> Task:
     judged = sum(flop_of(lengths(data, split, limit), shape) for split in ("valid", "test"))
     n_runs = len(INITS) * len(seeds)
     batch = int(config.recipe.batch_size)
+    in_epoch, epochs, share = -(-len(train) // batch), arguments.epochs, 1.0
+    if arguments.steps:  # cut runs draw their texts at random: about this share of the tokens
+        epochs, share = 1, arguments.steps / in_epoch
+    if not 0 < share <= 1:
+        raise UsageError(f"--steps {arguments.steps}: give at least 1 and at most {in_epoch}, the steps of an epoch")
     return Task(
         data=data, model_folder=Path(config.model.folder), shape=shape, max_positions=limit, seeds=seeds,
-        epochs=arguments.epochs, batch_size=batch, steps=arguments.epochs * -(-len(train) // batch),
-        tokens=n_runs * arguments.epochs * int(train.sum()),
-        flop=n_runs * arguments.epochs * (3 * flop_of(train, shape) + judged),
+        epochs=epochs, batch_size=batch, steps=arguments.steps or epochs * in_epoch, cut=bool(arguments.steps),
+        tokens=int(n_runs * epochs * share * train.sum()),
+        flop=n_runs * epochs * (3 * share * flop_of(train, shape) + judged),
         rates={init: float(configs[init].recipe.learning_rate) for init in INITS}, words=words,
     )  # fmt: skip
 
@@ -154,6 +162,7 @@ def stock_command(task: Task, init: str, seed: int, folder: Path) -> list[str]:
     words += ["--batch-size", str(task.batch_size), "--max-epoch", str(task.epochs), "--seed", str(seed)]
     words += ["--optimizer", "adam", "--adam-betas", "(0.9, 0.98)", "--adam-eps", "1e-8", "--weight-decay", "0.01"]
     words += ["--lr", str(task.rates[init]), "--lr-scheduler", "polynomial_decay"]
+    words += ["--max-update", str(task.steps)] if task.cut else []
     words += ["--total-num-update", str(task.steps), "--warmup-updates", str(round(0.06 * task.steps))]
     words += [
         "--valid-subset",
@@ -175,7 +184,8 @@ def trainer_command(task: Task, init: str, seed: int, folder: Path) -> list[str]
     """Return the words that call this module's Trainer script for one run."""
     told = {"init": init, "seed": seed, "out": str(folder), "model": str(folder.parent / "trainer.hf"),
             "splits": str(task.data.parent.parent / "splits" / task.data.name.partition(".")[0]),
-            "epochs": task.epochs, "batch_size": task.batch_size, "rate": task.rates[init]}  # fmt: skip
+            "epochs": task.epochs, "batch_size": task.batch_size, "rate": task.rates[init],
+            "steps": task.steps if task.cut else -1}  # fmt: skip
     return [sys.executable, "-m", "sweeps.bench", "--trainer", json.dumps(told)]
 
 
@@ -201,8 +211,10 @@ def train_with_trainer(told: dict[str, Any]) -> None:
         data[split] = [{"input_ids": ids, "labels": labels.index(str(example.label))}
                        for ids, example in zip(rows, examples, strict=True)]  # fmt: skip
     settings = TrainingArguments(
-        output_dir=told["out"], seed=told["seed"], num_train_epochs=told["epochs"], learning_rate=told["rate"],
-        per_device_train_batch_size=told["batch_size"], weight_decay=0.01, eval_strategy="epoch", save_strategy="best",
+        output_dir=told["out"], seed=told["seed"], num_train_epochs=told["epochs"], max_steps=told["steps"],
+        learning_rate=told["rate"], eval_steps=told["steps"] if told["steps"] > 0 else None,
+        per_device_train_batch_size=told["batch_size"], weight_decay=0.01, save_strategy="best",
+        eval_strategy="steps" if told["steps"] > 0 else "epoch",
         metric_for_best_model="eval_valid_accuracy", save_total_limit=1, disable_tqdm=True, report_to="none",
         fp16=torch.cuda.is_available(), use_cpu=not torch.cuda.is_available(), dataloader_pin_memory=False,
     )  # fmt: skip
@@ -255,12 +267,17 @@ def our_sweep(task: Task, scratch: Path, arguments: argparse.Namespace, measured
     runs, log = scratch / "ours", scratch / "ours.log"
     command = [sys.executable, "-m", "sweeps", "--seeds", arguments.seeds, "--epochs", str(task.epochs),
                "--runs-dir", str(runs), "--data-dir", str(arguments.data_dir), "--dataset", arguments.dataset,
-               "--model", arguments.model, "--", *arguments.overrides]  # fmt: skip
+               "--model", arguments.model, "--", *arguments.overrides,
+               *([f"fairseq.optimization.max_update={task.steps}"] if task.cut else [])]  # fmt: skip
+    called = datetime.now()
     took, peak = timed([command], log)
     waited = 0.0
-    for status in runs.rglob("status.json"):
-        began = datetime.strptime(json.loads(status.read_text())["started"], "%Y-%m-%dT%H:%M:%S%z").astimezone()
-        waited += start_up((status.parent / "train.log").read_text(errors="replace"), began.replace(tzinfo=None))
+    statuses = {path: json.loads(path.read_text()) for path in runs.rglob("status.json")}
+    first = min(status["started"] for status in statuses.values())
+    for status, told in statuses.items():
+        began = datetime.strptime(told["started"], "%Y-%m-%dT%H:%M:%S%z").astimezone().replace(tzinfo=None)
+        began = called if told["started"] == first else began  # the first waits for the sweep itself, too
+        waited += start_up((status.parent / "train.log").read_text(errors="replace"), began)
         init, seed = status.parent.parent.name, status.parent.name
         if seed == f"seed={task.seeds[0]}":
             test = json.loads((status.parent / "progress.json").read_text())["test"]
@@ -338,9 +355,11 @@ def main() -> int:
     parser.add_argument("--model", default="e5_small_fr")
     parser.add_argument("--seeds", default="0", help="comma-separated (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=1, help="default: %(default)s")
+    parser.add_argument("--steps", type=int, help="cut every run after so many steps of its first epoch")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--ways", default=",".join(WAYS), help="comma-separated (default: %(default)s)")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
+    parser.add_argument("--page", type=Path, help="page whose section is replaced, such as docs/bench.md")
     parser.add_argument("--trainer", help=argparse.SUPPRESS)
     parser.add_argument("overrides", nargs="*", help="Hydra overrides of our own sweep")
     arguments = parser.parse_args()
@@ -349,6 +368,8 @@ def main() -> int:
         return 0
     table, numbers = bench(arguments)
     print(f"\n{table}\n{json.dumps(numbers)}")
+    if arguments.page:
+        write_section(arguments.page, "sweep", table)
     return 0
 
 
