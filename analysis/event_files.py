@@ -1,8 +1,8 @@
 """TensorBoard event files of a sweep to one tidy table, a row a scalar.
 
-Files are read record by record, each with its checksum: TensorBoard's own accumulator stops at a damaged record without
-a word, and takes its checksums byte by byte in Python. What was read before is taken from the last table, whose metadata
-says which files it was made from.
+Files are read record by record, each with its checksum: TensorBoard's own accumulator stops at a damaged record
+without a word, and takes its checksums byte by byte in Python. What was read before is taken from the last table, whose
+metadata says which files it was made from.
 """
 
 import json
