@@ -70,6 +70,7 @@ bench: $(STAMP) ## speeds of prep, sweep, its parts and analysis, against what o
 	  && $(IN) -m sweeps.bench --data-dir "$(DATA_DIR)" --page docs/bench.md $(ARGS) \
 	  && $(IN) -m sweeps.bench_parts parts --data-dir "$(DATA_DIR)" --page docs/bench.md \
 	  && $(IN) -m sweeps.bench_parts costs --data-dir "$(DATA_DIR)" --page docs/bench.md \
+  && $(IN) -m sweeps.bench_parts profile --data-dir "$(DATA_DIR)" --page docs/bench.md \
 	  && $(IN) -m analysis.bench --page docs/bench.md
 
 test: $(STAMP) ## the tests, without the slow ones (ARGS="-m slow" for those)

@@ -3,9 +3,10 @@
 parts   two runs side by side with fairseq's own parts (`speed=stock`), then with one quick part more, then with all of
         them: seconds a step. After that a sweep of short runs, with and without the fork server.
 costs   whole sweeps of more runs, longer texts, another shape.
+profile where the time of a step goes, by torch's profiler, in one run on one thread.
 
-Every row is a real sweep, `python -m sweeps`, of a few steps. The rows take turns, `--rounds` times. A step's seconds
-are those between the first and the last point of `tb/train_inner/`, which is written at every step here.
+Every row of parts and costs is a real sweep, `python -m sweeps`, of a few steps. The rows take turns, `--rounds` times.
+A step's seconds are those between the first and the last point of `tb/train_inner/`, which is written at every step here.
 """
 
 import argparse
@@ -22,18 +23,20 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from data_prep.bench import timed
 from data_prep.bench_page import write_section
+from hydra_conf.compose import compose_config, quoted
 from hydra_conf.errors import UsageError, exit_code
 from sweeps.bench import lengths
+from sweeps.provenance import binarised_folder
 
 STOCK = ("speed=stock",)
 PARTS = {  # what is measured -> words of `python -m sweeps`, options or overrides
     "fairseq's own parts": STOCK,
-    "+ attention dropout 0.1, fairseq's default": (*STOCK, "model.attention_dropout=0.1"),
     "+ no arithmetic on padding": (*STOCK, "speed.unpadded=true"),
     "+ no padding, last layer at `<s>` only": (*STOCK, "speed.unpadded=true", "speed.first_token_only=true"),
     "+ quick dropout": (*STOCK, "speed.quick_dropout=true"),
     "+ fused Adam": (*STOCK, "speed.adam=warmstart_adam"),
     "all (the default)": (),
+    "all, attention dropout 0.1 (fairseq's default)": ("model.attention_dropout=0.1",),
     "all, one run after the other on all cores": ("launcher.jobs=1",),
     "all, bf16 autocast": ("--precision=bf16",),
 }
@@ -43,6 +46,7 @@ START = {
 }
 SHORT = ("fairseq.optimization.max_update=1", "fairseq.task.max_positions=16", "fairseq.dataset.valid_subset=valid")
 COST_STEPS = 5
+WARM_STEPS = 3
 RUNS = {"6 runs": 3, "12 runs": 6, "24 runs": 12}  # what is measured -> seeds, of both inits
 LENGTHS = (64, 128, 256)
 SHAPES = {"e5_small_fr": (), "roberta_small_fr's shape": ("model.architecture=roberta_small",)}
@@ -137,15 +141,52 @@ def costs(arguments: argparse.Namespace) -> str:
     return "\n\n".join([f"Rounds: {arguments.rounds}.", table(rows), table(grid)])
 
 
+def profile(arguments: argparse.Namespace) -> str:
+    """Take steps of one run on one thread under torch's profiler; return the operations by their own share of time."""
+    import fairseq_cli.train  # noqa: F401  first: it sets logging up
+    import torch
+    from fairseq import tasks
+    from fairseq.data.iterators import GroupedIterator
+    from fairseq.trainer import Trainer
+    from torch.profiler import profile as profiler
+
+    from sweeps.fairseq_config import fairseq_config, resolved
+
+    torch.set_num_threads(1)
+    words = [f"model={arguments.model}", f"data_dir={quoted(arguments.data_dir.absolute())}"]
+    config = compose_config([*words, "fairseq.lr_scheduler.total_num_update=1000", *arguments.overrides])
+    with tempfile.TemporaryDirectory() as scratch:
+        settings = resolved(fairseq_config(config, binarised_folder(config), Path(scratch), "cpu", "fp32"))
+        task = tasks.setup_task(settings.task)
+        trainer = Trainer(settings, task, task.build_model(settings.model), task.build_criterion(settings.criterion))
+        data = task.load_dataset("train")
+        batches = task.get_batch_iterator(data, max_sentences=settings.dataset.batch_size).next_epoch_itr(shuffle=True)
+        trainer.lr_step_begin_epoch(1)
+        grouped = iter(GroupedIterator(batches, 1))
+        for _ in range(WARM_STEPS):
+            trainer.train_step(next(grouped))
+        with profiler() as seen:
+            for _ in range(arguments.steps):
+                trainer.train_step(next(grouped))
+    operations = sorted(seen.key_averages(), key=lambda event: -event.self_cpu_time_total)
+    total = sum(event.self_cpu_time_total for event in operations)
+    rows = [{"operation": f"`{event.key[:60]}`", "of the time": f"{100 * event.self_cpu_time_total / total:.1f} %",
+             "calls a step": f"{event.count / arguments.steps:.0f}"} for event in operations[:14]]  # fmt: skip
+    return f"{arguments.steps} steps, {total / 1e6 / arguments.steps:.2f} seconds each.\n\n{table(rows)}"
+
+
 def table(rows: Sequence[Mapping[str, object]]) -> str:
     """Return rows as a Markdown table."""
     return str(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))
 
 
+WHAT = {"parts": parts, "costs": costs, "profile": profile}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m sweeps.bench_parts", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("what", choices=["parts", "costs"])
+    parser.add_argument("what", choices=list(WHAT))
     parser.add_argument("--model", default="e5_small_fr")
     parser.add_argument("--steps", type=int, default=15, help="of each run (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
@@ -153,7 +194,7 @@ def main() -> int:
     parser.add_argument("--page", type=Path, help="page whose section is replaced, such as docs/bench.md")
     parser.add_argument("overrides", nargs="*", help="Hydra overrides of every sweep")
     arguments = parser.parse_args()
-    text = (parts if arguments.what == "parts" else costs)(arguments)
+    text = WHAT[arguments.what](arguments)
     print(f"\n{text}")
     if arguments.page:
         write_section(arguments.page, arguments.what, text)
