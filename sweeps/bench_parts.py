@@ -6,7 +6,7 @@ costs   whole sweeps of more runs, longer texts, another shape.
 profile where the time of a step goes, by torch's profiler, in one run on one thread.
 
 Every row of parts and costs is a real sweep, `python -m sweeps`, of a few steps. The rows take turns, `--rounds` times.
-A step's seconds are those between the first and the last point of `tb/train_inner/`, which is written at every step here.
+A step's seconds are those between the first and the last point of `tb/train_inner/`, which is written at every step.
 """
 
 import argparse
