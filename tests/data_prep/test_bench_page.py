@@ -16,7 +16,7 @@ def test_a_section_is_replaced_and_the_rest_stays(tmp_path: Path) -> None:
     for text in ("| a |", "| b |"):
         write_section(page, "one", text)
     said = page.read_text()
-    assert said.startswith("# Speed\n\n<!-- one -->\n| b |\n\n`.venv/bin/python -m pytest")
+    assert said.startswith("# Speed\n\n<!-- one -->\n| b |\n\n`.venv/bin/python -m ")
     assert said.endswith("<!-- end of one -->\n\nprose\n\n<!-- two -->\n<!-- end of two -->\n")
     assert "old" not in said
     assert "| a |" not in said

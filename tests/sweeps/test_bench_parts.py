@@ -38,7 +38,7 @@ def test_every_row_composes_and_the_first_has_no_quick_part() -> None:
 def test_the_profile_names_the_matrix_products(workspace: Workspace, tmp_path: Path) -> None:
     page = tmp_path / "bench.md"
     page.write_text("<!-- profile -->\n<!-- end of profile -->\n")
-    words = ["profile", "--model", "tiny", "--steps", "2", "--page", str(page), "--", *workspace.overrides]
+    words = ["--model", "tiny", "--steps", "2", "--page", str(page), "profile", *workspace.overrides]
     answer = workspace.python("sweeps.bench_parts", *words)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "`aten::addmm`" in page.read_text()
@@ -50,8 +50,8 @@ def test_the_tables_are_made_by_real_sweeps(workspace: Workspace, tmp_path: Path
     page = tmp_path / "bench.md"
     page.write_text("<!-- parts -->\n<!-- end of parts -->\n<!-- costs -->\n<!-- end of costs -->\n")
     for what in ("parts", "costs"):
-        words = [what, "--model", "tiny", "--rounds", "1", "--steps", "3", "--page", str(page)]
-        answer = workspace.python("sweeps.bench_parts", *words, "--", *workspace.overrides, timeout=1_800)
+        words = ["--model", "tiny", "--rounds", "1", "--steps", "3", "--page", str(page), what]
+        answer = workspace.python("sweeps.bench_parts", *words, *workspace.overrides, timeout=1_800)
         assert answer.returncode == 0, answer.stdout + answer.stderr
     said = page.read_text()
     assert "| all (the default) " in said
