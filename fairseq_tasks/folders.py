@@ -65,5 +65,7 @@ def _load_beside(model: Any, there: dict[str, torch.Tensor], prefix: str, checkp
     if found and wanted - found.keys():
         raise UsageError(f"{checkpoint} holds {len(found)} of the {len(wanted)} weights of {prefix.rstrip('.')}; "
                          f"{min(wanted - found.keys())} is missing")  # fmt: skip
-    model.load_state_dict(found, strict=False)
-    return bool(found)
+    if not found:
+        return False
+    model.load_state_dict(found, strict=False)  # fairseq's own adds what the model has and `found` has not
+    return True

@@ -219,3 +219,14 @@ def test_the_command_converts_with_proof_and_back(workspace: Workspace, folder: 
 def test_a_mistake_is_one_sentence(words: tuple[str, ...], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         run(arguments_of(list(words)))
+
+
+def test_a_checkpoint_without_a_masked_lm_head_gets_none_drawn(tmp_path: Path) -> None:
+    folder, out = tmp_path / "headless", tmp_path / "converted"
+    write_tiny_model(folder, sentences(400), vocabulary=100)
+    opened, model = convert(source_of(folder), out)
+    assert not opened.has_lm_head
+    assert type(model).__name__ == "RobertaModel"
+    parity = compare(opened, folder, out, sentences(20))
+    assert parity.largest_logit_difference is None
+    assert parity.holds
