@@ -41,8 +41,8 @@ def test_the_profile_names_the_matrix_products(workspace: Workspace, tmp_path: P
     words = ["--model", "tiny", "--steps", "2", "--page", str(page), "profile", *workspace.overrides]
     answer = workspace.python("sweeps.bench_parts", *words)
     assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert page.read_text().startswith("<!-- profile -->\n2 steps, ")
     assert "`aten::addmm`" in page.read_text()
-    assert "`aten::_fused_adamw_`" in page.read_text()
 
 
 @pytest.mark.slow
