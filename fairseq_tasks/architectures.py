@@ -17,6 +17,7 @@ from omegaconf import DictConfig, open_dict
 
 from fairseq_tasks.dropout import use_quick_dropout
 from fairseq_tasks.unpadded import UnpaddedTransformerEncoder
+from hydra_conf.errors import UsageError
 
 
 @dataclass
@@ -106,6 +107,8 @@ class Roberta(RobertaModel):
     @classmethod
     def build_model(cls, args: DictConfig, task: Any) -> "Roberta":
         """Build the model; `args` is a RobertaConfig, which fairseq completes with what it does not hold."""
+        if args.first_token_only and not args.unpadded:
+            raise UsageError("speed.first_token_only needs speed.unpadded; give speed.first_token_only=false, too")
         with open_dict(args):
             base_architecture(args)
         return cls(args, Encoder(args, task.source_dictionary))
@@ -119,7 +122,7 @@ class Roberta(RobertaModel):
         **kwargs: Any,
     ) -> tuple[torch.Tensor, Any]:
         """As fairseq's; under a classification head the last layer is computed at `<s>` only, when asked for."""
-        only_first = self.args.unpadded and self.args.first_token_only and not return_all_hiddens
+        only_first = self.args.first_token_only and not return_all_hiddens
         if classification_head_name is None or not only_first:
             answer: tuple[torch.Tensor, Any] = super().forward(
                 src_tokens, features_only, return_all_hiddens, classification_head_name, **kwargs

@@ -29,9 +29,9 @@ class FusedAdam(torch.optim.AdamW):
         self.plain_eps = eps
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step, with this step's epsilon."""
+        """Take one step, with this step's epsilon: a weight that gets gradients gets them at every step."""
         for group in self.param_groups:
-            taken = max((int(self.state[p]["step"]) for p in group["params"] if p in self.state), default=0)
+            taken = next((int(self.state[p]["step"]) for p in group["params"] if p in self.state), 0)
             group["eps"] = self.plain_eps / math.sqrt(1 - group["betas"][1] ** (taken + 1))
         return super().step(closure)
 

@@ -9,6 +9,7 @@ import torch
 from fairseq.models.transformer import TransformerEncoder
 
 from fairseq_tasks import unpadded
+from hydra_conf.errors import UsageError
 from tests.conftest import Workspace
 from tests.fairseq_tasks.plain import plain_settings, plain_task
 
@@ -72,6 +73,13 @@ def test_the_head_reads_only_first_tokens(workspace: Workspace, tmp_path: Path) 
     model.args.first_token_only = False
     whole, _ = model(tokens, classification_head_name=name)
     torch.testing.assert_close(quick, whole, rtol=1e-5, atol=1e-6)
+
+
+def test_the_last_layer_cannot_be_cut_in_fairseqs_own_encoder(workspace: Workspace, tmp_path: Path) -> None:
+    words = ("init=random", "speed.unpadded=false")
+    task, settings = plain_task(workspace, tmp_path, *words), plain_settings(workspace, tmp_path, *words)
+    with pytest.raises(UsageError, match=r"first_token_only needs speed\.unpadded"):
+        task.build_model(settings.model)
 
 
 def test_fairseqs_own_encoder_can_be_had(workspace: Workspace, tmp_path: Path) -> None:
