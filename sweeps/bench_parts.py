@@ -120,7 +120,8 @@ def speed_of(name: str, row: Row) -> float:
 def costs(arguments: argparse.Namespace) -> str:
     """Measure sweeps of more runs, longer texts and another shape; return their tables."""
     grown = {name: Row() for name in RUNS}
-    cells = {(shape, length): Row() for shape in SHAPES for length in LENGTHS}
+    longest = int(compose_config([f"model={arguments.model}"]).model.max_positions)
+    cells = {(shape, length): Row() for shape in SHAPES for length in LENGTHS if length <= longest}
     for number in range(arguments.rounds):
         for name, seeds in RUNS.items():
             print(f"round {number + 1}: {name}", flush=True)
@@ -130,7 +131,7 @@ def costs(arguments: argparse.Namespace) -> str:
             words = (*SHAPES[shape], f"fairseq.task.max_positions={length}")
             sweep(arguments, row, words, seeds=2, inits="random", steps=arguments.steps)
     folder = arguments.data_dir / "bin" / f"amazon_fr.{arguments.model}"
-    tokens = {length: float(lengths(folder, "train", length).mean()) for length in LENGTHS}
+    tokens = {length: float(lengths(folder, "train", length).mean()) for _, length in cells}
     first = statistics.median(next(iter(grown.values())).sweep)
     rows = [{"sweep": f"{name} of {COST_STEPS} steps", "seconds (least to most)": spread(row.sweep, 1),
              "of the first": f"{statistics.median(row.sweep) / first:.2f}"} for name, row in grown.items()]  # fmt: skip
