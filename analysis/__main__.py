@@ -98,9 +98,9 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     weights = encoder_weights(published()["model"], data_dir) if is_published else None
     numbers, claims = number_verdicts(evidence, weights), claim_verdicts(evidence)
     titles = write_figures(folder / "figures", logs.scalars, evidence, baselines)
-    write_tables(
-        folder / "tables", results_table(results, evidence, baselines), foot(results, evidence, classes, problems)
-    )
+    again = [f"{key} took {n} attempts (cut and taken up, or redone)." for key, n in logs.attempts.items()]
+    below = foot(results, evidence, classes, [*problems, *again])
+    write_tables(folder / "tables", results_table(results, evidence, baselines), below)
     write_json(folder / "summary.json", summary_of(sweep, results, classes))
     write_json(folder / "statistics.json", as_json(evidence))
     write_json(folder / "verdicts.json", verdicts_as_json(numbers, claims))

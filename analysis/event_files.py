@@ -8,7 +8,7 @@ metadata says which files it was made from.
 import json
 import struct
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class SweepLogs:
     progress: dict[RunKey, dict[str, Any]]  # what the done runs said of themselves in progress.json
     damage: dict[RunKey, list[str]]  # a sentence for each file that is not whole
     n_read: int  # event files that were new or changed
+    attempts: dict[RunKey, int] = field(default_factory=dict)  # of the done runs that took more than one
 
 
 def read_file(path: Path) -> tuple[list[Scalar], str | None]:
@@ -132,12 +133,15 @@ def read_sweep(sweep_folder: Path, table: Path | None = None) -> SweepLogs:
     """
     before, notes = _read_table(table)
     tables, states, progress, damage, made_from, n_read = [pd.DataFrame(columns=COLUMNS)], {}, {}, {}, {}, 0
+    attempts = {}
     for key, folder in find_runs(sweep_folder).items():
         status = read_status(folder)
         states[key] = status["state"]
         if states[key] != "done":
             continue
         progress[key] = status["progress"]
+        if status.get("attempts", 1) > 1:
+            attempts[key] = int(status["attempts"])
         name, files = str(key), fingerprint(folder)
         known = notes.get(name, {})
         if known.get("files") == files and name in before:
@@ -152,7 +156,7 @@ def read_sweep(sweep_folder: Path, table: Path | None = None) -> SweepLogs:
     scalars = pd.concat(kept, ignore_index=True)
     if table is not None and (n_read or made_from.keys() != notes.keys()):
         _write_table(table, scalars, made_from)
-    return SweepLogs(scalars, states, progress, damage, n_read)
+    return SweepLogs(scalars, states, progress, damage, n_read, attempts)
 
 
 def _read_table(path: Path | None) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:

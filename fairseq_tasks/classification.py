@@ -38,6 +38,7 @@ from data_prep.whole_files import replaced, write_json
 from fairseq_tasks.batches import PairDataset, ShuffledDataset, TruncatedDataset
 from fairseq_tasks.initialisation import initialise
 from fairseq_tasks.progress import Progress
+from fairseq_tasks.resume import stop_if_asked
 from hydra_conf.errors import UsageError
 
 HEAD = "sentence_classification_head"
@@ -57,6 +58,7 @@ class ClassificationConfig(FairseqDataclass):
     checkpoint: str | None = field(default=None, metadata={"help": "fairseq checkpoint, for init=pretrained"})
     reshuffle: bool = field(default=True, metadata={"help": "new batches each epoch; False: stock's fixed ones"})
     autocast: bool = field(default=False, metadata={"help": "bfloat16 autocast around the forward pass"})
+    goes_on: bool = field(default=False, metadata={"help": "take up progress.json of a run that was cut"})
     max_positions: int = II("model.max_positions")
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
@@ -78,7 +80,7 @@ class ClassificationTask(FairseqTask):
         self.awaiting: list[str] = []
         self.evaluated: torch.nn.Module | None = None
         self.progress = Progress(
-            Path(cfg.save_dir), Path(cfg.data), manifest, lambda best: self.save_best(self.evaluated, best)
+            Path(cfg.save_dir), Path(cfg.data), manifest, lambda best: self.save_best(self.evaluated, best), cfg.goes_on
         )
 
     @classmethod
@@ -175,6 +177,7 @@ class ClassificationTask(FairseqTask):
         return loss, sample_size, log
 
     def valid_step(self, sample: dict[str, Any], model: torch.nn.Module, criterion: Any) -> Any:
+        stop_if_asked()
         with self._autocast(sample):
             answer = super().valid_step(sample, model, criterion)
         self.progress.scored(sample["id"], criterion.logits, sample["target"])
@@ -184,7 +187,7 @@ class ClassificationTask(FairseqTask):
 
     def begin_epoch(self, epoch: int, model: torch.nn.Module) -> None:
         """Evaluate before the first step; fairseq itself evaluates after steps only."""
-        if epoch == 1:
+        if epoch == 1 and not self.cfg.goes_on:
             for split in self.cfg.valid_subset.split(","):
                 self._evaluate_at_start(split, model)
 
@@ -214,7 +217,7 @@ class ClassificationTask(FairseqTask):
         """Check that every example was scored, note the result, keep the checkpoint if it is the best so far."""
         self.evaluated = model
         counts = {name: int(stats[name]) for name in ("n", "n_correct")}
-        self.progress.evaluated(split, int(stats["num_updates"]), **counts, loss=float(stats["loss"]))
+        self.progress.evaluated(split, int(stats["num_updates"]), **counts, loss=float(stats["loss"]), model=model)
 
     def save_best(self, model: Any, evaluation: dict[str, Any]) -> None:
         """Write checkpoint_best.pt, which fairseq's own loading functions read."""

@@ -5,6 +5,7 @@ checkpoint or the run stops before its first step.
 """
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,18 @@ def load_encoder(model: Any, checkpoint: Path) -> dict[str, Any]:
     }
 
 
-def fingerprint(model: torch.nn.Module) -> str:
-    """Return a SHA-256 over the encoder's weights, by name, as float32 bytes."""
+def digest_of(weights: Iterable[tuple[str, torch.Tensor]]) -> str:
+    """Return a SHA-256 over weights, by name, as float32 bytes."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(encoder_weights(model)):
+    for name, tensor in sorted(weights, key=lambda named: named[0]):
         digest.update(name.encode())
-        digest.update(tensor.float().cpu().contiguous().numpy().tobytes())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def fingerprint(model: torch.nn.Module) -> str:
+    """Return the digest of the encoder's weights."""
+    return digest_of(encoder_weights(model))
 
 
 def initialise(model: torch.nn.Module, init: str, checkpoint: str | None, dictionary: Dictionary) -> dict[str, Any]:

@@ -4,6 +4,7 @@ progress.json         in the run folder, replaced whole, at most once a second b
 predictions.parquet   the answers at the best step (`fairseq_tasks/predictions.py`)
 """
 
+import json
 import math
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from data_prep.whole_files import write_json
+from fairseq_tasks.initialisation import digest_of
 from fairseq_tasks.predictions import Predictions
 from hydra_conf.errors import UsageError
 
@@ -23,20 +25,26 @@ class Progress:
     """Counts batches and evaluations; keeps the step of the highest validation accuracy, the earliest on a tie.
 
     `data` is a folder of data/bin and `manifest` its manifest. `save_best` is called with an evaluation when it is the
-    best so far. `skipped` counts what Trainer calls a step although its gradients overflowed; fairseq does not call it
-    one.
+    best so far. `goes_on`: the run was cut, and what it had said is taken up. `skipped` counts what Trainer calls a
+    step although its gradients overflowed; fairseq does not call it one.
     """
 
     def __init__(
-        self, folder: Path, data: Path, manifest: dict[str, Any], save_best: Callable[[dict[str, Any]], None]
-    ) -> None:
+        self, folder: Path, data: Path, manifest: dict[str, Any], save_best: Callable[[dict[str, Any]], None],
+        goes_on: bool = False,
+    ) -> None:  # fmt: skip
         self.path, self.examples, self.save_best = folder / "progress.json", manifest["examples"], save_best
         self.predictions = Predictions(folder, data, manifest)
-        self.state: dict[str, Any] = {"step": 0, "batches": 0, "skipped": 0, "best_step": None, "best_valid": None}
+        self.state: dict[str, Any] = {"step": 0, "batches": 0, "skipped": 0, "best_step": None, "best_valid": None,
+                                      "weights": None}  # fmt: skip
+        if goes_on:
+            self.state.update(json.loads(self.path.read_text(encoding="utf-8")))
         self.written_at = 0.0
 
     def batch(self, step: int, loss: float) -> None:
-        """Note a batch worked off at `step`, with its mean loss (nats)."""
+        """Note a batch worked off after `step` steps, with its mean loss (nats). Raises `UsageError` unless finite."""
+        if not math.isfinite(loss):
+            raise UsageError(f"after step {step}: the training loss is {loss}; lower the learning rate")
         self.state["batches"] += 1
         if time.monotonic() - self.written_at > SECONDS:
             self._write(step=step, loss=loss)
@@ -45,8 +53,11 @@ class Progress:
         """Note a batch of an evaluation: (n,) rows in the split, (n, classes) logits, (n,) true classes."""
         self.predictions.add(rows, logits, targets)
 
-    def evaluated(self, split: str, step: int, n: int, n_correct: int, loss: float) -> None:
-        """Note an evaluation. Raises `UsageError` when an example was left out or the loss (nats) is not finite."""
+    def evaluated(self, split: str, step: int, n: int, n_correct: int, loss: float, model: torch.nn.Module) -> None:
+        """Note an evaluation, and the digest of all weights of the model that was judged.
+
+        Raises `UsageError` when an example was left out or the loss (nats) is not finite.
+        """
         if n != self.examples[split]:
             raise UsageError(f"step {step}: {n} of the {self.examples[split]} examples of {split} were scored")
         if not math.isfinite(loss):
@@ -54,14 +65,15 @@ class Progress:
         answers = self.predictions.evaluated(split, n_correct)
         evaluation = {"step": step, "n_correct": n_correct, "n": n, "loss": loss}
         best = self.state["best_valid"]
+        weights = digest_of(model.named_parameters()) if split == "valid" else self.state["weights"]
         if split == "valid" and (best is None or n_correct > best["n_correct"]):
             self.save_best(evaluation)
             self.predictions.keep(split, answers, first=True)
-            self._write(step=step, valid=evaluation, best_valid=evaluation, best_step=step)
+            self._write(step=step, valid=evaluation, best_valid=evaluation, best_step=step, weights=weights)
         else:
             if split != "valid" and step == self.state["best_step"]:
                 self.predictions.keep(split, answers, first=False)
-            self._write(step=step, **{split: evaluation})
+            self._write(step=step, weights=weights, **{split: evaluation})
 
     def _write(self, **news: Any) -> None:
         self.state.update(news)

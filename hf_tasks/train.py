@@ -16,14 +16,16 @@ import numpy as np
 import torch
 from fairseq import tasks, utils
 from omegaconf import DictConfig, OmegaConf
-from tensorboardX import SummaryWriter
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.tensorboard import SummaryWriter  # whose flush, unlike tensorboardX's, waits for what is queued
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from data_prep.stages import read_manifest
 from data_prep.whole_files import write_json
 from fairseq_tasks.folders import Opened
 from fairseq_tasks.progress import Progress
+from fairseq_tasks.resume import Saver, stop_if_asked
 from hf_tasks.adapters import count_parameters, with_adapter, without_adapter
 from hf_tasks.convert import transformers_config, transformers_model
 from hf_tasks.weights import to_fairseq
@@ -54,6 +56,11 @@ class Epochs(IterableDataset[dict[str, torch.Tensor]]):
 
     def __init__(self, task: Any, settings: DictConfig) -> None:
         self.task, self.settings, self.epoch = task, settings, 0
+
+    def skip(self, steps: int) -> None:
+        """Begin with the epoch that holds the step after `steps`; Trainer itself skips the batches within it."""
+        while steps >= (in_epoch := len(self._iterator(self.epoch + 1))):
+            steps, self.epoch = steps - in_epoch, self.epoch + 1
 
     def _iterator(self, epoch: int) -> Any:
         dataset = self.settings.dataset
@@ -163,12 +170,12 @@ class RunTrainer(Trainer):
 class Watch(TrainerCallback):
     """Evaluates when the fairseq run would, and writes the same scalars under the same tags and names."""
 
-    def __init__(self, task: Any, settings: DictConfig, progress: Progress) -> None:
-        self.task, self.settings, self.progress = task, settings, progress
+    def __init__(self, task: Any, settings: DictConfig, progress: Progress, saver: Saver) -> None:
+        self.task, self.settings, self.progress, self.saver = task, settings, progress, saver
         self.writers: dict[str, SummaryWriter] = {}
         self.trainer: RunTrainer | None = None
         self.evaluated_at = -1
-        self.step = 0
+        self.step = self.in_epoch = 0
         self.sums = {"train_inner": [0.0, 0, 0], "train": [0.0, 0, 0]}  # loss, correct, examples
 
     def batch(self, loss: float, n: int, logits: torch.Tensor, labels: torch.Tensor) -> None:
@@ -208,6 +215,7 @@ class Watch(TrainerCallback):
                 self.task.dataset(split), max_sentences=self.settings.dataset.batch_size_valid
             )
             for sample in batches.next_epoch_itr(shuffle=False):
+                stop_if_asked()
                 inputs = self.trainer._prepare_inputs(inputs_of(sample, pad))
                 with self.trainer.compute_loss_context_manager():
                     logits = model(**inputs).logits.double()
@@ -215,7 +223,7 @@ class Watch(TrainerCallback):
                 n_correct += int((logits.argmax(dim=-1) == inputs["labels"]).sum())
                 n += len(logits)
                 self.progress.scored(sample["id"], logits, inputs["labels"])
-            self.progress.evaluated(split, self.step, n, n_correct, loss / n)
+            self.progress.evaluated(split, self.step, n, n_correct, loss / n, model)
             self.write(split, self.step, loss / n, n_correct, n)
         self.evaluated_at = self.step
         model.train(was_training)
@@ -223,7 +231,10 @@ class Watch(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self.evaluate()
+        assert self.trainer is not None
+        self.step, self.in_epoch = state.global_step, len(self.trainer.batches)
+        if self.step == 0:
+            self.evaluate()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.step = state.global_step
@@ -236,6 +247,13 @@ class Watch(TrainerCallback):
         every = self.settings.dataset.validate_interval_updates
         if every and self.step % every == 0:
             self.evaluate()
+        ends_epoch = self.step % self.in_epoch == 0 or self.step == state.max_steps
+        control.should_save = not ends_epoch and self.saver.due(self.step)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        made = Path(args.output_dir or ".") / f"checkpoint-{self.step}"
+        notes = {"sums": self.sums, "evaluated_at": self.evaluated_at}
+        self.saver.save(self.step, self.progress.state, lambda folder: made.rename(folder / "trainer"), **notes)
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -283,10 +301,14 @@ def training_arguments(folder: Path, config: DictConfig, settings: DictConfig, s
         raise UsageError(f"the Trainer refuses its arguments: {str(error).splitlines()[0]}") from error
 
 
-def train(folder: Path, config: DictConfig, settings: DictConfig, labels: list[str], steps: int) -> None:
+def train(
+    folder: Path, config: DictConfig, settings: DictConfig, labels: list[str], steps: int, saver: Saver,
+    checkpoint: Path | None,
+) -> None:  # fmt: skip
     """Train one run and write what the fairseq run writes: progress.json, initialisation.json, tb/, checkpoint_best.pt.
 
-    `settings` is fairseq's whole configuration of the run. An adapter is also written, to `adapter/`.
+    `settings` is fairseq's whole configuration of the run; it goes on from a checkpoint of `saver`'s when one is given.
+    An adapter is also written, to `adapter/`.
     """
     task, fairseq_model, opened = draw_model(settings)
     model = converted(opened, labels, settings, config.method)
@@ -306,12 +328,15 @@ def train(folder: Path, config: DictConfig, settings: DictConfig, labels: list[s
         if config.method.name == "lora":
             model.save_pretrained(folder / "adapter")
 
-    progress = Progress(folder, Path(settings.task.data), task.manifest, save_best)
-    watch = Watch(task, settings, progress)
+    progress = Progress(folder, Path(settings.task.data), task.manifest, save_best, checkpoint is not None)
+    watch, batches = Watch(task, settings, progress, saver), Epochs(task, settings)
+    if checkpoint is not None:
+        taken_up = read_manifest(checkpoint)
+        assert taken_up is not None
+        watch.sums, watch.evaluated_at = taken_up["notes"]["sums"], taken_up["notes"]["evaluated_at"]
+        batches.skip(taken_up["step"])
     schedule = settings.lr_scheduler
     factor = fairseq_schedule(int(schedule.total_num_update), int(schedule.warmup_updates))
-    trainer = RunTrainer(
-        Epochs(task, settings), factor, watch, model=model, args=training_arguments(folder, config, settings, steps)
-    )
+    trainer = RunTrainer(batches, factor, watch, model=model, args=training_arguments(folder, config, settings, steps))
     watch.trainer = trainer
-    trainer.train()
+    trainer.train(resume_from_checkpoint=str(checkpoint / "trainer") if checkpoint is not None else None)

@@ -141,6 +141,9 @@ def _check_values(config: DictConfig) -> None:
         raise UsageError(f"recipe.evaluate_every={recipe.evaluate_every}: it is a number of steps, or 0")
     if config.device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"DEVICE={config.device}: choose from auto, cpu, cuda")
+    for key in ("save_every", "retries"):
+        if config.launcher[key] < 0:
+            raise UsageError(f"launcher.{key}={config.launcher[key]}: it is a number from 0")
     for key in ("jobs", "threads"):
         if config.launcher[key] is not None and config.launcher[key] < 1:
             raise UsageError(f"launcher.{key}={config.launcher[key]}: it must be at least 1")

@@ -112,6 +112,10 @@ class LauncherConfig:
     jobs: int | None = None  # runs at a time; None: one a GPU, or one a CPU core
     threads: int | None = None  # CPU threads a run; None: cores divided by jobs
     fork_server: bool = True  # runs start from a server that has imported everything (CPU)
+    save_every: int = (
+        10  # steps from one checkpoint to the next at least; saving takes 2 % of the time at most; 0: never
+    )
+    retries: int = 0  # of a failed run within one sweep; attempts are in the results table
 
 
 @dataclass

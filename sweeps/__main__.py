@@ -10,6 +10,7 @@ import shlex
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -21,7 +22,7 @@ from hydra_conf.errors import UsageError, exit_code
 from sweeps.device import Machine, resolve_machine, share_machine
 from sweeps.folders import empty_folder, find_runs, is_owned, read_json, read_status
 from sweeps.grid import Axes, PlannedRun, compose_runs, parse_list, parse_seeds, resolved_yaml
-from sweeps.pool import run_all
+from sweeps.pool import SweepInterrupted, run_all
 from sweeps.provenance import binarised_folder, comparable, differing_keys
 from sweeps.screen import Progress, duration, status_table
 from sweeps.search import arguments_of_search, report, scores, search
@@ -89,26 +90,39 @@ def require_transformers(axes: Axes) -> None:
 
 
 def to_do(runs: list[PlannedRun], force: bool) -> list[PlannedRun]:
-    """Return the runs that are not done yet, all of them with `force`.
+    """Return the runs that are not done yet, all of them with `force`; those that another sweep is training, too.
 
-    Raises `UsageError` when a done run was made from another configuration or other data, or a run is being trained.
+    Raises `UsageError` when a run that is done or being trained was made from another configuration or other data, or
+    when a run that is being trained is to be redone.
     """
     left = []
     for run in runs:
-        if is_owned(run.folder):
+        owned = is_owned(run.folder)
+        if owned and force:
             raise UsageError(f"{run.key} is being trained by another process; wait for it, or stop it")
-        if force or read_status(run.folder)["state"] != "done":
+        done = read_status(run.folder)["state"] == "done"
+        if not done or force:
             left.append(run)
+        if force or not (done or owned):
             continue
-        stored = OmegaConf.load(run.folder / "config.yaml")
-        assert isinstance(stored, DictConfig)
-        differ = differing_keys(comparable(stored), comparable(run.config))
-        made_from = read_json(run.folder / "provenance.json").get("inputs", {})
-        differ += [f"{name} (input)" for name in run.inputs if made_from.get(name) != run.inputs[name]]
-        if differ:
-            raise UsageError(f"{run.key} is done with another configuration ({'; '.join(differ)}); "
+        if differ := differences(run):
+            how = "is done" if done else "is being trained"
+            raise UsageError(f"{run.key} {how} with another configuration ({'; '.join(differ)}); "
                              "FORCE=1 redoes it, another SWEEP keeps both")  # fmt: skip
     return left
+
+
+def differences(run: PlannedRun) -> list[str]:
+    """Return what the run in the folder was made from otherwise than is asked now: keys and inputs."""
+    if not (run.folder / "config.yaml").is_file():
+        return ["config.yaml: absent"]
+    stored = OmegaConf.load(run.folder / "config.yaml")
+    assert isinstance(stored, DictConfig)
+    differ = differing_keys(comparable(stored), comparable(run.config))
+    made_from = read_json(run.folder / "provenance.json").get("inputs")
+    if made_from is not None or read_status(run.folder)["state"] == "done":
+        differ += [f"{name} (input)" for name in run.inputs if (made_from or {}).get(name) != run.inputs[name]]
+    return differ
 
 
 def preflight(runs: list[PlannedRun], machine: Machine) -> None:
@@ -152,12 +166,20 @@ def commands_of(arguments: argparse.Namespace) -> list[str]:
     return [" ".join(["make prep", *of_prep]), " ".join(["make sweep", *words.values()])]
 
 
-def write_folders(runs: list[PlannedRun], all_runs: list[PlannedRun], root: Path, commands: list[str]) -> None:
-    """Empty the folders of the runs to do, write their configuration, and list the whole sweep in sweep.json."""
+def write_folders(
+    runs: list[PlannedRun], all_runs: list[PlannedRun], root: Path, commands: list[str], force: bool
+) -> None:
+    """Make the folders of the runs to do ready, and list the whole sweep in sweep.json.
+
+    A run that was cut and is asked for again keeps its folder, its number of threads included, and goes on from its
+    last checkpoint; any other folder is emptied. One that another sweep is training is left alone.
+    """
     try:
         for run in runs:
-            empty_folder(run.folder)
-            write_text(run.folder / "config.yaml", resolved_yaml(run.config))
+            goes_on = not force and (run.folder / "resume").is_dir() and not differences(run)
+            if not goes_on and not is_owned(run.folder):
+                empty_folder(run.folder)
+                write_text(run.folder / "config.yaml", resolved_yaml(run.config))
         before = read_json(root / "sweep.json")
         listed = set(before.get("runs", [])) | {str(run.key) for run in all_runs}
         given = list(dict.fromkeys([*before.get("commands", []), *commands]))
@@ -191,11 +213,14 @@ def sweep(arguments: argparse.Namespace) -> int:
                 f"{', '.join(f'{float(rate):g}' for rate in config.fairseq.optimization.lr)}"
             )
         preflight(left, machine)
-        write_folders(left, runs, root, commands_of(arguments))
+        write_folders(left, runs, root, commands_of(arguments), arguments.force)
         with Progress(left) as progress:
-            run_all(left, launcher.jobs, machine.gpus, progress.update)
-    failed = [(run, read_status(run.folder)) for run in runs]
-    failed = [(run, status) for run, status in failed if status["state"] != "done"]
+            run_all(left, launcher.jobs, machine.gpus, progress.update, launcher.retries)
+    ended = [(run, read_status(run.folder)) for run in runs]
+    for run, status in ended:
+        for note in status.get("notes", []):
+            console.print(f"[yellow]note[/] {run.key}: {note}")
+    failed = [(run, status) for run, status in ended if status["state"] != "done"]
     for run, status in failed:
         console.print(f"[bold red]failed[/] {run.key}: {status.get('error')}\n  log: {run.folder / 'train.log'}")
     console.print(f"{len(runs) - len(failed)} of {len(runs)} runs done in {duration(time.monotonic() - start)}")
@@ -226,7 +251,7 @@ def run_search(words: list[str]) -> int:
     if left:
         preflight(left, machine)
         for root in dict.fromkeys(run.folder.parents[5] for run in left):
-            write_folders([run for run in left if root in run.folder.parents], [], root, [])
+            write_folders([run for run in left if root in run.folder.parents], [], root, [], force=False)
         with Progress(left) as progress:
             run_all(left, jobs, machine.gpus, progress.update)
     failed = [run for run in runs if read_status(run.folder)["state"] != "done"]
@@ -240,8 +265,17 @@ def main() -> int:
     if sys.argv[1:2] == ["status"]:
         return show_status(sys.argv[2:])
     if sys.argv[1:2] == ["search"]:
-        return run_search(sys.argv[2:])
-    return sweep(arguments_of_run().parse_args())
+        return interruptible(lambda: run_search(sys.argv[2:]))
+    return interruptible(lambda: sweep(arguments_of_run().parse_args()))
+
+
+def interruptible(command: Callable[[], int]) -> int:
+    """Run a command; return 130 after Ctrl-C and 143 after SIGTERM, when its runs have ended."""
+    try:
+        return command()
+    except SweepInterrupted as stop:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return stop.exit_code
 
 
 if __name__ == "__main__":

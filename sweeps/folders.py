@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import LeaseCompromise, SoftFileLease, Timeout
 
 from data_prep.whole_files import write_json
 from hydra_conf.errors import UsageError
 
 STATES = ("pending", "running", "done", "failed")
+LEASE = 60.0  # seconds
+DONE, FAILED, NOT_OURS, STOPPED = 0, 1, 3, 75  # exit codes of a run's process
 
 
 @dataclass(frozen=True, order=True)
@@ -65,20 +67,35 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
-def lock_of(folder: Path) -> FileLock:
-    """Return the lock that one process at a time may hold on a run folder; it dies with its holder."""
-    return FileLock(folder / ".lock")
+def lock_of(folder: Path) -> SoftFileLease:
+    """Return the lock that one process at a time may hold on a run folder, also among hosts that share a disk.
+
+    Its holder renews it every LEASE / 3 seconds. It is taken over at once from a process of this host that is dead, and
+    from another host's when the taker has seen no renewal for LEASE seconds by its own clock. A holder that finds its
+    lock taken over ends at once.
+    """
+    return SoftFileLease(folder / ".lock", lease_duration=LEASE, on_compromise=_lost)
+
+
+def _lost(loss: LeaseCompromise) -> None:
+    print(f"error: {loss.lock_file} was lost ({loss.reason}); another process trains this run", flush=True)
+    os._exit(NOT_OURS)
 
 
 def is_owned(folder: Path) -> bool:
-    """Whether a living process holds the folder."""
-    if not folder.is_dir():
+    """Whether a living process holds the folder, or seems to: another host's claim counts for ten LEASEs unrenewed."""
+    marker = folder / ".lock"
+    try:
+        age = time.time() - marker.stat().st_mtime
+    except OSError:
         return False
     try:
         with lock_of(folder).acquire(timeout=0):
             return False
     except Timeout:
-        return True
+        return age < 10 * LEASE
+    except OSError:  # a folder that cannot be written has no holder that writes
+        return False
 
 
 def read_status(folder: Path) -> dict[str, Any]:
@@ -106,11 +123,20 @@ def empty_folder(folder: Path) -> None:
             for path in folder.iterdir():
                 if path.is_dir():
                     shutil.rmtree(path)
-                elif path.name != ".lock":
+                elif not path.name.startswith(".lock"):
                     path.unlink()
             set_status(folder, state="pending", attempts=attempts)
     except Timeout as error:
         raise UsageError(f"{folder} is being trained by another process; wait for it, or stop it") from error
+
+
+def drop_leftovers(folder: Path) -> None:
+    """Delete the half-written files of a process that was killed; the caller holds the lock."""
+    for path in [*folder.glob(".*"), *(folder / "resume").glob(".*"), *folder.glob("checkpoint-*")]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif not path.name.startswith(".lock"):
+            path.unlink()
 
 
 def this_process() -> dict[str, Any]:

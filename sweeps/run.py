@@ -7,9 +7,12 @@ the configuration that fairseq.yaml holds; the same can be had by hand:
 """
 
 import argparse
+import errno
 import math
 import multiprocessing
 import os
+import shutil
+import signal
 import sys
 import threading
 import traceback
@@ -22,7 +25,19 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from data_prep.whole_files import write_json, write_text
 from hydra_conf.errors import UsageError
-from sweeps.folders import lock_of, now, read_json, set_status, this_process
+from sweeps.folders import (
+    DONE,
+    FAILED,
+    LEASE,
+    NOT_OURS,
+    STOPPED,
+    drop_leftovers,
+    lock_of,
+    now,
+    read_json,
+    set_status,
+    this_process,
+)
 from sweeps.provenance import binarised_folder, input_hashes, provenance
 from sweeps.seeds import STRIDE
 
@@ -48,8 +63,9 @@ def run_forked(folder: Path, log: Path, environment: dict[str, str]) -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     die_with_parent(parent.join)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's to answer
     os.environ.update(environment)
-    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(out, stream.fileno())
     sys.exit(run(folder))
@@ -96,11 +112,14 @@ def with_schedule(config: DictConfig, steps: int, warmup_share: float) -> DictCo
 
 
 def train(folder: Path, config: DictConfig) -> None:
-    """Train the run. Raises whatever stops it; returns only when every planned step was taken and evaluated."""
-    import fairseq_cli.train  # first: it sets logging up, and fairseq's models would set it to DEBUG
-    import torch
-    from fairseq.distributed import utils as distributed_utils
+    """Train the run, from its last checkpoint when it was cut.
 
+    Raises whatever stops it; returns only when every planned step was taken and evaluated.
+    """
+    import torch
+
+    from fairseq_tasks.resume import Saver, take_up
+    from fairseq_tasks.training import train as train_with_fairseq
     from sweeps.fairseq_config import fairseq_config, resolved
 
     torch.set_num_threads(config.launcher.threads)
@@ -111,21 +130,34 @@ def train(folder: Path, config: DictConfig) -> None:
     settings = with_schedule(settings, steps, config.recipe.warmup_share)
     if config.backend.name == "fairseq":
         write_text(folder / "fairseq.yaml", OmegaConf.to_yaml(settings))
+    checkpoint, taken_up, damaged = take_up(folder)
     record = provenance(config, input_hashes(config), config.launcher.threads)
+    if checkpoint is not None:
+        record = resumed_record(read_json(folder / "provenance.json"), record, taken_up["step"])
+        print(f"going on from step {taken_up['step']}", flush=True)
     write_json(folder / "provenance.json", record)
-    set_status(folder, planned_steps=steps, planned_batches=batches)
+    notes = [*read_json(folder / "status.json").get("notes", []), *damaged]
+    set_status(folder, planned_steps=steps, planned_batches=batches, notes=notes)
+    saver = Saver(folder, config.launcher.save_every, taken_up.get("step", 0))
     try:
         if config.backend.name == "hf":
             from hf_tasks.train import train as train_with_transformers
 
-            train_with_transformers(folder, config, settings, list(record["inputs"]["labels"]), steps)
+            labels = list(record["inputs"]["labels"])
+            train_with_transformers(folder, config, settings, labels, steps, saver, checkpoint)
         else:
-            distributed_utils.call_main(settings, fairseq_cli.train.main)
+            train_with_fairseq(settings, saver, checkpoint)
     finally:
         write_json(folder / "provenance.json", {**record, "initialisation": read_json(folder / "initialisation.json")})
     progress = read_json(folder / "progress.json")
     taken = check_finished(progress, steps, batches, settings.dataset.valid_subset.split(","))
     set_status(folder, steps=taken, skipped_steps=steps - taken + progress["skipped"])
+
+
+def resumed_record(before: dict[str, Any], now_made: dict[str, Any], step: int) -> dict[str, Any]:
+    """Return a run's provenance with one more entry in `resumed`: the step, and what is not as it was at the start."""
+    differs = {name: value for name, value in now_made.items() if before.get(name) != value}
+    return {**now_made, **before, "resumed": [*before.get("resumed", []), {"step": step, **differs}]}
 
 
 def check_finished(progress: dict[str, Any], steps: int, batches: int, splits: list[str]) -> int:
@@ -144,29 +176,64 @@ def check_finished(progress: dict[str, Any], steps: int, batches: int, splits: l
     return taken
 
 
+def explain(error: BaseException, folder: Path) -> str:
+    """Return one sentence that says what stopped a run and what to do."""
+    said = f"{type(error).__name__}: {error}".split("\n")[0]
+    if isinstance(error, UsageError):
+        return str(error)
+    if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
+        return f"out of memory ({said}); lower recipe.batch_size, model.max_positions or JOBS"
+    if isinstance(error, FloatingPointError):
+        return f"the gradients are not finite any more ({said}); lower the learning rate"
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.ENOSPC, errno.EDQUOT) or "PytorchStreamWriter" in str(error):
+        free = shutil.disk_usage(folder).free / 1e6
+        return (f"the disk of {folder} is full ({free:.0f} MB left); free some space, or set launcher.save_every=0, "
+                "and call again: nothing that was saved is lost")  # fmt: skip
+    if number in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"{getattr(error, 'filename', None) or folder} cannot be written ({said}); mend it and call again"
+    return said
+
+
 def run(folder: Path) -> int:
-    """Train the run of `folder`, keep its status, and return an exit code: 0 done, 1 failed, 3 not ours to train."""
+    """Train the run of `folder`, keep its status, and return the exit code that sweeps/folders.py names."""
+    import fairseq_cli.train  # noqa: F401  first: it sets logging up, and fairseq's models would set it to DEBUG
+
+    from fairseq_tasks.resume import Stopped, stop_asked
+
     try:
-        lock = lock_of(folder).acquire(timeout=10)
+        lock = lock_of(folder).acquire(timeout=LEASE + 30)
     except (Timeout, OSError):
         print(f"error: {folder} is not a run folder, or another process is training it", file=sys.stderr)
-        return 3
+        return NOT_OURS
     with lock:
-        attempts = read_json(folder / "status.json").get("attempts", 0) + 1
-        set_status(folder, state="running", attempts=attempts, started=now(), error=None, **this_process())
+        if read_json(folder / "status.json").get("state") == "done":
+            return DONE  # another sweep was quicker
+        for number in (signal.SIGTERM, signal.SIGUSR2):
+            signal.signal(number, lambda *_: stop_asked.set())
         try:
+            drop_leftovers(folder)
+            attempts = read_json(folder / "status.json").get("attempts", 0) + 1
+            set_status(folder, state="running", attempts=attempts, started=now(), error=None, **this_process())
             config = OmegaConf.load(folder / "config.yaml")
             assert isinstance(config, DictConfig)
             train(folder, config)
+            set_status(folder, state="done", exit_code=DONE, finished=now())
+            shutil.rmtree(folder / "resume", ignore_errors=True)
+            return DONE
+        except Stopped:
+            print("stopped; called again it goes on", flush=True)
+            set_status(folder, state="pending", exit_code=STOPPED, finished=now())
+            return STOPPED
         except BaseException as error:
             if not isinstance(error, UsageError):
                 traceback.print_exc()
-            line = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}".split("\n")[0]
-            print(f"error: {line}", flush=True)
-            set_status(folder, state="failed", error=line, exit_code=1, finished=now())
-            return 1
-        set_status(folder, state="done", exit_code=0, finished=now())
-    return 0
+            print(f"error: {explain(error, folder)}", flush=True)
+            try:
+                set_status(folder, state="failed", error=explain(error, folder), exit_code=FAILED, finished=now())
+            except OSError as second:
+                print(f"error: {second}", flush=True)
+            return FAILED
 
 
 def main() -> int:
@@ -176,6 +243,7 @@ def main() -> int:
     parser.add_argument("--child", action="store_true", help="end when standard input closes")
     arguments = parser.parse_args()
     if arguments.child:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's to answer
         die_with_parent(stdin_closed)
     return run(arguments.folder.absolute())
 

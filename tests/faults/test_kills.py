@@ -1,0 +1,99 @@
+"""A sweep of three runs is killed (SIGKILL, every process of it) at random moments and called again each time.
+
+In the end everything must be as in a sweep that nobody disturbed: summary.json, every scalar, every weight. The short
+form (8 kills) is part of the tests; `pytest -m slow -s tests/faults` kills 50 times.
+"""
+
+import collections
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+import pytest
+
+from analysis.event_files import read_run
+from sweeps.folders import find_runs, read_json
+from tests.conftest import Workspace
+from tests.sweeps.test_sweep import TIMING
+
+WORDS = ("--init", "random", "--seeds", "0,1,2", "--epochs", "25", "--jobs", "2")
+LONGEST = 14.0  # seconds from the start of a sweep to its death
+OVERRIDES = ("launcher.save_every=1", "recipe.evaluate_every=3")
+
+
+def moment(folder: Path) -> str:
+    """Return what a run was doing when it was killed, from what it left behind."""
+    if list((folder / "resume").glob(".*")):
+        return "checkpoint writing"
+    log = (folder / "train.log").read_text(errors="replace") if (folder / "train.log").is_file() else ""
+    last = {said: log.rfind(said) for said in ("begin validation", "train_inner", "| INFO | valid")}
+    if log.rfind("Start iterating over samples") < log.rfind("fairseq_cli.train | {"):
+        return "start-up"
+    return "evaluation" if last["begin validation"] > max(last["train_inner"], last["| INFO | valid"]) else "training"
+
+
+def scalars(folder: Path) -> pd.DataFrame:
+    table = read_run(folder)[0]
+    kept = table[~table["tag"].isin(TIMING)][["split", "tag", "step", "value"]]
+    return kept.sort_values(["split", "tag", "step"]).reset_index(drop=True)
+
+
+def kill_sweep(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL the sweep and every process below it at once."""
+    below = psutil.Process(process.pid).children(recursive=True)
+    for victim in [psutil.Process(process.pid), *below]:
+        try:
+            os.kill(victim.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    process.wait()
+    psutil.wait_procs(below, timeout=10)
+
+
+def figures(workspace: Workspace, sweep: str) -> dict[str, Any]:
+    """Return summary.json of a sweep, without its name."""
+    answer = workspace.python("analysis", "--sweep", sweep)
+    assert answer.returncode == 0, answer.stderr
+    summary: dict[str, Any] = json.loads((workspace.root / "results" / sweep / "summary.json").read_text())
+    assert summary.pop("sweep") == sweep
+    return summary
+
+
+@pytest.mark.parametrize("kills", [8, pytest.param(50, marks=pytest.mark.slow)])
+def test_a_sweep_killed_at_random_ends_as_one_that_was_not(workspace: Workspace, kills: int) -> None:
+    calm = f"calm{kills}"
+    answer = workspace.sweep("--sweep", calm, *WORDS, "--", *OVERRIDES)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    generator, hit = random.Random(kills), collections.Counter[str]()
+    done = 0
+    while done < kills:  # a sweep that has ended is followed by another, until there were so many kills
+        killed = f"killed{kills}-{done}"
+        root = workspace.root / "runs" / killed
+        command = [sys.executable, "-m", *workspace.sweep_words("--sweep", killed, *WORDS, "--", *OVERRIDES)]
+        while True:
+            process = subprocess.Popen(command, cwd=workspace.root, stdout=subprocess.DEVNULL)
+            end = time.monotonic() + (generator.uniform(2, LONGEST) if done < kills else 300)
+            while time.monotonic() < end and process.poll() is None:
+                time.sleep(0.02)
+            if process.poll() is not None:
+                break
+            kill_sweep(process)
+            done += 1
+            for folder in find_runs(root).values():
+                if read_json(folder / "status.json").get("state") == "running":
+                    hit[moment(folder)] += 1
+        assert process.returncode == 0
+        assert figures(workspace, killed) == figures(workspace, calm)
+        for key, folder in find_runs(workspace.root / "runs" / calm).items():
+            other = root / folder.relative_to(workspace.root / "runs" / calm)
+            pd.testing.assert_frame_equal(scalars(other), scalars(folder))
+            assert read_json(other / "progress.json")["weights"] == read_json(folder / "progress.json")["weights"], key
+    print(f"\n{done} kills of the sweep; of its runs they hit: {dict(hit) or 'none'}")

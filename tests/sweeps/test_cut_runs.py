@@ -1,0 +1,214 @@
+"""A run that is cut goes on where it was and ends as if nothing had happened: weights, scalars, answers."""
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from sweeps.folders import read_json, read_status
+from tests.conftest import Workspace
+from tests.sweeps.test_processes import start, step_of, until
+from tests.sweeps.test_sweep import scalars
+
+WORDS = ("--init", "random", "--seeds", "0", "--epochs", "25")
+OVERRIDES = ("launcher.save_every=1", "recipe.evaluate_every=3")
+
+
+def folder_of(workspace: Workspace, sweep: str, backend: str = "fairseq") -> Path:
+    return Path(str(workspace.run_folder("random", 0, sweep)).replace("/fairseq/", f"/{backend}/"))
+
+
+def words_of(sweep: str, backend: str = "fairseq", *more: str) -> list[str]:
+    return [*WORDS, "--sweep", sweep, "--backend", backend, *more, "--", *OVERRIDES]
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """Return everything that must not depend on what happened on the way."""
+    progress = read_json(folder / "progress.json")
+    answers = pd.read_parquet(folder / "predictions.parquet")
+    return {**{name: progress[name] for name in ("weights", "best_valid", "valid", "test", "batches")},
+            "answers": answers["logits"].map(list).tolist()}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=["fairseq", "hf"])
+def backend(request: pytest.FixtureRequest) -> str:
+    if request.param == "hf":
+        pytest.importorskip("transformers")
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(workspace: Workspace, backend: str) -> Path:
+    answer = workspace.sweep(*words_of("undisturbed", backend))
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    folder = folder_of(workspace, "undisturbed", backend)
+    assert not (folder / "resume").exists()
+    return folder
+
+
+def cut(workspace: Workspace, sweep: str, backend: str, how: Callable[[Path, int], None], after: int) -> Path:
+    """Start a sweep and cut it by `how` (run folder, pid of the sweep) when its run is past step `after`."""
+    folder = folder_of(workspace, sweep, backend)
+    process = start(workspace, *words_of(sweep, backend))
+    until(lambda: step_of(folder) > after or process.poll() is not None)
+    how(folder, process.pid)
+    process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert read_status(folder)["state"] != "done"
+    return folder
+
+
+def same(folder: Path, undisturbed: Path) -> None:
+    assert outcome(folder) == outcome(undisturbed)
+    pd.testing.assert_frame_equal(scalars(folder), scalars(undisturbed))
+
+
+def test_a_run_that_was_asked_to_stop_ends_with_the_same_bits(
+    workspace: Workspace, backend: str, undisturbed: Path
+) -> None:
+    def terminate(folder: Path, _: int) -> None:
+        os.kill(json.loads((folder / "status.json").read_text())["pid"], signal.SIGTERM)
+
+    folder = cut(workspace, "terminated", backend, terminate, after=20)
+    status = read_status(folder)
+    assert (status["state"], status["exit_code"]) == ("pending", 75)
+    saved = max(int(path.name.removeprefix("step=")) for path in (folder / "resume").iterdir())
+    answer = workspace.sweep(*words_of("terminated", backend))
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert read_json(folder / "provenance.json")["resumed"][0]["step"] == saved
+    assert saved > 20
+    same(folder, undisturbed)
+
+
+def test_ctrl_c_saves_and_says_130_and_the_same_command_goes_on(
+    workspace: Workspace, backend: str, undisturbed: Path
+) -> None:
+    sweep, folder = "interrupted", folder_of(workspace, "interrupted", backend)
+    process = start(workspace, *words_of(sweep, backend))
+    until(lambda: step_of(folder) > 0)
+    os.kill(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    assert "the same command goes on from here" in output
+    assert read_status(folder)["state"] == "pending"
+    assert list((folder / "resume").glob("step=*"))
+    assert workspace.sweep(*words_of(sweep, backend)).returncode == 0
+    same(folder, undisturbed)
+
+
+def damage_newest(folder: Path) -> Path:
+    """Flip one byte in the middle of the largest file of the newest checkpoint; return the checkpoint."""
+    newest = max((folder / "resume").glob("step=*"), key=lambda path: int(path.name.removeprefix("step=")))
+    largest = max((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(bytes(content))
+    return newest
+
+
+@pytest.mark.parametrize("how", ["flipped", "cut short", "all", "log cut short"])
+def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_is_taken(
+    workspace: Workspace, backend: str, undisturbed: Path, how: str
+) -> None:
+    if backend == "hf" and how != "flipped":
+        pytest.skip("the code is the same for both back ends")
+    sweep = "damaged-" + how.replace(" ", "-")
+
+    def kill(_: Path, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+
+    def two_are_saved(folder: Path, pid: int) -> None:
+        until(lambda: len(list((folder / "resume").glob("step=*"))) == 2)
+        kill(folder, pid)
+
+    folder = cut(workspace, sweep, backend, two_are_saved, after=5)
+    until(lambda: read_status(folder)["state"] == "failed")  # its process has noticed that the sweep is dead
+    n = len(list((folder / "resume").glob("step=*")))
+    if how == "flipped":
+        damage_newest(folder)
+    elif how == "cut short":
+        newest = damage_newest(folder)
+        os.truncate(newest / "state.pt", 1_000)
+    elif how == "all":
+        for path in (folder / "resume").glob("step=*"):
+            os.truncate(path / "state.pt", 1_000)
+    else:
+        for path in (folder / "tb" / "valid").iterdir():
+            os.truncate(path, 100)
+    answer = workspace.sweep(*words_of(sweep, backend))
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    said = answer.stdout.replace("\n", " ")
+    assert "was not used" in said
+    resumed = read_json(folder / "provenance.json").get("resumed", [])
+    if how in ("flipped", "cut short"):
+        assert n == 2
+        assert len(resumed) == 1
+    else:
+        assert resumed == []
+    same(folder, undisturbed)
+
+
+def test_a_cut_run_asked_for_otherwise_starts_anew(workspace: Workspace) -> None:
+    def terminate(folder: Path, _: int) -> None:
+        os.kill(json.loads((folder / "status.json").read_text())["pid"], signal.SIGTERM)
+
+    folder = cut(workspace, "otherwise", "fairseq", terminate, after=5)
+    answer = workspace.sweep(*words_of("otherwise")[:-2], "launcher.save_every=1", "recipe.learning_rate=1e-3")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "resumed" not in read_json(folder / "provenance.json")
+
+
+def test_two_sweeps_at_once_share_the_runs_and_train_each_once(workspace: Workspace) -> None:
+    words = ("--sweep", "shared", "--init", "random", "--seeds", "0,1,2", "--epochs", "10", "--jobs", "1")
+    both = [start(workspace, *words) for _ in range(2)]
+    outputs = [process.communicate(timeout=240)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    for seed in range(3):
+        status = read_json(workspace.run_folder("random", seed, "shared") / "status.json")
+        assert (status["state"], status["attempts"]) == ("done", 1)
+
+
+def test_a_loss_that_is_not_a_number_fails_the_run_with_its_step_and_the_others_go_on(workspace: Workspace) -> None:
+    words = ("--sweep", "nan", "--seeds", "0", "--epochs", "2", "--", "recipe.learning_rate=1e30")
+    answer = workspace.sweep(*words)
+    assert answer.returncode == 1
+    for init in ("pretrained", "random"):
+        folder = workspace.run_folder(init, 0, "nan")
+        error = read_json(folder / "status.json")["error"]
+        assert "lower the learning rate" in error
+        assert not list(folder.glob("crash*"))
+
+
+def test_a_failed_run_is_tried_again_when_asked_and_its_attempts_are_counted(workspace: Workspace) -> None:
+    words = ("--sweep", "retried", "--init", "random", "--seeds", "0", "--epochs", "2")
+    answer = workspace.sweep(*words, "--", "recipe.learning_rate=1e30", "launcher.retries=1")
+    assert answer.returncode == 1
+    assert read_json(workspace.run_folder("random", 0, "retried") / "status.json")["attempts"] == 2
+
+
+def test_a_full_disk_is_said_and_when_there_is_room_again_the_run_goes_on(workspace: Workspace, tmp_path: Path) -> None:
+    import subprocess
+
+    disk = tmp_path / "small"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    try:
+        words = ("--runs-dir", str(disk), "--init", "random", "--seeds", "0", "--epochs", "40", "--sweep", "full")
+        full = workspace.sweep(*words, "--", "launcher.save_every=1")
+        assert full.returncode == 1, full.stdout
+        assert "is full" in full.stdout.replace("\n", " ")
+        assert "Traceback" not in full.stdout + full.stderr
+        subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
+        again = workspace.sweep(*words, "--", "launcher.save_every=1")
+        assert again.returncode == 0, again.stdout + again.stderr
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+        shutil.rmtree(disk, ignore_errors=True)
