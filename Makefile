@@ -15,6 +15,8 @@ LAUNCHER = local
 JOBS =
 SWEEP = default
 FORCE =
+WAIT = # 0: return when all jobs are submitted (LAUNCHER=slurm)
+CONFIRM = # 1: clean deletes data, runs and results, too
 ARGS =
 DATA_DIR = data
 RUNS_DIR = runs
@@ -49,7 +51,7 @@ sweep: $(STAMP) ## train every INIT with every SEEDS
 	  --method "$(METHOD)" --backend "$(BACKEND)" --experiment "$(EXPERIMENT)" --device "$(DEVICE)" \
 	  --precision "$(PRECISION)" --launcher "$(LAUNCHER)" --sweep "$(SWEEP)" --data-dir "$(DATA_DIR)" \
 	  --runs-dir "$(RUNS_DIR)" $(if $(EPOCHS),--epochs "$(EPOCHS)") $(if $(JOBS),--jobs "$(JOBS)") \
-	  $(if $(FORCE),--force) -- $(ARGS)
+	  $(if $(FORCE),--force) $(if $(filter 0,$(WAIT)),--no-wait) -- $(ARGS)
 
 figures: $(STAMP) ## report, figures, tables and statistics of SWEEP, in results/ (ARGS="--threshold 75" and the like)
 	@$(IN) -m analysis --sweep "$(SWEEP)" --runs-dir "$(RUNS_DIR)" --results-dir "$(RESULTS_DIR)" \
@@ -70,7 +72,7 @@ bench: $(STAMP) ## speeds of prep, sweep, its parts and analysis, against what o
 	  && $(IN) -m sweeps.bench --data-dir "$(DATA_DIR)" --page docs/bench.md $(ARGS) \
 	  && $(IN) -m sweeps.bench_parts parts --data-dir "$(DATA_DIR)" --page docs/bench.md \
 	  && $(IN) -m sweeps.bench_parts costs --data-dir "$(DATA_DIR)" --page docs/bench.md \
-  && $(IN) -m sweeps.bench_parts profile --data-dir "$(DATA_DIR)" --page docs/bench.md \
+	  && $(IN) -m sweeps.bench_parts profile --data-dir "$(DATA_DIR)" --page docs/bench.md \
 	  && $(IN) -m analysis.bench --page docs/bench.md
 
 test: $(STAMP) ## the tests, without the slow ones (ARGS="-m slow" for those)
@@ -79,6 +81,11 @@ test: $(STAMP) ## the tests, without the slow ones (ARGS="-m slow" for those)
 lint: $(STAMP) ## ruff and mypy
 	@$(IN) -m ruff check . && $(IN) -m ruff format --check . && $(IN) -m mypy
 
-clean: ## remove caches; data, runs, results and .venv stay
+clean: ## remove caches; with CONFIRM=1 also DATA_DIR, RUNS_DIR and RESULTS_DIR, with all that is in them
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+ifeq ($(CONFIRM),1)
+	rm -rf -- "$(DATA_DIR)" "$(RUNS_DIR)" "$(RESULTS_DIR)"
+else
+	@echo '$(DATA_DIR), $(RUNS_DIR) and $(RESULTS_DIR) stay; make clean CONFIRM=1 deletes them, texts that you put there included'
+endif

@@ -141,9 +141,24 @@ def _check_values(config: DictConfig) -> None:
         raise UsageError(f"recipe.evaluate_every={recipe.evaluate_every}: it is a number of steps, or 0")
     if config.device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"DEVICE={config.device}: choose from auto, cpu, cuda")
+    _check_launcher(config.launcher)
     for key in ("save_every", "retries"):
         if config.launcher[key] < 0:
             raise UsageError(f"launcher.{key}={config.launcher[key]}: it is a number from 0")
     for key in ("jobs", "threads"):
         if config.launcher[key] is not None and config.launcher[key] < 1:
             raise UsageError(f"launcher.{key}={config.launcher[key]}: it must be at least 1")
+
+
+def _check_launcher(launcher: DictConfig) -> None:
+    known = yaml.safe_load((CONF_DIR / "launcher" / f"{launcher.name}.yaml").read_text(encoding="utf-8"))
+    unset = OmegaConf.structured(hydra_conf.schema.LauncherConfig)
+    for key in sorted(set(launcher) - set(known)):
+        if launcher[key] != unset[key]:
+            raise UsageError(f"launcher.{key}={launcher[key]}: LAUNCHER={launcher.name} has no such setting"
+                             f"{nearest(key, list(known), 'its settings')}")  # fmt: skip
+    for key, smallest in {"minutes": 2, "memory_gb": 1, "gpus": 0}.items():
+        if launcher[key] is not None and launcher[key] < smallest:
+            raise UsageError(f"launcher.{key}={launcher[key]}: it must be at least {smallest}")
+    if launcher.name == "slurm" and launcher.gpus not in (0, 1):
+        raise UsageError(f"launcher.gpus={launcher.gpus:g}: a run uses one GPU of a SLURM job; 0 trains on the CPU")

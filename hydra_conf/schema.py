@@ -108,14 +108,21 @@ class PrecisionConfig:
 
 @dataclass
 class LauncherConfig:
+    """Where runs are trained. A launcher takes the settings that its file in hydra_conf/launcher names."""
+
     name: str = MISSING
-    jobs: int | None = None  # runs at a time; None: one a GPU, or one a CPU core
+    jobs: int | None = None  # runs at a time; None: one a GPU, or one a CPU core; on a cluster as many as it gives
     threads: int | None = None  # CPU threads a run; None: cores divided by jobs
-    fork_server: bool = True  # runs start from a server that has imported everything (CPU)
-    save_every: int = (
-        10  # steps from one checkpoint to the next at least; saving takes 2 % of the time at most; 0: never
-    )
+    save_every: int = 10  # steps between checkpoints at least; saving takes 2 % of the time at most; 0: never
     retries: int = 0  # of a failed run within one sweep; attempts are in the results table
+    fork_server: bool = True  # local: runs start from a server that has imported everything (CPU)
+    gpus: float = 0  # slurm, ray: GPUs a run; 0 trains on the CPU
+    memory_gb: int | None = None  # slurm, ray: memory a run
+    minutes: int = 240  # slurm: time limit of a job; a run that needs longer goes on in the next one
+    partition: str | None = None  # slurm; None: the cluster's default
+    options: dict[str, Any] = field(default_factory=dict)  # slurm: any other option of sbatch, {qos: long}
+    setup: list[str] = field(default_factory=list)  # slurm: shell lines before each job
+    address: str = "auto"  # ray: HOST:PORT of the cluster; auto: the one that this machine belongs to
 
 
 @dataclass

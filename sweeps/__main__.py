@@ -5,6 +5,7 @@ test texts.
 """
 
 import argparse
+import contextlib
 import importlib.util
 import shlex
 import sys
@@ -17,15 +18,18 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from data_prep.whole_files import write_json, write_text
-from hydra_conf.compose import choices, group_words, quoted
+from hydra_conf.compose import choices, compose_config, group_words, quoted
 from hydra_conf.errors import UsageError, exit_code
-from sweeps.device import Machine, resolve_machine, share_machine
-from sweeps.folders import empty_folder, find_runs, is_owned, read_json, read_status
+from sweeps import slurm
+from sweeps.device import Machine, cluster_machine, resolve_machine, share_machine
+from sweeps.folders import RunKey, empty_folder, find_runs, is_owned, read_json, read_status
 from sweeps.grid import Axes, PlannedRun, compose_runs, parse_list, parse_seeds, resolved_yaml
 from sweeps.pool import SweepInterrupted, run_all
 from sweeps.provenance import binarised_folder, comparable, differing_keys
 from sweeps.screen import Progress, duration, status_table
 from sweeps.search import arguments_of_search, report, scores, search
+
+WATCH_SECONDS = 5.0
 
 
 def arguments_of_run() -> argparse.ArgumentParser:
@@ -43,6 +47,7 @@ def arguments_of_run() -> argparse.ArgumentParser:
     add("--precision", default="auto", help=f"one of: {', '.join(choices('precision'))}")
     add("--launcher", default="local", help=f"one of: {', '.join(choices('launcher'))}")
     add("--jobs", help="runs at a time (default: one a GPU, or one a CPU core)")
+    add("--no-wait", action="store_true", help="slurm: return when all jobs are submitted")
     add("--sweep", default="default", help="name of the sweep: runs/<sweep>, results/<sweep> (default: %(default)s)")
     add("--force", action="store_true", help="redo every run asked for, done ones too")
     add("--data-dir", type=Path, default=Path("data"))
@@ -67,14 +72,32 @@ def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
     words += [f"launcher.jobs={arguments.jobs}"] if arguments.jobs else []
     if arguments.precision not in choices("precision"):
         raise UsageError(f"PRECISION={arguments.precision}: choose from {', '.join(choices('precision'))}")
-    machine = resolve_machine(arguments.device, arguments.precision)
     root = arguments.runs_dir.absolute() / arguments.sweep
+    launcher = compose_config([*words, *arguments.overrides]).launcher
+    if launcher.name == "local":
+        machine = resolve_machine(arguments.device, arguments.precision)
+    else:
+        require_launcher(launcher)
+        machine = cluster_machine(arguments.device, arguments.precision, launcher.gpus)
+    if arguments.no_wait and launcher.name != "slurm":
+        raise UsageError(f"WAIT=0 needs LAUNCHER=slurm: runs of LAUNCHER={launcher.name} end with the command that "
+                         "started them")  # fmt: skip
     runs = compose_runs(words, axes, arguments.overrides, machine, root)
-    launcher = runs[0].config.launcher
-    jobs, threads = share_machine(machine, len(runs), launcher.jobs, launcher.threads)
-    for run in runs:
-        run.config.launcher.jobs, run.config.launcher.threads = jobs, threads
+    if launcher.name == "local":
+        jobs, threads = share_machine(machine, len(runs), launcher.jobs, launcher.threads)
+        for run in runs:
+            run.config.launcher.jobs, run.config.launcher.threads = jobs, threads
     return runs, machine
+
+
+def require_launcher(launcher: DictConfig) -> None:
+    """Raise `UsageError` when what the launcher needs is not installed."""
+    package = {"slurm": "submitit", "ray": "ray"}[launcher.name]
+    if importlib.util.find_spec(package) is None:
+        raise UsageError(f"LAUNCHER={launcher.name} needs {package}, which is not installed; "
+                         "run `make setup EXTRAS=dev,cluster`")  # fmt: skip
+    if launcher.threads is None:
+        raise UsageError(f"launcher.threads: say how many CPU threads a run of LAUNCHER={launcher.name} gets")
 
 
 def require_transformers(axes: Axes) -> None:
@@ -89,17 +112,19 @@ def require_transformers(axes: Axes) -> None:
         print(f"  there is no METHOD={method} with BACKEND={backend}; these runs are left out", flush=True)
 
 
-def to_do(runs: list[PlannedRun], force: bool) -> list[PlannedRun]:
+def to_do(runs: list[PlannedRun], force: bool, queued: frozenset[Path] = frozenset()) -> list[PlannedRun]:
     """Return the runs that are not done yet, all of them with `force`; those that another sweep is training, too.
+
+    `queued` are the folders of those that wait in a cluster's queue.
 
     Raises `UsageError` when a run that is done or being trained was made from another configuration or other data, or
     when a run that is being trained is to be redone.
     """
     left = []
     for run in runs:
-        owned = is_owned(run.folder)
+        owned = run.folder in queued or is_owned(run.folder)
         if owned and force:
-            raise UsageError(f"{run.key} is being trained by another process; wait for it, or stop it")
+            raise UsageError(f"{run.key} is being trained, or about to be; wait for it, or stop it")
         done = read_status(run.folder)["state"] == "done"
         if not done or force:
             left.append(run)
@@ -167,8 +192,9 @@ def commands_of(arguments: argparse.Namespace) -> list[str]:
 
 
 def write_folders(
-    runs: list[PlannedRun], all_runs: list[PlannedRun], root: Path, commands: list[str], force: bool
-) -> None:
+    runs: list[PlannedRun], all_runs: list[PlannedRun], root: Path, commands: list[str], force: bool,
+    queued: frozenset[Path] = frozenset(),
+) -> None:  # fmt: skip
     """Make the folders of the runs to do ready, and list the whole sweep in sweep.json.
 
     A run that was cut and is asked for again keeps its folder, its number of threads included, and goes on from its
@@ -177,7 +203,7 @@ def write_folders(
     try:
         for run in runs:
             goes_on = not force and (run.folder / "resume").is_dir() and not differences(run)
-            if not goes_on and not is_owned(run.folder):
+            if not goes_on and run.folder not in queued and not is_owned(run.folder):
                 empty_folder(run.folder)
                 write_text(run.folder / "config.yaml", resolved_yaml(run.config))
         before = read_json(root / "sweep.json")
@@ -195,14 +221,16 @@ def sweep(arguments: argparse.Namespace) -> int:
     console = Console(highlight=False)
     runs, machine = plan(arguments)
     root = arguments.runs_dir.absolute() / arguments.sweep
-    left = to_do(runs, arguments.force)
+    queued = slurm.queued(run.folder for run in runs)
+    left = to_do(runs, arguments.force, queued)
     launcher = runs[0].config.launcher
     console.print(f"sweep {arguments.sweep}: {len(runs)} runs, {len(runs) - len(left)} done already, {len(left)} to do")
     if left:
         first = runs[0].config
         console.print(
             f"  {first.dataset.name}, {first.model.name}; "
-            f"{machine.device} {machine.precision}, {launcher.jobs} at a time, {launcher.threads} threads each"
+            f"{machine.device} {machine.precision}, {launcher.jobs or 'as many as the cluster gives'} at a time, "
+            f"{launcher.threads} threads each"
         )
         for kind in dict.fromkeys((run.key.backend, run.key.method, run.key.init) for run in runs):
             of_kind = [run for run in runs if (run.key.backend, run.key.method, run.key.init) == kind]
@@ -213,9 +241,16 @@ def sweep(arguments: argparse.Namespace) -> int:
                 f"{', '.join(f'{float(rate):g}' for rate in config.fairseq.optimization.lr)}"
             )
         preflight(left, machine)
-        write_folders(left, runs, root, commands_of(arguments), arguments.force)
-        with Progress(left) as progress:
-            run_all(left, launcher.jobs, machine.gpus, progress.update, launcher.retries)
+        write_folders(left, runs, root, commands_of(arguments), arguments.force, queued)
+        if launcher.name == "slurm":
+            jobs = slurm.submit([run for run in left if run.folder not in queued], launcher, root, arguments.sweep)
+            which = f": {jobs[0]} to {jobs[-1]}" if jobs else ""
+            console.print(f"  {len(queued)} jobs were in SLURM's queue already, {len(jobs)} submitted{which}")
+        if arguments.no_wait:
+            console.print(f"`python -m sweeps status --sweep {arguments.sweep} --watch` follows them")
+            return 0
+        with Progress({run.folder: run.key for run in left}) as progress:
+            launch(left, launcher, machine, progress.update)
     ended = [(run, read_status(run.folder)) for run in runs]
     for run, status in ended:
         for note in status.get("notes", []):
@@ -227,18 +262,45 @@ def sweep(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def launch(runs: list[PlannedRun], launcher: DictConfig, machine: Machine, on_poll: Callable[[], None]) -> None:
+    """Train the runs, or wait for those that SLURM trains."""
+    if launcher.name == "slurm":
+        slurm.follow([run.folder for run in runs], on_poll)
+    elif launcher.name == "ray":
+        from sweeps.ray_tasks import run_on_ray
+
+        run_on_ray(runs, launcher, on_poll)
+    else:
+        run_all(runs, launcher.jobs, machine.gpus, on_poll, launcher.retries)
+
+
 def show_status(words: list[str]) -> int:
     """`python -m sweeps status`: the state of every run of a sweep."""
     parser = argparse.ArgumentParser(prog="python -m sweeps status", description=show_status.__doc__)
     parser.add_argument("--sweep", default="default")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
+    parser.add_argument("--watch", action="store_true", help="go on until every run has ended")
     arguments = parser.parse_args(words)
     found = find_runs(arguments.runs_dir / arguments.sweep)
     if not found:
         raise UsageError(f"{arguments.runs_dir / arguments.sweep} holds no run; `make sweep` makes some")
-    rows = [(str(key), read_status(folder), "-") for key, folder in found.items()]
-    Console(highlight=False).print(status_table(rows))
+    if arguments.watch:
+        watch(found)
+    else:
+        rows = [(str(key), read_status(folder), "-") for key, folder in found.items()]
+        Console(highlight=False).print(status_table(rows))
     return 0
+
+
+def watch(runs: dict[RunKey, Path]) -> None:
+    """Show the runs until every one is done or has failed, or Ctrl-C."""
+    with contextlib.suppress(KeyboardInterrupt), Progress({folder: key for key, folder in runs.items()}) as progress:
+        left = list(runs.values())
+        while left:
+            slurm.note_gone(left)
+            progress.update()
+            left = [folder for folder in left if read_status(folder)["state"] not in ("done", "failed")]
+            time.sleep(WATCH_SECONDS if left else 0)
 
 
 def run_search(words: list[str]) -> int:
@@ -252,7 +314,7 @@ def run_search(words: list[str]) -> int:
         preflight(left, machine)
         for root in dict.fromkeys(run.folder.parents[5] for run in left):
             write_folders([run for run in left if root in run.folder.parents], [], root, [], force=False)
-        with Progress(left) as progress:
+        with Progress({run.folder: run.key for run in left}) as progress:
             run_all(left, jobs, machine.gpus, progress.update)
     failed = [run for run in runs if read_status(run.folder)["state"] != "done"]
     if failed:

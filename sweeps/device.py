@@ -49,11 +49,28 @@ def resolve_machine(device: str, precision: str) -> Machine:
         raise UsageError("DEVICE=cuda: this machine has no CUDA device that torch can use; "
                          "use DEVICE=auto or DEVICE=cpu")  # fmt: skip
     chosen = "cuda" if gpus else "cpu"
+    best_on_cpu = "bf16" if cpu_has_bf16() else "fp32"
+    return Machine(chosen, _precision(chosen, precision, best_on_cpu), gpus)
+
+
+def cluster_machine(device: str, precision: str, gpus_a_run: float) -> Machine:
+    """Return what `auto` stands for on a cluster, whose nodes this machine cannot see: CUDA where runs ask for GPUs.
+
+    A run that finds no such device on its node fails and says so. Raises `UsageError` for a contradiction.
+    """
+    chosen = "cuda" if gpus_a_run else "cpu"
+    if device not in ("auto", chosen):
+        raise UsageError(f"DEVICE={device}, but launcher.gpus={gpus_a_run:g}: "
+                         'ask for both, as in DEVICE=cpu ARGS="launcher.gpus=0"')  # fmt: skip
+    return Machine(chosen, _precision(chosen, precision, "fp32"), ())
+
+
+def _precision(device: str, precision: str, best_on_cpu: str) -> str:
     if precision == "auto":
-        precision = "fp16" if gpus else "bf16" if cpu_has_bf16() else "fp32"
-    if precision not in ALLOWED[chosen]:
-        raise UsageError(f"PRECISION={precision}: on {chosen} choose from auto, {', '.join(ALLOWED[chosen])}")
-    return Machine(chosen, precision, gpus)
+        precision = "fp16" if device == "cuda" else best_on_cpu
+    if precision not in ALLOWED[device]:
+        raise UsageError(f"PRECISION={precision}: on {device} choose from auto, {', '.join(ALLOWED[device])}")
+    return precision
 
 
 def share_machine(machine: Machine, n_runs: int, jobs: int | None, threads: int | None) -> tuple[int, int]:

@@ -10,15 +10,14 @@ import multiprocessing
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
-from pathlib import Path
 
-from sweeps.folders import NOT_OURS, STOPPED, is_owned, read_json, set_status
+from sweeps.child import environment_of, note_death, start, was_stopped
+from sweeps.folders import DONE, NOT_OURS, is_owned, read_json
 from sweeps.grid import PlannedRun
 from sweeps.run import run_forked
 
@@ -47,30 +46,16 @@ class _Child:
             self.process.join()
 
 
-def _environment(run: PlannedRun, gpu: str) -> dict[str, str]:
-    threads = str(run.config.launcher.threads)
-    return {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "CUDA_VISIBLE_DEVICES": gpu}
-
-
 def _start(run: PlannedRun, slot: int, gpus: tuple[str, ...]) -> _Child:
-    environment = _environment(run, gpus[slot % len(gpus)] if gpus else "")
-    log = run.folder / "train.log"
+    environment = environment_of(run.config.launcher.threads, gpus[slot % len(gpus)] if gpus else "")
     if run.config.launcher.fork_server and not gpus:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([*IMPORTED, *(["hf_tasks.train"] if run.config.backend.name == "hf" else [])])
-        forked = context.Process(target=run_forked, args=(run.folder, log, environment))
+        forked = context.Process(target=run_forked, args=(run.folder, run.folder / "train.log", environment))
         with _in_environment(environment):  # the server, started with the first run, reads its threads from it
             forked.start()
         return _Child(run, forked, slot)
-    with log.open("ab") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "sweeps.run", str(run.folder), "--child"],
-            stdin=subprocess.PIPE,  # never written to: it closes when this process ends, however it ends
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
-        )
-    return _Child(run, process, slot)
+    return _Child(run, start(run.folder, environment), slot)
 
 
 @contextmanager
@@ -84,31 +69,7 @@ def _in_environment(environment: dict[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def _note_death(child: _Child) -> int:
-    """Write the status that a child killed in mid-run could not write itself; return its exit code."""
-    code = child.exit_code()
-    assert code is not None
-    status = read_json(child.run.folder / "status.json")
-    if status.get("state") in ("done", "failed") or code in (NOT_OURS, STOPPED):
-        return code
-    how = f"ended with exit code {code}"
-    if code < 0:
-        how = f"killed by signal {-code}"
-        how += ", as by a machine that is out of memory: lower JOBS" if -code == signal.SIGKILL else ""
-    try:
-        set_status(child.run.folder, state="failed", exit_code=code,
-                   error=f"{how}; last line: {_last_line(child.run.folder / 'train.log')}")  # fmt: skip
-    except OSError as error:
-        print(f"{child.run.key}: {how}, and {child.run.folder} cannot be written ({error.strerror})", flush=True)
-    return code
-
-
-def _last_line(log: Path) -> str:
-    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
-    return text.strip().split("\n")[-1][:300]
-
-
-class _Signals:
+class Signals:
     """Counts Ctrl-C and SIGTERM while a sweep runs, instead of ending it wherever it is."""
 
     def __init__(self) -> None:
@@ -116,7 +77,7 @@ class _Signals:
         self.told = False
         self.before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def __enter__(self) -> "_Signals":
+    def __enter__(self) -> "Signals":
         for number in self.before:
             signal.signal(number, lambda number, _: self.got.append(number))
         return self
@@ -137,7 +98,7 @@ def run_all(
     waiting, free = list(runs), list(range(jobs))
     attempts = {run.folder: 0 for run in runs}
     failed_before = {run.folder: read_json(run.folder / "status.json").get("attempts", 0) for run in runs}
-    with _Signals() as signals, _children() as children:
+    with Signals() as signals, _children() as children:
         while waiting or children:
             if not signals.got:
                 for run in [run for run in waiting if free]:
@@ -149,10 +110,12 @@ def run_all(
             time.sleep(POLL_SECONDS)
             _answer(signals, children)
             for child in [child for child in children if child.exit_code() is not None]:
-                code = _note_death(child)
+                code = child.exit_code()
+                assert code is not None
+                note_death(child.run.folder, code)
                 children.remove(child)
                 free.append(child.slot)
-                failed = code not in (0, NOT_OURS, STOPPED)
+                failed = code not in (DONE, NOT_OURS) and not was_stopped(code)
                 if code == NOT_OURS or (failed and attempts[child.run.folder] <= retries):
                     failed_before[child.run.folder] = read_json(child.run.folder / "status.json").get("attempts", 0)
                     waiting.append(child.run)
@@ -167,7 +130,7 @@ def _ended_elsewhere(run: PlannedRun, attempts: int) -> bool:
     return status.get("state") == "done" or (status.get("state") == "failed" and status.get("attempts", 0) > attempts)
 
 
-def _answer(signals: _Signals, children: list[_Child]) -> None:
+def _answer(signals: Signals, children: list[_Child]) -> None:
     """Ask the runs to stop after the first signal, once; end them after the second."""
     if len(signals.got) > 1:
         for child in children:
@@ -196,4 +159,6 @@ def _children() -> Iterator[list[_Child]]:
     finally:
         for child in children:
             child.end()
-            _note_death(child)
+            code = child.exit_code()
+            assert code is not None
+            note_death(child.run.folder, code)

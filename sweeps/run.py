@@ -122,6 +122,8 @@ def train(folder: Path, config: DictConfig) -> None:
     from fairseq_tasks.training import train as train_with_fairseq
     from sweeps.fairseq_config import fairseq_config, resolved
 
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("this machine has no CUDA device that torch can use, and the run was planned for one")
     torch.set_num_threads(config.launcher.threads)
     settings = resolved(fairseq_config(config, binarised_folder(config), folder, config.device, config.precision.name))
     steps, batches = plan_steps(settings)

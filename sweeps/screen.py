@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from sweeps.folders import read_status
-from sweeps.grid import PlannedRun
+from sweeps.folders import RunKey, read_status
 
 COLOURS = {"pending": "dim", "running": "cyan", "done": "green", "failed": "bold red"}
 
@@ -39,9 +38,9 @@ def status_table(rows: list[tuple[str, dict[str, Any], str]]) -> Table:
     return table
 
 
-def _short_names(runs: list[PlannedRun]) -> list[str]:
+def _short_names(runs: dict[Path, RunKey]) -> list[str]:
     """Name each run by init and seed, and by what else tells these runs apart (sweep, dataset)."""
-    parts = [(run.folder.parents[5].name, *str(run.key).split("/")) for run in runs]
+    parts = [(folder.parents[5].name, *str(key).split("/")) for folder, key in runs.items()]
     n = len(parts[0])
     shown = [index for index in range(n) if index >= n - 2 or len({part[index] for part in parts}) > 1]
     return [" ".join(part[index] for index in shown) for part in parts]
@@ -50,9 +49,9 @@ def _short_names(runs: list[PlannedRun]) -> list[str]:
 class Progress:
     """A table redrawn in place on a terminal; plain lines elsewhere, one for each change of state or evaluation."""
 
-    def __init__(self, runs: list[PlannedRun]) -> None:
+    def __init__(self, runs: dict[Path, RunKey]) -> None:
         self.console = Console()
-        self.names = dict(zip((run.folder for run in runs), _short_names(runs), strict=True))
+        self.names = dict(zip(runs, _short_names(runs), strict=True))
         self.said: dict[Path, tuple[Any, ...]] = {}
         self.first_step: dict[Path, tuple[float, int]] = {}
         self.live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None

@@ -26,7 +26,7 @@ from tests.sweeps.test_sweep import TIMING
 
 WORDS = ("--init", "random", "--seeds", "0,1,2", "--epochs", "25", "--jobs", "2")
 LONGEST = 14.0  # seconds from the start of a sweep to its death
-OVERRIDES = ("launcher.save_every=1", "recipe.evaluate_every=3")
+OVERRIDES = ("launcher.save_every=1", "recipe.evaluate_every=3", "launcher.threads=1")
 
 
 def moment(folder: Path) -> str:

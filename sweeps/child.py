@@ -1,0 +1,105 @@
+"""One run in a process of its own, on whatever machine this is, and what is written down when that process dies."""
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sweeps.folders import DONE, FAILED, NOT_OURS, STOPPED, read_json, set_status
+from sweeps.run import explain
+
+STATUS_BYTES = 100_000  # a disk with less room than this counts as full
+
+
+def environment_of(threads: int, gpu: str | None = None) -> dict[str, str]:
+    """Return what a run finds in its environment; `gpu` None leaves it those that a cluster has given it."""
+    given = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
+    return {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), **given}
+
+
+def start(folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start `python -m sweeps.run`, which ends when this process does."""
+    with (folder / "train.log").open("ab") as out:
+        return subprocess.Popen(
+            [sys.executable, "-m", "sweeps.run", str(folder), "--child"],
+            stdin=subprocess.PIPE,  # never written to: it closes when this process ends, however it ends
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+        )
+
+
+def note_death(folder: Path, code: int) -> None:
+    """Write the status that a run's process could not write itself."""
+    state = read_json(folder / "status.json").get("state")
+    if state in ("done", "failed") or code in (NOT_OURS, STOPPED):
+        return
+    news = {"state": "failed", "exit_code": code}
+    how = f"ended with exit code {code}"
+    if code < 0:
+        how = f"killed by signal {-code}"
+        how += ", as by a machine that is out of memory: lower JOBS" if -code == signal.SIGKILL else ""
+    if was_stopped(code):
+        news, how = {"state": "pending", "exit_code": STOPPED}, "asked to stop before it had begun"
+    else:
+        how += f"; last line: {_last_line(folder / 'train.log')}"
+    if code == FAILED and shutil.disk_usage(folder).free < STATUS_BYTES:
+        how = explain(OSError(errno.ENOSPC, ""), folder)  # it had no room to say so
+    try:
+        set_status(folder, **news, error=how)
+    except OSError as error:
+        print(f"{folder}: {how}; its status is not written: {explain(error, folder)}", flush=True)
+
+
+def was_stopped(code: int) -> bool:
+    """Whether the exit code is that of a run which was asked to stop, by the signals that it answers to."""
+    return code in (STOPPED, -signal.SIGTERM, -signal.SIGUSR2)
+
+
+def _last_line(log: Path) -> str:
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    return text.strip().split("\n")[-1][:300]
+
+
+class Child:
+    """A run's process on a cluster's node. Waiting takes no lock, so that a signal's handler may do it, too."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        self.process = start(folder, environment_of(threads))
+        self.code: int | None = None
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    def _wait(self) -> None:
+        self.code = self.process.wait()
+
+    def wait(self, seconds: float = float("inf")) -> int | None:
+        """Return the exit code, None when it has not ended within `seconds`."""
+        end = time.monotonic() + seconds
+        while self.code is None and time.monotonic() < end:
+            time.sleep(0.1)
+        return self.code
+
+    def stop(self, seconds: float) -> None:
+        """Let the run save at the end of its step; kill it when that takes longer than `seconds`."""
+        self.process.terminate()
+        if self.wait(seconds) is None:
+            self.process.kill()
+            self.wait()
+
+
+def train_here(folder: Path, threads: int, retries: int, began: Callable[[Child], None]) -> int:
+    """Train a run, again when it fails and `retries` are left; return the last exit code. `began` is given each try."""
+    child = Child(folder, threads)
+    began(child)
+    code = child.wait()
+    assert code is not None
+    note_death(folder, code)
+    if retries and code not in (DONE, NOT_OURS) and not was_stopped(code):
+        return train_here(folder, threads, retries - 1, began)
+    return code

@@ -1,0 +1,118 @@
+"""A sweep on a Ray cluster: one Ray task a run, by Ray's own Python interface.
+
+Hydra's Ray launcher is not used: it asks for boto3 and an old cloudpickle, and trains in Ray's own worker process. Here
+a task starts the run in a fresh process; when its node dies, Ray starts
+it again on another one, where the run goes on from its last checkpoint. The run folders are on a disk that all nodes
+share.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from hydra_conf.errors import UsageError
+from sweeps.child import Child, train_here
+from sweeps.folders import NOT_OURS, read_json, set_status
+from sweeps.grid import PlannedRun
+from sweeps.pool import Signals, SweepInterrupted
+
+POLL_SECONDS = 1.0
+SAVE_SECONDS = 60.0
+
+
+def train_task(folder: Path, threads: int, retries: int) -> int:
+    """Train a run on the node that Ray has chosen; return its exit code. `ray.cancel` lets it save."""
+    children: list[Child] = []
+    try:
+        return train_here(folder, threads, retries, children.append)
+    except KeyboardInterrupt:
+        for child in children:
+            child.stop(SAVE_SECONDS)
+        raise
+
+
+def run_on_ray(runs: list[PlannedRun], launcher: DictConfig, on_poll: Callable[[], None]) -> None:
+    """Train them all; a failed run does not stop the others.
+
+    The first Ctrl-C or SIGTERM lets each run save, the second ends them at once; then `SweepInterrupted` is raised.
+    Raises `UsageError` when there is no cluster, or no node of it could ever take a run.
+    """
+    import ray
+
+    _connect(launcher)
+    wanted: dict[str, Any] = {"num_cpus": launcher.threads, "num_gpus": launcher.gpus}
+    if launcher.memory_gb:
+        wanted["memory"] = launcher.memory_gb * 2**30
+    task = ray.remote(**wanted, max_retries=-1, max_calls=1)(train_task)
+    waiting, tasks = list(runs), dict[Any, PlannedRun]()
+    try:
+        with Signals() as signals:
+            while waiting or tasks:
+                while waiting and not signals.got and len(tasks) < (launcher.jobs or len(runs)):
+                    run = waiting.pop(0)
+                    named = task.options(name=str(run.key))
+                    tasks[named.remote(run.folder, launcher.threads, launcher.retries)] = run
+                ended = ray.wait(list(tasks), num_returns=len(tasks), timeout=POLL_SECONDS)[0] if tasks else []
+                for reference in ended:
+                    run = tasks.pop(reference)
+                    if _result(reference, run.folder, stopped=bool(signals.got)) == NOT_OURS:
+                        waiting.append(run)
+                on_poll()
+                _answer(signals, tasks)
+                if signals.got and not tasks:
+                    raise SweepInterrupted(signals.got[0])
+    finally:
+        ray.shutdown()
+
+
+def _connect(launcher: DictConfig) -> None:
+    import ray
+
+    try:
+        ray.init(address=launcher.address, log_to_driver=False, logging_level="warning")
+    except (ConnectionError, ValueError) as error:
+        raise UsageError(
+            f"LAUNCHER=ray: no Ray cluster answers at launcher.address={launcher.address}; "
+            '`.venv/bin/ray start --head` starts one on this machine; another: ARGS="launcher.address=HOST:6379"'
+        ) from error
+    most = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    asked = {"CPU": launcher.threads, "GPU": launcher.gpus, "memory": (launcher.memory_gb or 0) * 2**30}
+    if not any(all(node.get(kind, 0) >= amount for kind, amount in asked.items()) for node in most):
+        ray.shutdown()
+        has = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs, "
+                        f"{node.get('memory', 0) / 2**30:.1f} GiB" for node in most)  # fmt: skip
+        raise UsageError(
+            f"no node of the Ray cluster has room for a run of launcher.threads={launcher.threads}, "
+            f"launcher.gpus={launcher.gpus:g}, launcher.memory_gb={launcher.memory_gb}; its nodes have {has}"
+        )
+
+
+def _result(reference: Any, folder: Path, stopped: bool) -> int | None:
+    """Return a task's exit code; where it has none, write the status that its run could not write itself."""
+    import ray
+
+    try:
+        code: int = ray.get(reference)
+        return code
+    except (ray.exceptions.RayError, KeyboardInterrupt) as error:
+        if not stopped and read_json(folder / "status.json").get("state") not in ("done", "failed"):
+            said = " ".join(str(error).split())[-300:]
+            set_status(folder, state="failed", error=f"Ray gave the run up ({said}); called again it goes on")
+        return None
+
+
+def _answer(signals: Signals, tasks: dict[Any, PlannedRun]) -> None:
+    import ray
+
+    if signals.got and not signals.told:
+        print("stopping: each run saves at the end of its step; once more ends them now", flush=True)
+        signals.told = True
+        for reference in tasks:
+            ray.cancel(reference)
+    elif len(signals.got) > 1:
+        for reference in tasks:
+            ray.cancel(reference, force=True)
+        time.sleep(POLL_SECONDS)
