@@ -21,7 +21,8 @@ def train(settings: DictConfig, saver: Saver, checkpoint: Path | None) -> None:
     plain_epoch, plain_end_of_step = fairseq_cli.train.train, fairseq_cli.train.validate_and_save
 
     def epoch(cfg: Any, trainer: Any, task: Any, epoch_itr: Any) -> Any:
-        trainer.save_checkpoint = lambda *_: None  # fairseq's crash.pt, which nobody would read
+        if cfg.checkpoint.no_save:
+            trainer.save_checkpoint = lambda *_: None  # fairseq's crash.pt, which nobody would read
         if checkpoint is not None and trainer.get_num_updates() == saver.saved:
             _take_up_scaler(trainer, checkpoint)
         return plain_epoch(cfg, trainer, task, epoch_itr)

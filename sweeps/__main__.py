@@ -1,7 +1,7 @@
 """Runs a sweep: every init with every seed, on prepared data.
 
-`python -m sweeps status` shows where it stands; `python -m sweeps search` chooses learning rates on texts that are not
-test texts.
+`python -m sweeps status` shows where it stands; `python -m sweeps prune` deletes checkpoints that nobody needs any
+more; `python -m sweeps search` chooses learning rates on texts that are not test texts.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from hydra_conf.compose import choices, compose_config, group_words, quoted
 from hydra_conf.errors import UsageError, exit_code
 from sweeps import slurm
 from sweeps.device import Machine, cluster_machine, resolve_machine, share_machine
-from sweeps.folders import RunKey, empty_folder, find_runs, is_owned, read_json, read_status
+from sweeps.folders import RunKey, empty_folder, find_runs, is_owned, prune, read_json, read_status
 from sweeps.grid import Axes, PlannedRun, compose_runs, parse_list, parse_seeds, resolved_yaml
 from sweeps.pool import SweepInterrupted, run_all
 from sweeps.provenance import binarised_folder, comparable, differing_keys
@@ -292,6 +292,27 @@ def show_status(words: list[str]) -> int:
     return 0
 
 
+def prune_sweep(words: list[str]) -> int:
+    """`python -m sweeps prune`: delete the checkpoints of the runs that are done and in the report.
+
+    Event files, predictions, adapters and all that a report is made from stay.
+    """
+    parser = argparse.ArgumentParser(prog="python -m sweeps prune", description=prune_sweep.__doc__)
+    parser.add_argument("--sweep", default="default")
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
+    parser.add_argument("--results-dir", type=Path, default=Path("results"))
+    arguments = parser.parse_args(words)
+    found = find_runs(arguments.runs_dir / arguments.sweep)
+    summary = arguments.results_dir / arguments.sweep / "summary.json"
+    if not found:
+        raise UsageError(f"{arguments.runs_dir / arguments.sweep} holds no run")
+    if not summary.is_file():
+        raise UsageError(f"{summary} is not there: the sweep was not analysed; run `make figures` first")
+    pruned, freed = prune(list(found.values()), summary.stat().st_mtime)
+    print(f"{pruned} of {len(found)} runs pruned, {freed / 1e6:.1f} MB freed")
+    return 0
+
+
 def watch(runs: dict[RunKey, Path]) -> None:
     """Show the runs until every one is done or has failed, or Ctrl-C."""
     with contextlib.suppress(KeyboardInterrupt), Progress({folder: key for key, folder in runs.items()}) as progress:
@@ -326,6 +347,8 @@ def run_search(words: list[str]) -> int:
 def main() -> int:
     if sys.argv[1:2] == ["status"]:
         return show_status(sys.argv[2:])
+    if sys.argv[1:2] == ["prune"]:
+        return prune_sweep(sys.argv[2:])
     if sys.argv[1:2] == ["search"]:
         return interruptible(lambda: run_search(sys.argv[2:]))
     return interruptible(lambda: sweep(arguments_of_run().parse_args()))

@@ -130,6 +130,25 @@ def empty_folder(folder: Path) -> None:
         raise UsageError(f"{folder} is being trained by another process; wait for it, or stop it") from error
 
 
+def prune(runs: list[Path], analysed: float) -> tuple[int, int]:
+    """Delete the checkpoints of the runs that are done and were so before `analysed` (seconds since the epoch).
+
+    All that a report is made from stays, the adapter of a LoRA run, too. Returns (runs pruned, bytes freed).
+    """
+    n_pruned = freed = 0
+    for folder in runs:
+        status = folder / "status.json"
+        if read_json(status).get("state") != "done" or status.stat().st_mtime > analysed:
+            continue
+        checkpoints = [path for path in [*folder.glob("checkpoint*.pt"), *folder.glob("resume/**/*")] if path.is_file()]
+        freed += sum(path.stat().st_size for path in checkpoints if path.stat().st_nlink == 1)
+        for path in checkpoints:
+            path.unlink()
+        shutil.rmtree(folder / "resume", ignore_errors=True)
+        n_pruned += bool(checkpoints)
+    return n_pruned, freed
+
+
 def drop_leftovers(folder: Path) -> None:
     """Delete the half-written files of a process that was killed; the caller holds the lock."""
     for path in [*folder.glob(".*"), *(folder / "resume").glob(".*"), *folder.glob("checkpoint-*")]:

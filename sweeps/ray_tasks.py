@@ -6,6 +6,7 @@ it again on another one, where the run goes on from its last checkpoint. The run
 share.
 """
 
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -71,9 +72,12 @@ def run_on_ray(runs: list[PlannedRun], launcher: DictConfig, on_poll: Callable[[
 def _connect(launcher: DictConfig) -> None:
     import ray
 
+    host, _, port = launcher.address.rpartition(":")
     try:
+        if launcher.address != "auto":
+            socket.create_connection((host, int(port)), timeout=10).close()  # ray.init would try for six minutes
         ray.init(address=launcher.address, log_to_driver=False, logging_level="warning")
-    except (ConnectionError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(
             f"LAUNCHER=ray: no Ray cluster answers at launcher.address={launcher.address}; "
             '`.venv/bin/ray start --head` starts one on this machine; another: ARGS="launcher.address=HOST:6379"'

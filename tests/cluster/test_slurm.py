@@ -14,6 +14,7 @@ from tests.sweeps.test_cut_runs import same
 from tests.sweeps.test_processes import step_of, until
 
 pytest.importorskip("submitit")
+pytestmark = pytest.mark.slow
 
 RUNS = ("--seeds", "0,1,2", "--epochs", "60")
 SETTINGS = ("launcher.threads=1", "launcher.save_every=1", "recipe.evaluate_every=300", "recipe.batch_size=2")

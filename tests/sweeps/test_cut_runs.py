@@ -4,11 +4,14 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 
 from sweeps.folders import read_json, read_status
@@ -122,7 +125,7 @@ def killed(workspace: Workspace) -> Path:
         until(lambda: len(list((folder / "resume").glob("step=*"))) == 2)
         os.kill(pid, signal.SIGKILL)
 
-    folder = cut(workspace, "killed", "fairseq", kill, after=5)
+    folder = cut(workspace, "two-saved", "fairseq", kill, after=5)
     until(lambda: read_status(folder)["state"] == "failed")  # its process has noticed that the sweep is dead
     return folder
 
@@ -134,7 +137,7 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_is_taken(
     if backend == "hf":
         pytest.skip("what reads checkpoints is the same code for both back ends")
     sweep = "damaged-" + how.replace(" ", "-")
-    shutil.copytree(workspace.root / "runs" / "killed", workspace.root / "runs" / sweep)
+    shutil.copytree(workspace.root / "runs" / "two-saved", workspace.root / "runs" / sweep)
     folder = folder_of(workspace, sweep)
     checkpoints = list((folder / "resume").glob("step=*"))
     if how == "flipped":
@@ -194,23 +197,56 @@ def test_a_failed_run_is_tried_again_when_asked_and_its_attempts_are_counted(wor
     assert read_json(workspace.run_folder("random", 0, "retried") / "status.json")["attempts"] == 2
 
 
-def test_a_full_disk_is_said_and_when_there_is_room_again_the_run_goes_on(workspace: Workspace, tmp_path: Path) -> None:
-    import subprocess
+def test_a_second_ctrl_c_ends_everything_now_and_the_same_command_goes_on(workspace: Workspace) -> None:
+    words = ("--sweep", "twice-interrupted", "--init", "random", "--seeds", "0", "--epochs", "60", "--", *OVERRIDES)
+    folder = workspace.run_folder("random", 0, "twice-interrupted")
+    process = start(workspace, *words)
+    until(lambda: step_of(folder) > 0)
+    children = psutil.Process(process.pid).children(recursive=True)
+    pid = json.loads((folder / "status.json").read_text())["pid"]
+    os.kill(pid, signal.SIGSTOP)  # a run that cannot save
+    os.kill(process.pid, signal.SIGINT)
+    time.sleep(2)
+    assert process.poll() is None
+    os.kill(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    psutil.wait_procs(children, timeout=10)
+    assert not [child for child in children if child.is_running()]
+    again = workspace.sweep(*words)
+    assert again.returncode == 0, again.stdout
 
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MB of its own, which a test may mount otherwise."""
     disk = tmp_path / "small"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True)
     if mounted.returncode:
         pytest.skip("a small disk cannot be mounted here")
-    try:
-        words = ("--runs-dir", str(disk), "--init", "random", "--seeds", "0", "--epochs", "40", "--sweep", "full")
-        full = workspace.sweep(*words, "--", "launcher.save_every=1")
-        assert full.returncode == 1, full.stdout
-        assert "is full" in full.stdout.replace("\n", " ")
-        assert "Traceback" not in full.stdout + full.stderr
-        subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
-        again = workspace.sweep(*words, "--", "launcher.save_every=1")
-        assert again.returncode == 0, again.stdout + again.stderr
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
-        shutil.rmtree(disk, ignore_errors=True)
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_disk_that_is_read_only_or_full_is_said_and_in_the_end_the_run_goes_on(
+    workspace: Workspace, small_disk: Path
+) -> None:
+    words = ("--runs-dir", str(small_disk), "--init", "random", "--seeds", "0", "--epochs", "40", "--sweep", "full")
+
+    def sweep() -> subprocess.CompletedProcess[str]:
+        answer = workspace.sweep(*words, "--", "launcher.save_every=1")
+        assert "Traceback" not in answer.stdout + answer.stderr
+        return answer
+
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    read_only = sweep()
+    assert read_only.returncode == 2
+    assert "cannot be written (Read-only file system); give another RUNS_DIR" in read_only.stderr
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    full = sweep()
+    assert full.returncode == 1, full.stdout
+    assert "is full" in full.stdout.replace("\n", " ")
+    subprocess.run(["mount", "-o", "remount,size=200m", str(small_disk)], check=True)
+    again = sweep()
+    assert again.returncode == 0, again.stdout + again.stderr
