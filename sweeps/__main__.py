@@ -11,6 +11,7 @@ import shlex
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,11 +23,11 @@ from hydra_conf.compose import choices, compose_config, group_words, quoted
 from hydra_conf.errors import UsageError, exit_code
 from sweeps import slurm
 from sweeps.device import Machine, cluster_machine, resolve_machine, share_machine
-from sweeps.folders import RunKey, empty_folder, find_runs, is_owned, prune, read_json, read_status
+from sweeps.folders import STATES, RunKey, empty_folder, find_runs, is_owned, prune, read_json, read_status
 from sweeps.grid import Axes, PlannedRun, compose_runs, parse_list, parse_seeds, resolved_yaml
 from sweeps.pool import SweepInterrupted, run_all
 from sweeps.provenance import binarised_folder, comparable, differing_keys
-from sweeps.screen import Progress, duration, status_table
+from sweeps.screen import Progress, duration, short_names, status_table
 from sweeps.search import arguments_of_search, report, scores, search
 
 WATCH_SECONDS = 5.0
@@ -73,7 +74,9 @@ def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
     if arguments.precision not in choices("precision"):
         raise UsageError(f"PRECISION={arguments.precision}: choose from {', '.join(choices('precision'))}")
     root = arguments.runs_dir.absolute() / arguments.sweep
-    launcher = compose_config([*words, *arguments.overrides]).launcher
+    (backend, method), init = axes.pairs()[0], axes.inits[0]
+    first = [f"backend={backend}", f"method={method}", f"init={init}"]
+    launcher = compose_config([*words, *first, *arguments.overrides]).launcher
     if launcher.name == "local":
         machine = resolve_machine(arguments.device, arguments.precision)
     else:
@@ -287,8 +290,11 @@ def show_status(words: list[str]) -> int:
     if arguments.watch:
         watch(found)
     else:
-        rows = [(str(key), read_status(folder), "-") for key, folder in found.items()]
+        names = short_names({folder: key for key, folder in found.items()})
+        rows = [(name, read_status(folder), "-") for name, folder in zip(names, found.values(), strict=True)]
         Console(highlight=False).print(status_table(rows))
+        states = Counter(status["state"] for _, status, _ in rows)
+        print(", ".join(f"{states[state]} {state}" for state in STATES if states[state]))
     return 0
 
 

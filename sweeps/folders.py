@@ -46,12 +46,12 @@ class RunKey:
 
 
 def find_runs(sweep_folder: Path) -> dict[RunKey, Path]:
-    """Return every run folder below `runs/<sweep>`, by key."""
+    """Return every run folder below `runs/<sweep>`, by key, in the order of the keys."""
     found = {}
-    for path in sorted(sweep_folder.glob("*/*/*/*/*/seed=*")):
+    for path in sweep_folder.glob("*/*/*/*/*/seed=*"):
         if path.is_dir() and path.name.removeprefix("seed=").isdigit():
             found[RunKey.parse(path.relative_to(sweep_folder).as_posix())] = path
-    return found
+    return dict(sorted(found.items()))
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -38,8 +38,8 @@ def status_table(rows: list[tuple[str, dict[str, Any], str]]) -> Table:
     return table
 
 
-def _short_names(runs: dict[Path, RunKey]) -> list[str]:
-    """Name each run by init and seed, and by what else tells these runs apart (sweep, dataset)."""
+def short_names(runs: dict[Path, RunKey]) -> list[str]:
+    """Name each run, given its folder, by init and seed, and by what else tells these runs apart (sweep, dataset)."""
     parts = [(folder.parents[5].name, *str(key).split("/")) for folder, key in runs.items()]
     n = len(parts[0])
     shown = [index for index in range(n) if index >= n - 2 or len({part[index] for part in parts}) > 1]
@@ -51,7 +51,7 @@ class Progress:
 
     def __init__(self, runs: dict[Path, RunKey]) -> None:
         self.console = Console()
-        self.names = dict(zip(runs, _short_names(runs), strict=True))
+        self.names = dict(zip(runs, short_names(runs), strict=True))
         self.said: dict[Path, tuple[Any, ...]] = {}
         self.first_step: dict[Path, tuple[float, int]] = {}
         self.live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None

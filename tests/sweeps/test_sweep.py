@@ -179,7 +179,8 @@ def test_other_data_is_refused(swept: Workspace, tmp_path: Path) -> None:
 def test_status_shows_every_run(swept: Workspace) -> None:
     answer = swept.python("sweeps", "status")
     assert answer.returncode == 0
-    assert answer.stdout.count("done") == 4
+    assert answer.stdout.count("  done  ") == 4
+    assert answer.stdout.endswith("\n4 done\n")
     assert f"{STEPS}/{STEPS}" in answer.stdout
 
 
