@@ -170,7 +170,8 @@ def test_a_cut_run_asked_for_otherwise_starts_anew(workspace: Workspace) -> None
 
 
 def test_two_sweeps_at_once_share_the_runs_and_train_each_once(workspace: Workspace) -> None:
-    words = ("--sweep", "shared", "--init", "random", "--seeds", "0,1,2", "--epochs", "10", "--jobs", "1", "launcher.threads=1")
+    of_three = ("--sweep", "shared", "--init", "random", "--seeds", "0,1,2", "--epochs", "10")
+    words = (*of_three, "--jobs", "1", "launcher.threads=1")
     both = [start(workspace, *words) for _ in range(2)]
     outputs = [process.communicate(timeout=240)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
