@@ -1,5 +1,7 @@
 """A sweep of three runs is killed (SIGKILL, every process of it) at random moments and called again each time.
 
+Every fourth kill waits, after its random time, until a run is writing a checkpoint.
+
 In the end everything must be as in a sweep that nobody disturbed: summary.json, every scalar, every weight. The short
 form (8 kills) is part of the tests; `pytest -m slow -s tests/faults` kills 50 times.
 """
@@ -34,10 +36,16 @@ def moment(folder: Path) -> str:
     if list((folder / "resume").glob(".*")):
         return "checkpoint writing"
     log = (folder / "train.log").read_text(errors="replace") if (folder / "train.log").is_file() else ""
-    last = {said: log.rfind(said) for said in ("begin validation", "train_inner", "| INFO | valid")}
     if log.rfind("Start iterating over samples") < log.rfind("fairseq_cli.train | {"):
-        return "start-up"
-    return "evaluation" if last["begin validation"] > max(last["train_inner"], last["| INFO | valid"]) else "training"
+        return "start-up"  # the evaluation before the first step included
+    evaluated = log.rfind("| INFO | test |")  # the last thing that an evaluation says
+    return "evaluation" if log.rfind("begin validation") > evaluated else "training"
+
+
+def await_checkpoint(process: subprocess.Popen[bytes], root: Path) -> None:
+    """Return when a run is writing a checkpoint, or when the sweep has ended."""
+    while process.poll() is None and not any(root.glob("*/*/*/*/*/seed=*/resume/.*")):
+        time.sleep(0.001)
 
 
 def scalars(folder: Path) -> pd.DataFrame:
@@ -83,6 +91,8 @@ def test_a_sweep_killed_at_random_ends_as_one_that_was_not(workspace: Workspace,
             end = time.monotonic() + (generator.uniform(2, LONGEST) if done < kills else 300)
             while time.monotonic() < end and process.poll() is None:
                 time.sleep(0.02)
+            if done % 4 == 3 and done < kills:  # a checkpoint takes so little time that chance would seldom find one
+                await_checkpoint(process, root)
             if process.poll() is not None:
                 break
             kill_sweep(process)
