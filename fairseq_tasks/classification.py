@@ -167,12 +167,18 @@ class ClassificationTask(FairseqTask):
         self, sample: dict[str, Any], model: Any, criterion: Any, optimizer: Any, update_num: int,
         ignore_grad: bool = False,
     ) -> tuple[torch.Tensor, int, dict[str, Any]]:  # fmt: skip
-        """As fairseq's, the forward pass under autocast when asked for; counts the batch, stepped on or not."""
+        """As fairseq's, the forward pass under autocast when asked for; counts the batch, stepped on or not.
+
+        Raises `MemoryError` where a GPU's memory is full: fairseq would leave the batch out and go on.
+        """
         model.train()
         model.set_num_updates(update_num)
-        with self._autocast(sample):
-            loss, sample_size, log = criterion(model, sample)
-        optimizer.backward(loss * 0 if ignore_grad else loss)
+        try:
+            with self._autocast(sample):
+                loss, sample_size, log = criterion(model, sample)
+            optimizer.backward(loss * 0 if ignore_grad else loss)
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(f"after step {update_num}: {str(error).splitlines()[0]}") from error
         self.progress.batch(update_num, float(log["loss"]) / sample_size)
         return loss, sample_size, log
 

@@ -17,7 +17,7 @@ import hydra_conf.schema
 from hydra_conf.errors import UsageError
 
 CONF_DIR = Path(__file__).parent.resolve()
-FREE_FORM = ("fairseq", "hf")  # their keys are checked against fairseq's and transformers' own dataclasses
+FREE_FORM = ("fairseq", "hf", "launcher.options")  # their keys are fairseq's, transformers' and sbatch's own to check
 
 
 def choices(group: str) -> list[str]:
@@ -80,7 +80,7 @@ def _admit_free_form(override: str) -> str:
     except HydraException as error:
         raise UsageError(f"{override!r} is not a Hydra override such as recipe.epochs=3") from error
     key = parsed.key_or_group or ""
-    free = key.split(".")[0] in FREE_FORM and "." in key
+    free = key.startswith(tuple(f"{name}." for name in FREE_FORM))
     plain = not override.startswith(("+", "~"))
     if not plain and not free:
         raise UsageError(f"{override!r}: keys cannot be added or removed outside of {' and '.join(FREE_FORM)}")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
+from rich.text import Text
 
 from data_prep.whole_files import write_json, write_text
 from hydra_conf.compose import choices, compose_config, group_words, quoted
@@ -221,7 +222,7 @@ def write_folders(
 def sweep(arguments: argparse.Namespace) -> int:
     """Run what is left of the sweep; return 0 when all its runs are done, 1 when one failed."""
     start = time.monotonic()
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     runs, machine = plan(arguments)
     root = arguments.runs_dir.absolute() / arguments.sweep
     queued = slurm.queued(run.folder for run in runs)
@@ -257,10 +258,11 @@ def sweep(arguments: argparse.Namespace) -> int:
     ended = [(run, read_status(run.folder)) for run in runs]
     for run, status in ended:
         for note in status.get("notes", []):
-            console.print(f"[yellow]note[/] {run.key}: {note}")
+            console.print(Text("note", "yellow"), f"{run.key}: {note}")
     failed = [(run, status) for run, status in ended if status["state"] != "done"]
     for run, status in failed:
-        console.print(f"[bold red]failed[/] {run.key}: {status.get('error')}\n  log: {run.folder / 'train.log'}")
+        console.print(Text("failed", "bold red"), f"{run.key}: {status.get('error')}")
+        console.print(f"  log: {run.folder / 'train.log'}")
     console.print(f"{len(runs) - len(failed)} of {len(runs)} runs done in {duration(time.monotonic() - start)}")
     return 1 if failed else 0
 
@@ -292,7 +294,7 @@ def show_status(words: list[str]) -> int:
     else:
         names = short_names({folder: key for key, folder in found.items()})
         rows = [(name, read_status(folder), "-") for name, folder in zip(names, found.values(), strict=True)]
-        Console(highlight=False).print(status_table(rows))
+        Console(highlight=False, markup=False).print(status_table(rows))
         states = Counter(status["state"] for _, status, _ in rows)
         print(", ".join(f"{states[state]} {state}" for state in STATES if states[state]))
     return 0

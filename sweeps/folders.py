@@ -16,6 +16,7 @@ from hydra_conf.errors import UsageError
 
 STATES = ("pending", "running", "done", "failed")
 LEASE = 60.0  # seconds
+_claims: dict[Path, tuple[int, float]] = {}  # lock file: its time (ns), and when it was first seen so (monotonic)
 DONE, FAILED, NOT_OURS, STOPPED = 0, 1, 3, 75  # exit codes of a run's process
 
 
@@ -83,17 +84,25 @@ def _lost(loss: LeaseCompromise) -> None:
 
 
 def is_owned(folder: Path) -> bool:
-    """Whether a living process holds the folder, or seems to: another host's claim counts for ten LEASEs unrenewed."""
+    """Whether a living process holds the folder, or seems to.
+
+    Another host's claim counts until this process has seen it unrenewed for LEASE seconds; one that is already ten
+    LEASEs old, or as far in the future, which a clock that was set back leaves, does not count at all. This only says
+    who to wait for: whoever trains takes the lock itself, which goes by no clock but its own.
+    """
     marker = folder / ".lock"
     try:
-        age = time.time() - marker.stat().st_mtime
+        stat = marker.stat()
     except OSError:
         return False
     try:
         with lock_of(folder).acquire(timeout=0):
             return False
     except Timeout:
-        return age < 10 * LEASE
+        renewed, since = _claims.get(marker, (0, 0.0))
+        if renewed != stat.st_mtime_ns:
+            _claims[marker] = (stat.st_mtime_ns, since := time.monotonic())
+        return abs(time.time() - stat.st_mtime) < 10 * LEASE and time.monotonic() - since < LEASE
     except OSError:  # a folder that cannot be written has no holder that writes
         return False
 

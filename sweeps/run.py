@@ -165,7 +165,7 @@ def resumed_record(before: dict[str, Any], now_made: dict[str, Any], step: int) 
 def check_finished(progress: dict[str, Any], steps: int, batches: int, splits: list[str]) -> int:
     """Return the steps taken; raise `UsageError` unless the whole plan was worked off and evaluated at its end.
 
-    A batch whose gradients overflowed, or that did not fit in memory, is worked off without becoming a step.
+    A batch whose gradients overflowed is worked off without becoming a step.
     """
     taken = int(progress.get("step", 0))
     if progress.get("batches") != batches and taken != steps:

@@ -50,7 +50,7 @@ class Progress:
     """A table redrawn in place on a terminal; plain lines elsewhere, one for each change of state or evaluation."""
 
     def __init__(self, runs: dict[Path, RunKey]) -> None:
-        self.console = Console()
+        self.console = Console(markup=False)
         self.names = dict(zip(runs, short_names(runs), strict=True))
         self.said: dict[Path, tuple[Any, ...]] = {}
         self.first_step: dict[Path, tuple[float, int]] = {}

@@ -95,7 +95,7 @@ def report(rows: list[dict[str, Any]], folder: Path) -> None:
         steps = ", ".join(map(str, row["best_steps"]))
         shown = (f"{row['valid']:.1f}", f"{row['standard_error']:.1f}", str(row["n"]), each, steps)
         table.add_row(row["init"], row["learning_rate"], *shown)
-    Console(highlight=False).print(table)
+    Console(highlight=False, markup=False).print(table)
     for init in dict.fromkeys(row["init"] for row in rows):
         best = max((row for row in rows if row["init"] == init), key=lambda row: row["valid"])
         print(f"{init}: learning rate {best['learning_rate']}")

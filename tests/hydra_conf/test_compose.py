@@ -79,6 +79,11 @@ def test_every_dataset_says_what_it_is_where_it_comes_from_and_how_to_cite_it(da
         assert file.members
 
 
+def test_any_option_of_sbatch_may_be_added() -> None:
+    config = compose_config(["launcher=slurm", "+launcher.options.account=nlp", "launcher.options.qos=long"])
+    assert config.launcher.options == {"account": "nlp", "qos": "long"}
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

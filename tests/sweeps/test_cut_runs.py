@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -180,15 +181,87 @@ def test_two_sweeps_at_once_share_the_runs_and_train_each_once(workspace: Worksp
         assert (status["state"], status["attempts"]) == ("done", 1)
 
 
-def test_a_loss_that_is_not_a_number_fails_the_run_with_its_step_and_the_others_go_on(workspace: Workspace) -> None:
-    words = ("--sweep", "nan", "--seeds", "0", "--epochs", "2", "--", "recipe.learning_rate=1e30")
-    answer = workspace.sweep(*words)
-    assert answer.returncode == 1
-    for init in ("pretrained", "random"):
-        folder = workspace.run_folder(init, 0, "nan")
-        error = read_json(folder / "status.json")["error"]
-        assert "lower the learning rate" in error
-        assert not list(folder.glob("crash*"))
+@pytest.fixture
+def meddle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that makes every Python that is started run some lines first."""
+
+    def at_start(lines: str) -> None:
+        (tmp_path / "sitecustomize.py").write_text(lines)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    return at_start
+
+
+AT_TWELFTH = """
+import sys
+if "sweeps.run" in sys.orig_argv and "seed=1" in " ".join(sys.orig_argv):
+    import torch
+    from torch.nn import functional
+    real, seen = functional.nll_loss, []
+
+    def out_of_gpu_memory():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    def nll_loss(scores, *more, **named):
+        seen.append(scores.requires_grad)
+        loss = real(scores, *more, **named)
+        return {} if scores.requires_grad and sum(seen) == 12 else loss
+
+    functional.nll_loss = nll_loss
+"""
+OF_TWO = ("--init", "random", "--seeds", "0,1", "--epochs", "3", "--", "launcher.save_every=5", "launcher.threads=1",
+          "launcher.fork_server=false")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def two_undisturbed(workspace: Workspace) -> list[Path]:
+    assert workspace.sweep("--sweep", "two-undisturbed", *OF_TWO).returncode == 0
+    return [workspace.run_folder("random", seed, "two-undisturbed") for seed in (0, 1)]
+
+
+@pytest.mark.parametrize(("sweep", "happens", "said"), [
+    ("nan", 'loss * float("nan")', r"step 1[12]: the training loss is nan; lower the learning rate"),
+    ("memory", "torch.empty(2**50)", r"out of memory \(.*can't allocate memory.*\); lower recipe.batch_size"),
+    ("gpu-memory", "out_of_gpu_memory()", r"out of memory \(.*after step 11: CUDA out of memory.*\); lower recipe.bat"),
+])  # fmt: skip
+def test_what_befalls_one_run_fails_it_with_a_sentence_and_the_others_go_on(
+    workspace: Workspace, meddle: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, two_undisturbed: list[Path],
+    sweep: str, happens: str, said: str,
+) -> None:  # fmt: skip
+    meddle(AT_TWELFTH.replace("{}", happens))
+    answer = workspace.sweep("--sweep", sweep, *OF_TWO)
+    assert answer.returncode == 1, answer.stdout
+    assert "1 of 2 runs done" in answer.stdout
+    folders = [workspace.run_folder("random", seed, sweep) for seed in (0, 1)]
+    assert read_status(folders[0])["state"] == "done"
+    status = read_json(folders[1] / "status.json")
+    assert status["state"] == "failed"
+    assert re.search(said, status["error"]), status["error"]
+    assert status["error"] in " ".join(answer.stdout.split())
+    assert read_json(folders[1] / "progress.json")["batches"] < 12  # it ended there, not at the end of training
+    assert not list(folders[1].glob("crash*"))
+    monkeypatch.delenv("PYTHONPATH")
+    again = workspace.sweep("--sweep", sweep, *OF_TWO)
+    assert again.returncode == 0, again.stdout
+    for folder, undisturbed in zip(folders, two_undisturbed, strict=True):
+        same(folder, undisturbed)
+
+
+def test_a_clock_that_is_set_back_by_an_hour_changes_nothing(
+    workspace: Workspace, backend: str, undisturbed: Path, killed: Path, meddle: Callable[[str], None]
+) -> None:
+    if backend == "hf":
+        pytest.skip("what reads clocks is the same code for both back ends")
+    shutil.copytree(workspace.root / "runs" / "two-saved", workspace.root / "runs" / "set-back")
+    folder = folder_of(workspace, "set-back")
+    meddle("import time\nreal = time.time\ntime.time = lambda: real() - 3600\n")
+    answer = workspace.sweep(*words_of("set-back"))
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert len(read_json(folder / "provenance.json")["resumed"]) == 1
+    files = sorted((folder / "tb" / "train").iterdir(), key=lambda path: path.stat().st_mtime)
+    assert [path.name for path in files] == sorted((path.name for path in files), reverse=True)  # named by the clock
+    assert len(files) == 2
+    same(folder, undisturbed)
 
 
 def test_a_failed_run_is_tried_again_when_asked_and_its_attempts_are_counted(workspace: Workspace) -> None:

@@ -111,19 +111,26 @@ def test_a_run_being_trained_is_not_touched(tmp_path: Path) -> None:
     assert not lock_of(folder).is_locked
 
 
+@pytest.mark.parametrize("set_back", [0, 5, 3600])
 def test_a_lock_of_another_host_is_taken_over_when_it_is_not_renewed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, set_back: int
 ) -> None:
-    """A marker that another host wrote: its process cannot be looked up, only its renewals can be waited for."""
+    """A marker that another host wrote: its process cannot be looked up, only its renewals can be waited for.
+
+    Afterwards the clock of this host is set back by so many seconds.
+    """
     monkeypatch.setattr("sweeps.folders.LEASE", 1.0)
     with lock_of(tmp_path) as lock:
         record = lock.lock.owner if hasattr(lock, "lock") else lock_of(tmp_path).owner
         assert record is not None
     marker = tmp_path / ".lock"
     marker.write_bytes(encode_marker(record._replace(hostname="elsewhere", pid=1)))
-    assert is_owned(tmp_path)
+    os.utime(marker, (time.time() + set_back, time.time() + set_back))
+    assert is_owned(tmp_path) == (set_back < 10)
     with pytest.raises(Timeout), lock_of(tmp_path).acquire(timeout=0.3):
         pass
+    until(lambda: not is_owned(tmp_path))
+    assert marker.exists()
     with lock_of(tmp_path).acquire(timeout=10):
         assert lock_of(tmp_path).owner.hostname != "elsewhere"  # type: ignore[union-attr]
     assert not is_owned(tmp_path)
