@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from sweeps.folders import RunKey, read_status
 
@@ -33,7 +34,7 @@ def status_table(rows: list[tuple[str, dict[str, Any], str]]) -> Table:
         progress, state = status["progress"], status["state"]
         step = f"{progress.get('step', 0)}/{status.get('planned_steps', '?')}"
         loss = f"{progress['loss']:.3f}" if "loss" in progress else "-"
-        shown = (f"[{COLOURS[state]}]{state}", step, loss, accuracy(progress.get("valid")))
+        shown = (Text(state, COLOURS[state]), step, loss, accuracy(progress.get("valid")))
         table.add_row(name, *shown, accuracy(progress.get("best_valid")), left)
     return table
 
