@@ -19,15 +19,15 @@ class QuickDropout(FairseqDropout):
         if x.is_cuda or self.p == 0 or not self.training:
             dropped: torch.Tensor = super().forward(x, inplace)
             return dropped
-        return x * quick_mask(x.shape, self.p).to(x.dtype)
+        return x * quick_mask(x.shape, self.p, x.dtype)
 
 
-def quick_mask(shape: torch.Size, p: float) -> torch.Tensor:
-    """Return a float32 mask of `shape` on the CPU: 0 with probability round(65536 p) / 65536, else 1 / (1 - that)."""
+def quick_mask(shape: torch.Size, p: float, kind: torch.dtype = torch.float32) -> torch.Tensor:
+    """Return a mask of `shape` on the CPU: 0 with probability round(65536 p) / 65536, else 1 / (1 - that)."""
     drop = round(LEVELS * p)
     numbers = torch.empty(-(-shape.numel() // 4), dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
     kept = numbers.view(torch.int16)[: shape.numel()] >= drop - LEVELS // 2
-    return kept.view(shape) * (LEVELS / (LEVELS - drop))
+    return kept.view(shape).to(kind).mul_(LEVELS / (LEVELS - drop))
 
 
 def use_quick_dropout(encoder: torch.nn.Module) -> None:

@@ -26,7 +26,7 @@ from sweeps import slurm
 from sweeps.device import Machine, cluster_machine, resolve_machine, share_machine
 from sweeps.folders import STATES, RunKey, empty_folder, find_runs, is_owned, prune, read_json, read_status
 from sweeps.grid import Axes, PlannedRun, compose_runs, parse_list, parse_seeds, resolved_yaml
-from sweeps.pool import SweepInterrupted, run_all
+from sweeps.pool import SweepInterrupted, run_all, start_server
 from sweeps.provenance import binarised_folder, comparable, differing_keys
 from sweeps.screen import Progress, duration, short_names, status_table
 from sweeps.search import arguments_of_search, report, scores, search
@@ -244,6 +244,8 @@ def sweep(arguments: argparse.Namespace) -> int:
                 f"  {' '.join(kind)}: seeds {seeds}; {config.recipe.epochs} epochs, learning rate "
                 f"{', '.join(f'{float(rate):g}' for rate in config.fairseq.optimization.lr)}"
             )
+        if launcher.name == "local" and launcher.fork_server and not machine.gpus:
+            start_server(left[0])
         preflight(left, machine)
         write_folders(left, runs, root, commands_of(arguments), arguments.force, queued)
         if launcher.name == "slurm":

@@ -6,14 +6,14 @@ ours      one `python -m sweeps` for all runs
 
 Each way trains the same runs (both inits of each seed) on the same splits for as many epochs, evaluates valid and test
 after each, and keeps its best checkpoint. The ways take turns, `--rounds` times; the machine's matrix-product peak is
-measured between them. FLOPs are those of the whole model on the real tokens (no padding), the same for every way.
+measured between them, in the precision of each way. FLOPs are those of the whole model on the real tokens (no padding),
+the same for every way.
 `--steps` cuts each run; what the runs are judged on at their end stays whole.
 """
 
 import argparse
 import importlib.util
 import json
-import os
 import re
 import shutil
 import statistics
@@ -39,7 +39,7 @@ from hydra_conf.errors import UsageError, exit_code
 WAYS = ("stock", "trainer", "ours")
 INITS = ("pretrained", "random")
 BEGIN = re.compile(r"^(\S+ \S+) \|.*begin training epoch 1\s*$", re.MULTILINE)
-SIDE = 2_048  # of the matrices whose product gives the peak
+SIDE = 2_048  # of the matrices whose product gives the peak; four times that on a GPU
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ class Measured:
     seconds: list[float] = field(default_factory=list)
     start_up: list[float] = field(default_factory=list)  # seconds before the first step, summed over runs
     peak_gb: list[float] = field(default_factory=list)
+    precision: str = "fp16" if torch.cuda.is_available() else "fp32"
     accuracy: dict[str, float] = field(default_factory=dict)  # init -> last test accuracy of the first seed, percent
 
 
@@ -125,14 +126,19 @@ def plan(arguments: argparse.Namespace) -> Task:
     )  # fmt: skip
 
 
-def peak_flops(seconds: float = 2.0) -> float:
-    """Return FLOP/s of a float32 matrix product with all cores, the best of the products done in so many seconds."""
-    one = torch.randn(SIDE, SIDE)
+def peak_flops(precision: str, seconds: float = 2.0) -> float:
+    """Return FLOP/s of a matrix product, on the GPU or with all cores: the best of those done in so many seconds."""
+    kinds = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    gpu = torch.cuda.is_available()
+    side = SIDE * 4 if gpu else SIDE
+    one = torch.randn(side, side, device="cuda" if gpu else "cpu").to(kinds[precision])
     other, best, end = one @ one, 0.0, time.monotonic() + seconds
     while time.monotonic() < end:
-        start = time.monotonic()
+        start = time.perf_counter()
         torch.mm(one, one, out=other)
-        best = max(best, 2 * SIDE**3 / (time.monotonic() - start))
+        if gpu:
+            torch.cuda.synchronize()
+        best = max(best, 2 * side**3 / (time.perf_counter() - start))
     return best
 
 
@@ -285,6 +291,7 @@ def our_sweep(task: Task, scratch: Path, arguments: argparse.Namespace, measured
     measured.seconds.append(took)
     measured.start_up.append(waited)
     measured.peak_gb.append(peak)
+    measured.precision = json.loads(next(runs.rglob("provenance.json")).read_text())["precision"]
     shutil.rmtree(runs)
 
 
@@ -298,7 +305,7 @@ def bench(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         raise UsageError(f"--ways {arguments.ways}: choose from {', '.join(WAYS)}")
     task = plan(arguments)
     measured = {way: Measured() for way in ways}
-    peaks: list[float] = []
+    peaks: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(dir=arguments.data_dir) as name:
         scratch = Path(name).absolute()
         if "stock" in ways:
@@ -308,25 +315,28 @@ def bench(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
             timed([[sys.executable, "-m", *words]])
         for number in range(arguments.rounds):
             for way in ways:
-                peaks.append(peak_flops())
                 print(f"round {number + 1}: {way}", flush=True)
                 if way == "ours":
                     our_sweep(task, scratch, arguments, measured[way])
                 else:
                     loop(task, way, scratch, measured[way])
-    return as_table(task, measured, max(peaks)), as_numbers(task, measured, max(peaks))
+                precision = measured[way].precision
+                peaks.setdefault(precision, []).append(peak_flops(precision))
+    best = {precision: max(found) for precision, found in peaks.items()}
+    return as_table(task, measured, best), as_numbers(task, measured, best)
 
 
-def as_numbers(task: Task, measured: dict[str, Measured], peak: float) -> dict[str, Any]:
+def as_numbers(task: Task, measured: dict[str, Measured], peaks: dict[str, float]) -> dict[str, Any]:
     """Return everything measured, by way."""
     return {
-        "peak_gflops": peak / 1e9, "tokens": task.tokens, "tflop": task.flop / 1e12,
+        "peak_gflops": {precision: peak / 1e9 for precision, peak in peaks.items()},
+        "tokens": task.tokens, "tflop": task.flop / 1e12,
         "ways": {way: vars(found) for way, found in measured.items()},
     }  # fmt: skip
 
 
-def as_table(task: Task, measured: dict[str, Measured], peak: float) -> str:
-    """Return one row a way: medians, with the least and the most of the rounds."""
+def as_table(task: Task, measured: dict[str, Measured], peaks: dict[str, float]) -> str:
+    """Return one row a way: medians, with the least and the most of the rounds. `peaks` are FLOP/s by precision."""
     medians = {way: statistics.median(found.seconds) for way, found in measured.items()}
     rows = []
     for way, found in measured.items():
@@ -337,13 +347,14 @@ def as_table(task: Task, measured: dict[str, Measured], peak: float) -> str:
             "seconds (least to most)": f"{seconds:.0f} ({min(found.seconds):.0f} to {max(found.seconds):.0f})",
             "times as fast as stock": f"{medians['stock'] / seconds:.2f}" if "stock" in medians else "-",
             "real tokens/s": f"{task.tokens / seconds:,.0f}",
-            "of the float32 peak": f"{100 * task.flop / seconds / peak:.0f} %",
+            "of the peak": f"{100 * task.flop / seconds / peaks[found.precision]:.0f} % of {found.precision}'s",
             "GB at the peak": f"{max(found.peak_gb):.2f}",
             "start-up a run, s": f"{statistics.median(found.start_up) / n_runs:.1f}",
             **{f"test %, {init}, seed {task.seeds[0]}": f"{value:.1f}" for init, value in found.accuracy.items()},
         })  # fmt: skip
     about = (f"{len(INITS) * len(task.seeds)} runs of {task.steps} steps, {task.tokens:,} real tokens trained on, "
-             f"{task.flop / 1e12:.1f} TFLOP; float32 peak {peak / 1e9:.0f} GFLOP/s on {os.cpu_count()} cores; "
+             f"{task.flop / 1e12:.1f} TFLOP; peak of a matrix product, GFLOP/s: "
+             f"{', '.join(f'{peak / 1e9:,.0f} in {precision}' for precision, peak in peaks.items())}; "
              f"rounds: {max(len(found.seconds) for found in measured.values())}.")  # fmt: skip
     return f"{about}\n\n{pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)}\n"
 

@@ -1,8 +1,9 @@
 """What DEVICE and PRECISION come to on this machine, and how its cores or GPUs are shared among runs."""
 
+import math
 import os
+import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from hydra_conf.errors import UsageError
 
@@ -27,16 +28,23 @@ def visible_gpus() -> tuple[str, ...]:
     return tuple(named[:count]) if named else tuple(str(index) for index in range(count))
 
 
-def cpu_has_bf16() -> bool:
-    """Whether the CPU has matrix units for bfloat16 (AMX).
+def bf16_pays(times_as_fast: float = 1.5, seconds: float = 0.05) -> bool:
+    """Whether this CPU multiplies matrices of a layer's size so many times as fast in bfloat16 as in float32.
 
-    AVX512-BF16 alone does not count: on such a CPU bfloat16 products ran at half the speed of float32 ones
-    (docs/measurements.md).
+    Measured, as the instructions that a CPU lists do not tell: with AVX512-BF16 one multiplies four times as fast, one
+    half as fast (docs/measurements.md).
     """
-    try:
-        return "amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
-    except OSError:
-        return False
+    import torch
+
+    best = {}
+    for kind in (torch.float32, torch.bfloat16):
+        tokens, weights = torch.ones(512, 512, dtype=kind), torch.ones(512, 512, dtype=kind)
+        best[kind], end = math.inf, time.monotonic() + seconds
+        while time.monotonic() < end:
+            start = time.perf_counter()
+            torch.mm(tokens, weights)
+            best[kind] = min(best[kind], time.perf_counter() - start)
+    return best[torch.float32] > times_as_fast * best[torch.bfloat16]
 
 
 def resolve_machine(device: str, precision: str) -> Machine:
@@ -49,7 +57,7 @@ def resolve_machine(device: str, precision: str) -> Machine:
         raise UsageError("DEVICE=cuda: this machine has no CUDA device that torch can use; "
                          "use DEVICE=auto or DEVICE=cpu")  # fmt: skip
     chosen = "cuda" if gpus else "cpu"
-    best_on_cpu = "bf16" if cpu_has_bf16() else "fp32"
+    best_on_cpu = "bf16" if chosen == "cpu" and precision == "auto" and bf16_pays() else "fp32"
     return Machine(chosen, _precision(chosen, precision, best_on_cpu), gpus)
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 
 from sweeps.child import environment_of, note_death, start, was_stopped
@@ -49,24 +50,30 @@ class _Child:
 def _start(run: PlannedRun, slot: int, gpus: tuple[str, ...]) -> _Child:
     environment = environment_of(run.config.launcher.threads, gpus[slot % len(gpus)] if gpus else "")
     if run.config.launcher.fork_server and not gpus:
+        start_server(run)
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([*IMPORTED, *(["hf_tasks.train"] if run.config.backend.name == "hf" else [])])
         forked = context.Process(target=run_forked, args=(run.folder, run.folder / "train.log", environment))
-        with _in_environment(environment):  # the server, started with the first run, reads its threads from it
-            forked.start()
+        forked.start()
         return _Child(run, forked, slot)
     return _Child(run, start(run.folder, environment), slot)
 
 
-@contextmanager
-def _in_environment(environment: dict[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(environment)
+def start_server(run: PlannedRun) -> None:
+    """Start the server that runs like `run` are forked from, unless it is there; it imports while this process goes on.
+
+    It does not answer to Ctrl-C, which is the sweep's to answer.
+    """
+    preload = [*IMPORTED, *(["hf_tasks.train"] if run.config.backend.name == "hf" else [])]
+    multiprocessing.get_context("forkserver").set_forkserver_preload(preload)
+    environment = dict(os.environ)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        yield
+        os.environ.update(environment_of(run.config.launcher.threads, ""))  # it reads its threads from there
+        forkserver.ensure_running()
     finally:
         os.environ.clear()
-        os.environ.update(before)
+        os.environ.update(environment)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 class Signals:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from fairseq.models.transformer import TransformerEncoder
+from fairseq.modules import gelu as fairseq_gelu
 
 from fairseq_tasks import unpadded
 from hydra_conf.errors import UsageError
@@ -16,10 +17,16 @@ from tests.fairseq_tasks.plain import plain_settings, plain_task
 LENGTHS = (17, 3, 9, 2, 12)
 
 
-@pytest.fixture(params=["text by text", "padded, as on CUDA"])
+WAYS = {
+    "text by text": unpadded._attend_text_by_text,
+    "products, as in bfloat16": unpadded._attend_by_products,
+    "padded, as on CUDA": unpadded._attend_padded,
+}
+
+
+@pytest.fixture(params=list(WAYS))
 def attention(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param != "text by text":
-        monkeypatch.setattr(unpadded, "_attend_text_by_text", unpadded._attend_padded)
+    monkeypatch.setattr(unpadded, "_attend_text_by_text", WAYS[request.param])
 
 
 def batch() -> torch.Tensor:
@@ -63,6 +70,49 @@ def test_outputs_and_gradients_equal_fairseqs_own(
     found, our_gradients = answers(encoder, ours)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(our_gradients, gradients, rtol=1e-3, atol=1e-3)
+
+
+def test_bfloat16_gives_float32s_outputs_but_for_rounding(workspace: Workspace, tmp_path: Path) -> None:
+    words = ("init=random",)
+    torch.manual_seed(0)
+    model = plain_task(workspace, tmp_path, *words).build_model(plain_settings(workspace, tmp_path, *words).model)
+    encoder, tokens = model.eval().encoder.sentence_encoder, batch()
+    exact = encoder.first_tokens(tokens)
+    asked: list[torch.dtype] = []
+    plain = unpadded._attend_by_products
+
+    def noting(q: torch.Tensor, *others: Any) -> torch.Tensor:
+        asked.append(q.dtype)
+        return plain(q, *others)
+
+    with torch.autocast("cpu", dtype=torch.bfloat16), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unpadded, "_attend_by_products", noting)
+        rounded = encoder.first_tokens(tokens)
+    assert asked == [torch.bfloat16] * len(encoder.layers)
+    assert 0 < float((rounded - exact).abs().max()) < 0.05
+
+
+def test_gelu_in_bfloat16_has_the_bits_of_fairseqs() -> None:
+    bits = {}
+    for way in (fairseq_gelu, lambda x: unpadded._activate(fairseq_gelu, x)):
+        x = torch.linspace(-9, 9, 100_000).bfloat16().requires_grad_()
+        y = way(x)
+        (gradient,) = torch.autograd.grad(y.sum(), x)
+        bits[way] = (y.detach(), gradient)
+    (ours, our_gradient), (theirs, gradient) = bits.values()
+    assert torch.equal(ours, theirs)
+    assert torch.equal(our_gradient, gradient)
+
+
+def test_attention_by_products_drops_weights_when_asked() -> None:
+    torch.manual_seed(0)
+    packing = unpadded.Packing.of(torch.ones(1, 200, dtype=torch.bool))
+    q, k = torch.zeros(200, 8), torch.zeros(200, 8)
+    kept = unpadded._attend_by_products(q, k, torch.ones(200, 8), 2, 0.0, packing)
+    dropped = unpadded._attend_by_products(q, k, torch.ones(200, 8), 2, 0.25, packing)
+    torch.testing.assert_close(kept, torch.ones(200, 8))
+    assert float(dropped.std()) > 0.01
+    assert abs(float(dropped.mean()) - 1) < 0.01
 
 
 def test_the_head_reads_only_first_tokens(workspace: Workspace, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from sweeps.device import Machine, resolve_machine, share_machine
 
 
 @pytest.mark.parametrize(
-    ("gpus", "amx", "asked", "expected"),
+    ("gpus", "pays", "asked", "expected"),
     [
         ((), False, ("auto", "auto"), ("cpu", "fp32")),
         ((), True, ("auto", "auto"), ("cpu", "bf16")),
@@ -19,12 +19,18 @@ from sweeps.device import Machine, resolve_machine, share_machine
     ],
 )
 def test_auto_is_what_the_machine_has(
-    monkeypatch: pytest.MonkeyPatch, gpus: tuple[str, ...], amx: bool, asked: tuple[str, str], expected: tuple[str, str]
-) -> None:
+    monkeypatch: pytest.MonkeyPatch, gpus: tuple[str, ...], pays: bool,
+    asked: tuple[str, str], expected: tuple[str, str],
+) -> None:  # fmt: skip
     monkeypatch.setattr(device, "visible_gpus", lambda: gpus)
-    monkeypatch.setattr(device, "cpu_has_bf16", lambda: amx)
+    monkeypatch.setattr(device, "bf16_pays", lambda: pays)
     machine = resolve_machine(*asked)
     assert (machine.device, machine.precision) == expected
+
+
+def test_bf16_is_chosen_by_how_fast_it_is() -> None:
+    assert device.bf16_pays(times_as_fast=1e-6)
+    assert not device.bf16_pays(times_as_fast=1e6)
 
 
 @pytest.mark.parametrize(
