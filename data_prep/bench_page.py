@@ -21,10 +21,11 @@ def machine() -> str:
     import torch
 
     cpu = Path("/proc/cpuinfo")
-    names = re.findall(r"^model name\s*: (.+)$", cpu.read_text(), re.MULTILINE) if cpu.is_file() else []
-    units = " with AMX" if cpu.is_file() and "amx_bf16" in cpu.read_text() else " without AMX"
+    told = cpu.read_text() if cpu.is_file() else ""
+    names = re.findall(r"^model name\s*: (.+)$", told, re.MULTILINE)
+    units = [name for flag, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX512-BF16")) if flag in told]
     gpu = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
-    chip = (names[0] if names else platform.processor()) + units
+    chip = " with ".join([names[0] if names else platform.processor(), *units[:1]])
     parts = [f"{os.cpu_count()} cores of {chip}", *gpu, f"Python {platform.python_version()}",
              f"torch {version('torch')}", f"{date.today():%-d %B %Y}"]  # fmt: skip
     return ", ".join(parts)

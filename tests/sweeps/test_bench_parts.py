@@ -30,18 +30,18 @@ def test_every_row_composes_and_the_first_has_no_quick_part() -> None:
     rows = {**PARTS, **START, **SHAPES}
     configs = {name: compose_config([word for word in words if not word.startswith("--")])
                for name, words in rows.items()}  # fmt: skip
-    assert not any([*list(configs["fairseq's own parts"].speed.values())[:3]])
-    assert all([*list(configs["all (the default)"].speed.values())[:3]])
-    assert configs["all (the default)"].speed.adam == "warmstart_adam"
+    assert not any([*list(configs["fairseq's own parts, float32"].speed.values())[:3]])
+    assert all([*list(configs["all"].speed.values())[:3]])
+    assert configs["all"].speed.adam == "warmstart_adam"
 
 
 def test_the_profile_names_the_matrix_products(workspace: Workspace, tmp_path: Path) -> None:
     page = tmp_path / "bench.md"
     page.write_text("<!-- profile -->\n<!-- end of profile -->\n")
-    words = ["--model", "tiny", "--steps", "2", "--page", str(page), "profile", *workspace.overrides]
-    answer = workspace.python("sweeps.bench_parts", *words)
+    words = ["--model", "tiny", "--steps", "2", "--precision", "fp32", "--page", str(page), "profile"]
+    answer = workspace.python("sweeps.bench_parts", *words, *workspace.overrides)
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert page.read_text().startswith("<!-- profile -->\n2 steps, ")
+    assert page.read_text().startswith("<!-- profile -->\n2 steps in fp32, ")
     assert "`aten::addmm`" in page.read_text()
 
 
@@ -54,5 +54,5 @@ def test_the_tables_are_made_by_real_sweeps(workspace: Workspace, tmp_path: Path
         answer = workspace.python("sweeps.bench_parts", *words, *workspace.overrides, timeout=1_800)
         assert answer.returncode == 0, answer.stdout + answer.stderr
     said = page.read_text()
-    assert "| all (the default) " in said
+    assert "| all  " in said
     assert "| 24 runs of 5 steps " in said

@@ -56,10 +56,12 @@ def undisturbed(workspace: Workspace, backend: str) -> Path:
     return folder
 
 
-def cut(workspace: Workspace, sweep: str, backend: str, how: Callable[[Path, int], None], after: int) -> Path:
+def cut(
+    workspace: Workspace, sweep: str, backend: str, how: Callable[[Path, int], None], after: int, *more: str
+) -> Path:
     """Start a sweep and cut it by `how` (run folder, pid of the sweep) when its run is past step `after`."""
     folder = folder_of(workspace, sweep, backend)
-    process = start(workspace, *words_of(sweep, backend))
+    process = start(workspace, *words_of(sweep, backend, *more))
     until(lambda: step_of(folder) > after or process.poll() is not None)
     how(folder, process.pid)
     process.communicate(timeout=120)
@@ -88,6 +90,21 @@ def test_a_run_that_was_asked_to_stop_ends_with_the_same_bits(
     assert read_json(folder / "provenance.json")["resumed"][0]["step"] == saved
     assert saved > 0
     same(folder, undisturbed)
+
+
+def test_a_run_in_bfloat16_that_was_killed_ends_with_the_same_bits(
+    workspace: Workspace, backend: str, undisturbed: Path
+) -> None:
+    in_bf16 = ("--precision", "bf16")
+    assert workspace.sweep(*words_of("undisturbed-bf16", backend, *in_bf16)).returncode == 0
+    folder = cut(workspace, "killed-bf16", backend, lambda _, pid: os.kill(pid, signal.SIGKILL), 10, *in_bf16)
+    until(lambda: read_status(folder)["state"] == "failed")  # its process has noticed that the sweep is dead
+    answer = workspace.sweep(*words_of("killed-bf16", backend, *in_bf16))
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    record = read_json(folder / "provenance.json")
+    assert (len(record["resumed"]), record["precision"]) == (1, "bf16")
+    same(folder, folder_of(workspace, "undisturbed-bf16", backend))
+    assert outcome(folder)["weights"] != outcome(undisturbed)["weights"]
 
 
 def test_ctrl_c_saves_and_says_130_and_the_same_command_goes_on(
