@@ -1,4 +1,4 @@
-"""A thousand runs of 500 scalars: read once, then only what is new."""
+"""A thousand runs of 500 scalars: read once, then only what is new; their states at a glance."""
 
 import json
 import random
@@ -11,6 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from analysis.__main__ import main
 from analysis.event_files import read_sweep
+from sweeps.__main__ import show_status
 from sweeps.folders import RunKey
 
 pytestmark = pytest.mark.slow
@@ -55,5 +56,9 @@ def test_a_thousand_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     seconds["event files, one run new"] = time.monotonic() - start
     assert logs.n_read == 3
     assert len(logs.scalars) == 1_001 * 500
+    start = time.monotonic()
+    assert show_status(["--sweep", "big"]) == 0
+    seconds["status"] = time.monotonic() - start
+    assert "1001 done" in capsys.readouterr().out
     with capsys.disabled():
         print("\n" + "\n".join(f"{name}: {value:.1f} s" for name, value in seconds.items()))
