@@ -10,6 +10,7 @@ A step's seconds are those between the first and the last point of `tb/train_inn
 """
 
 import argparse
+import itertools
 import shutil
 import statistics
 import sys
@@ -167,7 +168,7 @@ def profile(arguments: argparse.Namespace) -> str:
         data = task.load_dataset("train")
         batches = task.get_batch_iterator(data, max_sentences=settings.dataset.batch_size).next_epoch_itr(shuffle=True)
         trainer.lr_step_begin_epoch(1)
-        grouped = iter(GroupedIterator(batches, 1))
+        grouped = itertools.cycle(list(GroupedIterator(batches, 1)))
         for _ in range(WARM_STEPS):
             trainer.train_step(next(grouped))
         with profiler() as seen:

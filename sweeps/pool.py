@@ -6,6 +6,7 @@ without the seconds that importing fairseq takes. `launcher.fork_server=false` s
 every run on CUDA does: fairseq counts the GPUs while it is imported, after which a fork may not be able to use them.
 """
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -23,7 +24,9 @@ from sweeps.grid import PlannedRun
 from sweeps.run import run_forked
 
 POLL_SECONDS = 0.5
-IMPORTED = ["fairseq_cli.train", "fairseq_tasks", "sweeps.fairseq_config", "sweeps.pool"]  # by the server, in order
+IMPORTED = ["sweeps.pool", "fairseq_cli.train", "fairseq_tasks", "sweeps.fairseq_config"]  # by the server, in order
+
+logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)  # it asks for tensorboardX, unused here
 
 
 @dataclass
