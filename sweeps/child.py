@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sweeps.folders import DONE, FAILED, NOT_OURS, STOPPED, read_json, set_status
+from sweeps.folders import DONE, NOT_OURS, STOPPED, read_json, set_status
 from sweeps.run import explain
 
 STATUS_BYTES = 100_000  # a disk with less room than this counts as full
@@ -49,7 +49,7 @@ def note_death(folder: Path, code: int) -> None:
         news, how = {"state": "pending", "exit_code": STOPPED}, "asked to stop before it had begun"
     else:
         how += f"; last line: {_last_line(folder / 'train.log')}"
-    if code == FAILED and shutil.disk_usage(folder).free < STATUS_BYTES:
+    if code > 0 and shutil.disk_usage(folder).free < STATUS_BYTES:
         how = explain(OSError(errno.ENOSPC, ""), folder)  # it had no room to say so
     try:
         set_status(folder, **news, error=how)

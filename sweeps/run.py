@@ -17,6 +17,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,13 @@ def explain(error: BaseException, folder: Path) -> str:
     return said
 
 
+def let_go(error: BaseException | None) -> None:
+    """Close what the frames of an error hold open: half a checkpoint that is deleted still fills the disk."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
+
+
 def run(folder: Path) -> int:
     """Train the run of `folder`, keep its status, and return the exit code that sweeps/folders.py names."""
     import fairseq_cli.train  # noqa: F401  first: it sets logging up, and fairseq's models would set it to DEBUG
@@ -228,13 +236,14 @@ def run(folder: Path) -> int:
             set_status(folder, state="pending", exit_code=STOPPED, finished=now())
             return STOPPED
         except BaseException as error:
-            if not isinstance(error, UsageError):
-                traceback.print_exc()
-            print(f"error: {explain(error, folder)}", flush=True)
-            try:
-                set_status(folder, state="failed", error=explain(error, folder), exit_code=FAILED, finished=now())
-            except OSError as second:
-                print(f"error: {second}", flush=True)
+            said, whole = explain(error, folder), traceback.format_exc()
+            let_go(error)
+            with suppress(OSError):  # where the disk is still full, `note_death` says it
+                if not isinstance(error, UsageError):
+                    print(whole, flush=True)
+                print(f"error: {said}", flush=True)
+            with suppress(OSError):
+                set_status(folder, state="failed", error=said, exit_code=FAILED, finished=now())
             return FAILED
 
 
