@@ -244,8 +244,8 @@ def sweep(arguments: argparse.Namespace) -> int:
                 f"  {' '.join(kind)}: seeds {seeds}; {config.recipe.epochs} epochs, learning rate "
                 f"{', '.join(f'{float(rate):g}' for rate in config.fairseq.optimization.lr)}"
             )
-        if launcher.name == "local" and launcher.fork_server and not machine.gpus:
-            start_server(left[0])
+        if launcher.name == "local":
+            start_server(left[0], machine.gpus)
         preflight(left, machine)
         write_folders(left, runs, root, commands_of(arguments), arguments.force, queued)
         if launcher.name == "slurm":

@@ -52,8 +52,7 @@ class _Child:
 
 def _start(run: PlannedRun, slot: int, gpus: tuple[str, ...]) -> _Child:
     environment = environment_of(run.config.launcher.threads, gpus[slot % len(gpus)] if gpus else "")
-    if run.config.launcher.fork_server and not gpus:
-        start_server(run)
+    if start_server(run, gpus):
         context = multiprocessing.get_context("forkserver")
         forked = context.Process(target=run_forked, args=(run.folder, run.folder / "train.log", environment))
         forked.start()
@@ -61,11 +60,13 @@ def _start(run: PlannedRun, slot: int, gpus: tuple[str, ...]) -> _Child:
     return _Child(run, start(run.folder, environment), slot)
 
 
-def start_server(run: PlannedRun) -> None:
-    """Start the server that runs like `run` are forked from, unless it is there; it imports while this process goes on.
+def start_server(run: PlannedRun, gpus: tuple[str, ...]) -> bool:
+    """Return whether runs like `run` are forked; if so start their server, unless it is there.
 
-    It does not answer to Ctrl-C, which is the sweep's to answer.
+    It imports while this process goes on, and does not answer to Ctrl-C, which is the sweep's to answer.
     """
+    if gpus or not run.config.launcher.fork_server:
+        return False
     preload = [*IMPORTED, *(["hf_tasks.train"] if run.config.backend.name == "hf" else [])]
     multiprocessing.get_context("forkserver").set_forkserver_preload(preload)
     environment = dict(os.environ)
@@ -77,6 +78,7 @@ def start_server(run: PlannedRun) -> None:
         os.environ.clear()
         os.environ.update(environment)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    return True
 
 
 class Signals:

@@ -23,6 +23,13 @@ def test_the_share_dropped_is_the_one_asked_for(p: float) -> None:
     assert float(kept[0]) == pytest.approx(1 / (1 - p), rel=1e-4)
 
 
+def test_in_bfloat16_the_mask_has_the_values_of_torchs_own() -> None:
+    x = torch.ones(1_000, dtype=torch.bfloat16)
+    ours = quick_mask(x.shape, 0.1, torch.bfloat16)
+    assert ours.dtype is torch.bfloat16
+    assert set(ours.tolist()) == set(torch.nn.functional.dropout(x, 0.1).tolist())
+
+
 def test_neighbours_are_decided_independently() -> None:
     torch.manual_seed(2)
     dropped = (quick_mask(torch.Size([4_000, 250]), 0.3) == 0).flatten()

@@ -98,6 +98,8 @@ def test_gelu_in_bfloat16_has_the_bits_of_fairseqs() -> None:
         x = torch.linspace(-9, 9, 100_000).bfloat16().requires_grad_()
         y = way(x)
         (gradient,) = torch.autograd.grad(y.sum(), x)
+        copied = "ToCopy" in type(y.grad_fn).__name__  # back from float32
+        assert copied == (way is fairseq_gelu)
         bits[way] = (y.detach(), gradient)
     (ours, our_gradient), (theirs, gradient) = bits.values()
     assert torch.equal(ours, theirs)
