@@ -15,6 +15,7 @@ LAUNCHER = local
 JOBS =
 SWEEP = default
 FORCE =
+ROUNDS = 3 # of bench
 WAIT = # 0: return when all jobs are submitted (LAUNCHER=slurm)
 CONFIRM = # 1: clean deletes data, runs and results, too
 ARGS =
@@ -68,12 +69,10 @@ convert: $(STAMP) ## MODEL for transformers, in data/models/<model>.hf, with pro
 	@$(IN) -m hf_tasks convert --data-dir "$(DATA_DIR)" "$(or $(MODEL),e5_small_fr)"
 
 bench: $(STAMP) ## speeds of prep, sweep, its parts and analysis, against what one would use instead, into docs/bench.md
-	@$(MAKE) --no-print-directory prep ARGS= && $(IN) -m data_prep.bench --data-dir "$(DATA_DIR)" --page docs/bench.md \
-	  && $(IN) -m sweeps.bench --data-dir "$(DATA_DIR)" --page docs/bench.md $(ARGS) \
-	  && $(IN) -m sweeps.bench_parts parts --data-dir "$(DATA_DIR)" --page docs/bench.md \
-	  && $(IN) -m sweeps.bench_parts costs --data-dir "$(DATA_DIR)" --page docs/bench.md \
-	  && $(IN) -m sweeps.bench_parts profile --data-dir "$(DATA_DIR)" --page docs/bench.md \
-	  && $(IN) -m analysis.bench --page docs/bench.md
+	@$(MAKE) --no-print-directory prep ARGS=
+	@for part in data_prep.bench sweeps.bench "sweeps.bench_parts parts" "sweeps.bench_parts costs" "sweeps.bench_parts profile"; do \
+	  $(IN) -m $$part --rounds $(ROUNDS) --data-dir "$(DATA_DIR)" --page docs/bench.md || exit 1; done
+	@$(IN) -m analysis.bench --rounds $(ROUNDS) --page docs/bench.md
 
 test: $(STAMP) ## the tests, without the slow ones (ARGS="-m slow" for those)
 	@$(IN) -m pytest $(if $(ARGS),$(ARGS),-m "not slow" -n 2 --dist loadfile)

@@ -42,6 +42,7 @@ PARTS = {  # what is measured -> words of `python -m sweeps`, options or overrid
     "all but bf16": QUICK,
     "all but bf16, attention dropout 0.1 (fairseq's default)": (*QUICK, "model.attention_dropout=0.1"),
     "all": ("--precision=bf16",),
+    "all, attention dropout 0.1": ("--precision=bf16", "model.attention_dropout=0.1"),
     "all, one run after the other on all cores": ("--precision=bf16", "launcher.jobs=1"),
 }
 START = {
@@ -196,7 +197,7 @@ def main() -> int:
     parser.add_argument("--model", default="e5_small_fr")
     parser.add_argument("--precision", default="auto", help="of profile (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=15, help="of each run (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=3, help="of parts and costs (default: %(default)s)")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--page", type=Path, help="page whose section is replaced, such as docs/bench.md")
     parser.add_argument("overrides", nargs="*", help="Hydra overrides of every sweep")
