@@ -52,6 +52,7 @@ class Group:
     runs: list[RunResult]  # those with a test accuracy
     steps: list[float | None]  # interpolated between evaluations
     steps_evaluated: list[float | None]  # the first evaluation at or above
+    apart: float  # the most steps between two evaluations
     last_step: float  # of the shortest run
     areas: list[float]  # mean test accuracy over all steps
     right: Array | None  # (runs, texts) of 0 or 100
@@ -147,6 +148,7 @@ def group_of(
         runs=runs,
         steps=[first_step_at(steps, values, threshold, interpolated=True) for steps, values in pairs],
         steps_evaluated=[first_step_at(steps, values, threshold, interpolated=False) for steps, values in pairs],
+        apart=max(float(np.diff(steps).max(initial=0)) for steps, _ in pairs),
         last_step=float(min(steps[-1] for steps, _ in pairs)),
         areas=[area_under(steps, values) for steps, values in pairs],
         right=right,

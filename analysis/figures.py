@@ -300,8 +300,9 @@ def steps_to_threshold(evidence: Evidence) -> Figure:
         title = (f"{_opening(other)} runs need {ratio.value:.1f} times the steps of {one} ones to "
                  f"{evidence.threshold:g} % (95 % interval {interval(ratio, '.1f')})")  # fmt: skip
     caption = (
-        f"{_where(evidence)}Points: runs, interpolated between evaluations. Triangles: never reached; counted with the "
-        "last step. Bar: geometric mean with its 95 % interval."
+        f"{_where(evidence)}Points: runs, interpolated between evaluations up to "
+        f"{max(group.apart for group in evidence.groups):.0f} steps apart. Triangles: never reached; counted with the "
+        "last step. Bar: geometric mean with its 95 % interval over seeds."
     )
     return _framed(title, caption, figure)
 

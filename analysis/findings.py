@@ -54,8 +54,8 @@ def _speed(comparison: Comparison) -> str:
         return f"A run is above {mark} before its first step, so steps to {mark} have no ratio."
     means = [float(np.exp(np.log(group.counted_steps).mean())) for group in (one, other)]
     sentence = (
-        f"They pass {mark} after {means[0]:.0f} steps against {means[1]:.0f} (geometric means){note}, "
-        f"{ratio.value:.1f} times as many"
+        f"They pass {mark} after {means[0]:.0f} steps against {means[1]:.0f} (geometric means, interpolated between "
+        f"evaluations {max(one.apart, other.apart):.0f} steps apart){note}, {ratio.value:.1f} times as many"
     )
     return f"{sentence} (95 % interval {interval(ratio)})." if ratio.has_interval else f"{sentence}."
 
