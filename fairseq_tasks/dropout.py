@@ -32,8 +32,8 @@ def quick_mask(shape: torch.Size, p: float, kind: torch.dtype = torch.float32) -
 
 
 def use_quick_dropout(encoder: torch.nn.Module) -> None:
-    """Put it in the place of fairseq's dropout in the encoder and its layers; attention's own only tells `p`."""
-    for module in [encoder, *encoder.get_submodule("layers").children()]:
+    """Put it in the place of every dropout of fairseq's in the encoder."""
+    for module in list(encoder.modules()):
         for name in ("dropout_module", "activation_dropout_module"):
             if isinstance(stock := getattr(module, name, None), FairseqDropout):
                 setattr(module, name, QuickDropout(stock.p, stock.module_name))

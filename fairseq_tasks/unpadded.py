@@ -113,12 +113,17 @@ def _activate(activation: Any, x: torch.Tensor) -> torch.Tensor:
 
 def _attention(attention: Any, asking: torch.Tensor, x: torch.Tensor, packing: Packing) -> torch.Tensor:
     """Attend from the tokens `asking` (each text's first one, or all of `x`) to the packed tokens `x`."""
-    dropout = attention.dropout_module.p if attention.training else 0.0
+    heads, drop = attention.num_heads, attention.dropout_module
+    dropout = drop.p if attention.training else 0.0
     layers = [attention.q_proj, attention.k_proj, attention.v_proj]
     q, k, v = _project(layers, x) if asking is x else [*_project(layers[:1], asking), *_project(layers[1:], x)]
-    on_cpu = _attend_by_products if q.dtype is torch.bfloat16 else _attend_text_by_text
-    attend = _attend_padded if x.is_cuda else on_cpu
-    mixed: torch.Tensor = attention.out_proj(attend(q, k, v, attention.num_heads, dropout, packing))
+    if x.is_cuda:
+        out = _attend_padded(q, k, v, heads, dropout, packing)
+    elif dropout or q.dtype is torch.bfloat16:
+        out = _attend_by_products(q, k, v, heads, drop, packing)
+    else:
+        out = _attend_text_by_text(q, k, v, heads, packing)
+    mixed: torch.Tensor = attention.out_proj(out)
     return mixed
 
 
@@ -129,27 +134,28 @@ def _project(layers: list[Any], x: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 
 def _attend_by_products(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, dropout: float, packing: Packing
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, drop: Any, packing: Packing
 ) -> torch.Tensor:
-    """As `_attend_text_by_text`, by products, a fifth of the fused kernel's time in bfloat16 (docs/measurements.md)."""
+    """As `_attend_text_by_text`, by products: in bfloat16 a fifth of the fused kernel's time (docs/measurements.md).
+
+    The module `drop` is applied to the attention weights, which torch's fused kernel cannot do on a CPU.
+    """
     size = q.shape[-1] // heads
     q, k, v = (part.view(len(part), heads, size).transpose(0, 1).contiguous() for part in (q * size**-0.5, k, v))
     rows = packing.lengths if q.shape == k.shape else [1] * len(packing.lengths)
     texts = zip(q.split(rows, 1), k.split(packing.lengths, 1), v.split(packing.lengths, 1), strict=True)
     with torch.autocast("cpu", enabled=False):  # softmax would be given float32; it adds up in float32 anyway
-        mixed = [
-            F.dropout((asked @ key.transpose(1, 2)).softmax(dim=-1), dropout) @ value for asked, key, value in texts
-        ]
+        mixed = [drop((asked @ key.transpose(1, 2)).softmax(dim=-1)) @ value for asked, key, value in texts]
     return torch.cat(mixed, dim=1).transpose(0, 1).flatten(1)
 
 
 def _attend_text_by_text(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, dropout: float, packing: Packing
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, packing: Packing
 ) -> torch.Tensor:
     lengths = packing.lengths
     rows = lengths if len(q) == len(k) else [1] * len(lengths)
     texts = zip(torch.split(q, rows), torch.split(k, lengths), torch.split(v, lengths), strict=True)
-    return torch.cat([_attend([part[None] for part in text], heads, dropout, None)[0] for text in texts])
+    return torch.cat([_attend([part[None] for part in text], heads, 0.0, None)[0] for text in texts])
 
 
 def _attend_padded(

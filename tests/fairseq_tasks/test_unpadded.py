@@ -8,19 +8,22 @@ import pytest
 import torch
 from fairseq.models.transformer import TransformerEncoder
 from fairseq.modules import gelu as fairseq_gelu
+from torch.nn import Identity
 
 from fairseq_tasks import unpadded
+from fairseq_tasks.dropout import QuickDropout
 from hydra_conf.errors import UsageError
 from tests.conftest import Workspace
 from tests.fairseq_tasks.plain import plain_settings, plain_task
 
 LENGTHS = (17, 3, 9, 2, 12)
+by_products = unpadded._attend_by_products
 
 
 WAYS = {
     "text by text": unpadded._attend_text_by_text,
-    "products, as in bfloat16": unpadded._attend_by_products,
-    "padded, as on CUDA": unpadded._attend_padded,
+    "products, as in bfloat16": lambda q, k, v, heads, packing: by_products(q, k, v, heads, Identity(), packing),
+    "padded, as on CUDA": lambda q, k, v, heads, packing: unpadded._attend_padded(q, k, v, heads, 0.0, packing),
 }
 
 
@@ -79,11 +82,10 @@ def test_bfloat16_gives_float32s_outputs_but_for_rounding(workspace: Workspace, 
     encoder, tokens = model.eval().encoder.sentence_encoder, batch()
     exact = encoder.first_tokens(tokens)
     asked: list[torch.dtype] = []
-    plain = unpadded._attend_by_products
 
     def noting(q: torch.Tensor, *others: Any) -> torch.Tensor:
         asked.append(q.dtype)
-        return plain(q, *others)
+        return by_products(q, *others)
 
     with torch.autocast("cpu", dtype=torch.bfloat16), pytest.MonkeyPatch.context() as patch:
         patch.setattr(unpadded, "_attend_by_products", noting)
@@ -110,11 +112,21 @@ def test_attention_by_products_drops_weights_when_asked() -> None:
     torch.manual_seed(0)
     packing = unpadded.Packing.of(torch.ones(1, 200, dtype=torch.bool))
     q, k = torch.zeros(200, 8), torch.zeros(200, 8)
-    kept = unpadded._attend_by_products(q, k, torch.ones(200, 8), 2, 0.0, packing)
-    dropped = unpadded._attend_by_products(q, k, torch.ones(200, 8), 2, 0.25, packing)
+    kept = by_products(q, k, torch.ones(200, 8), 2, QuickDropout(0.25).eval(), packing)
+    dropped = by_products(q, k, torch.ones(200, 8), 2, QuickDropout(0.25), packing)
     torch.testing.assert_close(kept, torch.ones(200, 8))
     assert float(dropped.std()) > 0.01
     assert abs(float(dropped.mean()) - 1) < 0.01
+
+
+@pytest.mark.parametrize(("share", "training", "dropped"), [(0.1, True, True), (0.1, False, False), (0.0, True, False)])
+def test_attention_weights_are_dropped_in_training_only_and_by_the_share_asked_for(
+    workspace: Workspace, tmp_path: Path, share: float, training: bool, dropped: bool
+) -> None:
+    words = ("init=random", "fairseq.model.dropout=0", f"model.attention_dropout={share}")
+    model = plain_task(workspace, tmp_path, *words).build_model(plain_settings(workspace, tmp_path, *words).model)
+    encoder, tokens = model.train(training).encoder.sentence_encoder, batch()
+    assert torch.equal(encoder.first_tokens(tokens), encoder.first_tokens(tokens)) != dropped
 
 
 def test_the_head_reads_only_first_tokens(workspace: Workspace, tmp_path: Path) -> None:
