@@ -75,7 +75,7 @@ bench: $(STAMP) ## speeds of prep, sweep, its parts and analysis, against what o
 	@$(IN) -m analysis.bench --rounds $(ROUNDS) --page docs/bench.md
 
 test: $(STAMP) ## the tests, without the slow ones (ARGS="-m slow" for those)
-	@$(IN) -m pytest $(if $(ARGS),$(ARGS),-m "not slow" -n 2 --dist loadfile)
+	@$(if $(ARGS),$(IN) -m pytest $(ARGS),OMP_NUM_THREADS=1 $(IN) -m pytest -m "not slow" -n 2 --dist loadfile)
 
 lint: $(STAMP) ## ruff and mypy
 	@$(IN) -m ruff check . && $(IN) -m ruff format --check . && $(IN) -m mypy

@@ -115,7 +115,8 @@ class Workspace:
         return self.python("data_prep", "--model", "tiny", *self.overrides, *words)
 
     def sweep_words(self, *words: str) -> list[str]:
-        return ["sweeps", "--model", "tiny", "--device", "cpu", "--precision", "fp32", *words, *self.overrides]
+        return ["sweeps", "--model", "tiny", "--device", "cpu", "--precision", "fp32", *words, *self.overrides,
+                "launcher.threads=1"]  # fmt: skip
 
     def sweep(self, *words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         return self.python(*self.sweep_words(*words), timeout=timeout)

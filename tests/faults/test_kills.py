@@ -3,7 +3,7 @@
 Every fourth kill waits, after its random time, until a run is writing a checkpoint.
 
 In the end everything must be as in a sweep that nobody disturbed: summary.json, every scalar, every weight. The short
-form (8 kills) is part of the tests; `pytest -m slow -s tests/faults` kills 50 times.
+form (5 kills) is part of the tests; `pytest -m slow -s tests/faults` kills 50 times.
 """
 
 import collections
@@ -28,7 +28,7 @@ from tests.sweeps.test_sweep import TIMING
 
 WORDS = ("--init", "random", "--seeds", "0,1,2", "--epochs", "25", "--jobs", "2")
 LONGEST = 14.0  # seconds from the start of a sweep to its death
-OVERRIDES = ("launcher.save_every=1", "recipe.evaluate_every=3", "launcher.threads=1")
+OVERRIDES = ("launcher.save_every=1", "recipe.evaluate_every=3")
 
 
 def moment(folder: Path) -> str:
@@ -75,7 +75,7 @@ def figures(workspace: Workspace, sweep: str) -> dict[str, Any]:
     return summary
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.slow)])
 def test_a_sweep_killed_at_random_ends_as_one_that_was_not(workspace: Workspace, kills: int) -> None:
     calm = f"calm{kills}"
     answer = workspace.sweep("--sweep", calm, *WORDS, "--", *OVERRIDES)

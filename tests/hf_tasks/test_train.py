@@ -102,7 +102,7 @@ def test_the_same_run_twice_is_the_same_to_the_last_bit(workspace: Workspace) ->
     runs = []
     for sweep in ("hf-once", "hf-twice"):
         words = ("--sweep", sweep, "--backend", "hf", "--init", "random", "--seeds", "0", "--epochs", "1")
-        answer = workspace.sweep(*words, "launcher.threads=1", "fairseq.common.log_interval=1")
+        answer = workspace.sweep(*words, "fairseq.common.log_interval=1")
         assert answer.returncode == 0, answer.stdout
         folder = workspace.root / "runs" / sweep / "amazon_fr/tiny/hf/full/random/seed=0"
         runs.append(

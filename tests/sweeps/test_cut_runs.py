@@ -20,8 +20,8 @@ from tests.conftest import Workspace
 from tests.sweeps.test_processes import start, step_of, until
 from tests.sweeps.test_sweep import scalars
 
-WORDS = ("--init", "random", "--seeds", "0", "--epochs", "25")
-OVERRIDES = ("launcher.save_every=1", "recipe.evaluate_every=3", "launcher.threads=1")
+WORDS = ("--init", "random", "--seeds", "0", "--epochs", "15")
+OVERRIDES = ("launcher.save_every=1", "recipe.evaluate_every=3")
 
 
 def folder_of(workspace: Workspace, sweep: str, backend: str = "fairseq") -> Path:
@@ -182,15 +182,14 @@ def test_a_cut_run_asked_for_otherwise_starts_anew(workspace: Workspace) -> None
         os.kill(json.loads((folder / "status.json").read_text())["pid"], signal.SIGTERM)
 
     folder = cut(workspace, "otherwise", "fairseq", terminate, after=5)
-    answer = workspace.sweep(*words_of("otherwise")[:-2], "launcher.threads=1", "recipe.learning_rate=1e-3")
+    answer = workspace.sweep(*words_of("otherwise")[:-1], "recipe.learning_rate=1e-3")
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "resumed" not in read_json(folder / "provenance.json")
 
 
 def test_two_sweeps_at_once_share_the_runs_and_train_each_once(workspace: Workspace) -> None:
     of_three = ("--sweep", "shared", "--init", "random", "--seeds", "0,1,2", "--epochs", "10")
-    words = (*of_three, "--jobs", "1", "launcher.threads=1")
-    both = [start(workspace, *words) for _ in range(2)]
+    both = [start(workspace, *of_three, "--jobs", "1") for _ in range(2)]
     outputs = [process.communicate(timeout=240)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     for seed in range(3):
@@ -226,7 +225,7 @@ if "sweeps.run" in sys.orig_argv and "seed=1" in " ".join(sys.orig_argv):
 
     functional.nll_loss = nll_loss
 """
-OF_TWO = ("--init", "random", "--seeds", "0,1", "--epochs", "3", "--", "launcher.save_every=5", "launcher.threads=1",
+OF_TWO = ("--init", "random", "--seeds", "0,1", "--epochs", "3", "--", "launcher.save_every=5",
           "launcher.fork_server=false")  # fmt: skip
 
 
@@ -289,7 +288,7 @@ def test_a_failed_run_is_tried_again_when_asked_and_its_attempts_are_counted(wor
 
 
 def test_a_second_ctrl_c_ends_everything_now_and_the_same_command_goes_on(workspace: Workspace) -> None:
-    words = ("--sweep", "twice-interrupted", "--init", "random", "--seeds", "0", "--epochs", "60", "--", *OVERRIDES)
+    words = ("--sweep", "twice-interrupted", "--init", "random", "--seeds", "0", "--epochs", "15", "--", *OVERRIDES)
     folder = workspace.run_folder("random", 0, "twice-interrupted")
     process = start(workspace, *words)
     until(lambda: step_of(folder) > 0)
@@ -323,7 +322,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_disk_that_is_read_only_or_full_is_said_and_in_the_end_the_run_goes_on(
     workspace: Workspace, small_disk: Path
 ) -> None:
-    words = ("--runs-dir", str(small_disk), "--init", "random", "--seeds", "0", "--epochs", "40", "--sweep", "full")
+    words = ("--runs-dir", str(small_disk), "--init", "random", "--seeds", "0", "--epochs", "10", "--sweep", "full")
 
     def sweep() -> subprocess.CompletedProcess[str]:
         answer = workspace.sweep(*words, "--", "launcher.save_every=1")

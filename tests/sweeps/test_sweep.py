@@ -192,7 +192,7 @@ def test_the_same_run_twice_is_the_same_to_the_last_bit(swept: Workspace) -> Non
     """Unrounded scalars, best weights and final weights (stock's last checkpoint) of two runs with one thread."""
     last = ("fairseq.checkpoint.no_save=false", "fairseq.checkpoint.checkpoint_suffix=-stock")
     for sweep in ("once", "twice"):
-        words = ("--seeds", "0", "--epochs", "2", "--jobs", "2", "launcher.threads=1", *last)
+        words = ("--seeds", "0", "--epochs", "2", "--jobs", "2", *last)
         answer = swept.sweep("--sweep", sweep, *words)
         assert answer.returncode == 0, answer.stdout
     for init in ("pretrained", "random"):
