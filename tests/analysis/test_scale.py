@@ -21,6 +21,7 @@ def write_run(root: Path, model: str, init: str, seed: int) -> None:
     """Write a done run with 300 training losses and 25 evaluations of two splits, 4 scalars each."""
     folder = RunKey("amazon_fr", model, "fairseq", "full", init, seed).folder(root, "big")
     generator, best = random.Random(f"{model}{init}{seed}"), (-1, 0)
+    ends = {}
     with SummaryWriter(str(folder / "tb/train_inner")) as writer:
         for step in range(1, 301):
             writer.add_scalar("loss", 1 / step, step)
@@ -32,9 +33,9 @@ def write_run(root: Path, model: str, init: str, seed: int) -> None:
                 best = max(best, (right, -step)) if split == "valid" else best
                 for tag, value in (("n_correct", right), ("n", n), ("accuracy", 100 * right / n), ("loss", 0.5)):
                     writer.add_scalar(tag, value, step)
-    end = {"step": 288}
+                ends[split] = {"step": step, "n_correct": right, "n": n}
     (folder / "status.json").write_text(json.dumps({"state": "done"}))
-    (folder / "progress.json").write_text(json.dumps({"best_step": -best[1], "valid": end, "test": end}))
+    (folder / "progress.json").write_text(json.dumps({"best_step": -best[1], **ends}))
 
 
 def test_a_thousand_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
