@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.baselines import Baseline
 from analysis.event_files import KEYS
 from analysis.evidence import Evidence, Group
-from analysis.findings import interval, tighter
+from analysis.findings import at_least, interval, tighter
 from analysis.statistics import Estimate, area_under, mean_over_seeds
 from data_prep.whole_files import replaced
 
@@ -297,8 +297,9 @@ def steps_to_threshold(evidence: Evidence) -> Figure:
     title = f"Steps to {evidence.threshold:g} % test accuracy"
     if found and found[0].steps_ratio is not None:
         ratio, (one, other) = found[0].steps_ratio, found[0].sides
-        title = (f"{_opening(other)} runs need {ratio.value:.1f} times the steps of {one} ones to "
-                 f"{evidence.threshold:g} % (95 % interval {interval(ratio, '.1f')})")  # fmt: skip
+        within = f" (95 % interval {interval(ratio, '.1f')})" if ratio.has_interval else ""
+        title = (f"{_opening(other)} runs need {at_least(found[0])}{ratio.value:.1f} times the steps of {one} ones to "
+                 f"{evidence.threshold:g} %{within}")  # fmt: skip
     caption = (
         f"{_where(evidence)}Points: runs, interpolated between evaluations up to "
         f"{max(group.apart for group in evidence.groups):.0f} steps apart. Triangles: never reached; counted with the "

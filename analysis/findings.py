@@ -43,6 +43,11 @@ def answer(comparison: Comparison) -> str:
     return sentence
 
 
+def at_least(comparison: Comparison) -> str:
+    """Return the words before a ratio of steps: runs that count with their last step would have needed more."""
+    return "at least " if comparison.other.n_censored and not comparison.one.n_censored else ""
+
+
 def _speed(comparison: Comparison) -> str:
     one, other, ratio, mark = comparison.one, comparison.other, comparison.steps_ratio, f"{comparison.threshold:g} %"
     missed = [f"{group.n_censored} of {len(group.runs)} {group.names['init']} runs never do" for group in (one, other)
@@ -55,7 +60,8 @@ def _speed(comparison: Comparison) -> str:
     means = [float(np.exp(np.log(group.counted_steps).mean())) for group in (one, other)]
     sentence = (
         f"They pass {mark} after {means[0]:.0f} steps against {means[1]:.0f} (geometric means, interpolated between "
-        f"evaluations {max(one.apart, other.apart):.0f} steps apart){note}, {ratio.value:.1f} times as many"
+        f"evaluations {max(one.apart, other.apart):.0f} steps apart){note}, {at_least(comparison)}"
+        f"{ratio.value:.1f} times as many"
     )
     return f"{sentence} (95 % interval {interval(ratio)})." if ratio.has_interval else f"{sentence}."
 

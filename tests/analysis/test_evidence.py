@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 from scipy import stats
 
 from analysis.evidence import Evidence, as_json, gather_evidence, what_n_allows
+from analysis.figures import steps_to_threshold
 from analysis.findings import answer, no_answer, tighter
 from analysis.tables import comparisons_table, steps_table
 from tests.analysis.made_up import PUBLISHED, folders_of, made_up, published_runs
@@ -137,8 +139,20 @@ def test_the_answer_is_made_of_the_numbers(published: Evidence) -> None:
         "66.50 % from random ones: pre-training buys +12.87 points (95 % interval +9.99 to +15.75 for new seeds, "
         "on this test set and on new texts; 3 paired seeds). They pass 70 % after "
     )
-    assert "interpolated between evaluations 1125 steps apart) (3 of 3 random runs never do, and count with" in said
+    assert "interpolated between evaluations 1125 steps apart)" in said
+    assert "(3 of 3 random runs never do, and count with their last step), at least " in said
     assert "do not show a difference" not in said
+
+
+def test_the_figure_of_steps_tells_a_lower_bound_and_no_interval_of_one_seed(published: Evidence) -> None:
+    runs = [made_up((900, 80.0, 79.0), 0), made_up((900, 60.0, 64.0), 0, init="random")]
+    said = []
+    for evidence in (published, gather_evidence(runs, nowhere(runs), 70.0)):
+        said.append(" ".join(" ".join(text.get_text() for text in steps_to_threshold(evidence).findobj(Text)).split()))
+    assert "Random runs need at least" in said[0]
+    assert "to 70 % (95 % interval" in said[0]
+    assert "Random runs need at least" in said[1]
+    assert "(95 % interval" not in said[1]
 
 
 def test_a_gap_that_may_be_nothing_is_called_that() -> None:
