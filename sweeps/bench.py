@@ -39,6 +39,7 @@ from hydra_conf.errors import UsageError, exit_code
 WAYS = ("stock", "trainer", "ours")
 INITS = ("pretrained", "random")
 BEGIN = re.compile(r"^(\S+ \S+) \|.*begin training epoch 1\s*$", re.MULTILINE)
+VERSIONS = "the versions of the libraries differ from setup.cfg"
 SIDE = 2_048  # of the matrices whose product gives the peak; four times that on a GPU
 
 
@@ -238,7 +239,7 @@ def start_up(log: str, began: datetime) -> float:
     """Return the seconds from `began` to the line that says that training begins, as fairseq logs it."""
     found = BEGIN.search(log)
     if found is None:
-        raise UsageError("a log does not say when training began; the versions of the libraries differ from setup.cfg")
+        raise UsageError(f"a log does not say when training began; {VERSIONS}")
     return (datetime.strptime(found.group(1), "%Y-%m-%d %H:%M:%S") - began.replace(microsecond=0)).total_seconds()
 
 
@@ -265,7 +266,9 @@ def loop(task: Task, way: str, scratch: Path, measured: Measured) -> None:
 def last_accuracy(log: str) -> float:
     """Return the last test accuracy (percent) that a log of stock fairseq or of the Trainer script tells."""
     found = re.findall(r"valid on 'test' subset .*?\| accuracy ([\d.]+)|^test accuracy ([\d.]+)", log, re.MULTILINE)
-    return float("".join(found[-1])) if found else float("nan")
+    if not found:
+        raise UsageError(f"a log tells no test accuracy; {VERSIONS}")
+    return float("".join(found[-1]))
 
 
 def our_sweep(task: Task, scratch: Path, arguments: argparse.Namespace, measured: Measured) -> None:

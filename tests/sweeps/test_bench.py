@@ -45,6 +45,8 @@ def test_start_up_and_accuracy_are_read_from_the_logs() -> None:
     assert last_accuracy("test accuracy 83.25\n") == 83.25
     with pytest.raises(UsageError, match="does not say when training began"):
         start_up("nothing", datetime(2026, 11, 23))
+    with pytest.raises(UsageError, match="tells no test accuracy"):
+        last_accuracy(begin)
 
 
 @pytest.mark.slow
