@@ -1,9 +1,10 @@
 """Runs a list of runs, so many at a time, each in a process of its own that dies with this one.
 
 The processes are forked from one server, which has imported what a run needs and has done nothing else: it holds no
-data, no model and no random stream that anyone has drawn from, so that a run starts as it would in a fresh interpreter,
-without the seconds that importing fairseq takes. `launcher.fork_server=false` starts `python -m sweeps.run` instead, as
-every run on CUDA does: fairseq counts the GPUs while it is imported, after which a fork may not be able to use them.
+data, no model, no random stream that anyone has drawn from, and has no thread but its own, so that a run starts as it
+would in a fresh interpreter, without the seconds that importing fairseq takes. `launcher.fork_server=false` starts
+`python -m sweeps.run` instead, as every run on CUDA does: fairseq counts the GPUs while it is imported, after which a
+fork may not be able to use them.
 """
 
 import logging
@@ -73,6 +74,7 @@ def start_server(run: PlannedRun, gpus: tuple[str, ...]) -> bool:
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         os.environ.update(environment_of(run.config.launcher.threads, ""))  # it reads its threads from there
+        os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # of pyarrow, which fairseq imports
         forkserver.ensure_running()
     finally:
         os.environ.clear()

@@ -19,6 +19,15 @@ from hydra_conf.errors import exit_code
 hypothesis.settings.register_profile("untimed", deadline=None)  # tests say what is true, not how fast
 hypothesis.settings.load_profile("untimed")
 
+SLOW_SECONDS = 3600  # in place of the `timeout` of setup.cfg: a test that hangs fails, and says where
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
+
+
 GOOD = ["superbe", "magnifique", "passionnant", "émouvant", "drôle", "excellent", "brillant", "captivant"]
 BAD = ["ennuyeux", "décevant", "médiocre", "pénible", "raté", "banal", "plat", "interminable"]
 THINGS = ["ce roman", "cette histoire", "ce récit", "l'intrigue", "le style", "la fin", "ce livre", "l'écriture"]

@@ -7,6 +7,7 @@ form (5 kills) is part of the tests; `pytest -m slow -s tests/faults` kills 50 t
 """
 
 import collections
+import contextlib
 import json
 import os
 import random
@@ -28,6 +29,8 @@ from tests.sweeps.test_sweep import TIMING
 
 WORDS = ("--init", "random", "--seeds", "0,1,2", "--epochs", "25", "--jobs", "2")
 LONGEST = 14.0  # seconds from the start of a sweep to its death
+PATIENCE = 240.0  # seconds for what must happen at last
+TELLING = {**os.environ, "PYTHONFAULTHANDLER": "1"}  # a process that aborts says where it was
 OVERRIDES = ("launcher.save_every=1", "recipe.evaluate_every=3")
 
 
@@ -44,8 +47,21 @@ def moment(folder: Path) -> str:
 
 def await_checkpoint(process: subprocess.Popen[bytes], root: Path) -> None:
     """Return when a run is writing a checkpoint, or when the sweep has ended."""
+    end = time.monotonic() + PATIENCE
     while process.poll() is None and not any(root.glob("*/*/*/*/*/seed=*/resume/.*")):
+        if time.monotonic() > end:
+            raise AssertionError(what_hangs(process, root))
         time.sleep(0.001)
+
+
+def what_hangs(process: subprocess.Popen[bytes], root: Path) -> str:
+    """End a sweep that does not end; return what each of its processes was doing, which they write when they abort."""
+    for victim in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            victim.send_signal(signal.SIGABRT)
+    process.wait()
+    told = [root.with_suffix(".log"), *root.rglob("status.json"), *root.rglob(".lock*"), *root.rglob("train.log")]
+    return "\n".join(f"--- {path}\n{path.read_text(errors='replace')[-20_000:]}" for path in told if path.is_file())
 
 
 def scalars(folder: Path) -> pd.DataFrame:
@@ -58,10 +74,8 @@ def kill_sweep(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL the sweep and every process below it at once."""
     below = psutil.Process(process.pid).children(recursive=True)
     for victim in [psutil.Process(process.pid), *below]:
-        try:
-            os.kill(victim.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+        with contextlib.suppress(psutil.NoSuchProcess):
+            victim.kill()
     process.wait()
     psutil.wait_procs(below, timeout=10)
 
@@ -87,10 +101,12 @@ def test_a_sweep_killed_at_random_ends_as_one_that_was_not(workspace: Workspace,
         root = workspace.root / "runs" / killed
         command = [sys.executable, "-m", *workspace.sweep_words("--sweep", killed, *WORDS, "--", *OVERRIDES)]
         while True:
-            process = subprocess.Popen(command, cwd=workspace.root, stdout=subprocess.DEVNULL)
-            end = time.monotonic() + (generator.uniform(2, LONGEST) if done < kills else 300)
+            with root.with_suffix(".log").open("ab") as said:
+                process = subprocess.Popen(command, cwd=workspace.root, stdout=said, stderr=said, env=TELLING)
+            end = time.monotonic() + (generator.uniform(2, LONGEST) if done < kills else PATIENCE)
             while time.monotonic() < end and process.poll() is None:
                 time.sleep(0.02)
+            assert done < kills or process.poll() is not None, what_hangs(process, root)
             if done % 4 == 3 and done < kills:  # a checkpoint takes so little time that chance would seldom find one
                 await_checkpoint(process, root)
             if process.poll() is not None:

@@ -90,6 +90,23 @@ def test_a_forked_run_is_the_run_of_a_new_interpreter(workspace: Workspace) -> N
     assert all(torch.equal(tensor, weights["false"][name]) for name, tensor in weights["true"].items())
 
 
+@pytest.mark.parametrize("backend", ["fairseq", "hf"])
+def test_runs_are_forked_from_a_server_without_threads(workspace: Workspace, backend: str) -> None:
+    """A fork copies the locks that another thread holds, and nobody in the copy ever lets go of them."""
+    if backend == "hf":
+        pytest.importorskip("transformers")
+    words = ("--sweep", f"server-{backend}", "--init", "random", "--seeds", "0", "--epochs", "20")
+    process = start(workspace, *words, "--backend", backend)
+    folder = workspace.root / "runs" / f"server-{backend}" / f"amazon_fr/tiny/{backend}/full/random/seed=0"
+    until(lambda: step_of(folder) > 0 or process.poll() is not None)
+    server = psutil.Process(json.loads((folder / "status.json").read_text())["pid"]).parent()
+    assert server is not None
+    assert server.parent() == psutil.Process(process.pid)
+    assert server.num_threads() == 1
+    output, _ = process.communicate(timeout=WAIT)
+    assert process.returncode == 0, output
+
+
 def test_a_run_being_trained_is_not_touched(tmp_path: Path) -> None:
     folder = tmp_path / "seed=0"
     folder.mkdir()
