@@ -5,6 +5,7 @@ import importlib
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -42,6 +43,22 @@ def raw_parts(config: DictConfig) -> tuple[dict[str, Path], dict[str, Any]]:
     return given, {"files": {part: path.name for part, path in given.items()}}
 
 
+def files_read(reader: ModuleType, parts: dict[str, Path]) -> dict[str, Path]:
+    """Return every file that the reader opens, by what the manifest calls it: the parts, and what it reads beside them.
+
+    A reader that opens more than its part says so in a function `companions(path, part)`. Raises `UsageError` when one
+    of the files is not there.
+    """
+    files = dict(parts)
+    if hasattr(reader, "companions"):
+        beside = [other for part, path in parts.items() for other in reader.companions(path, part)]
+        files |= {path.name: path for path in beside}
+    for path in files.values():
+        if not path.is_file():
+            raise UsageError(f"there is no file {path}")
+    return files
+
+
 def prepare_splits(config: DictConfig) -> Path:
     """Fetch, parse, de-duplicate and split the dataset; return `data/splits/<dataset>`."""
     from data_prep.splits import make_splits, split_notes
@@ -50,13 +67,13 @@ def prepare_splits(config: DictConfig) -> Path:
     parts, source = raw_parts(config)
     folder = Path(config.data_dir) / "splits" / dataset.name
     settings = OmegaConf.to_container(OmegaConf.masked_copy(dataset, list(SETTINGS)), resolve=True)
-    for path in parts.values():
-        if not path.is_file():
-            raise UsageError(f"there is no file {path}")
-    inputs = {"layout": LAYOUT, "raw": {part: sha256_of(path) for part, path in parts.items()}, "settings": settings}
-    read = importlib.import_module(f"data_prep.{dataset.reader}").read_part
+    reader = importlib.import_module(f"data_prep.{dataset.reader}")
+    raw = {name: sha256_of(path) for name, path in files_read(reader, parts).items()}
+    inputs = {"layout": LAYOUT, "raw": raw, "settings": settings}
     about = {"source": source, **{key: dataset[key] for key in ABOUT}}
-    built = build_stage(folder, inputs, lambda scratch: {**about, **make_splits(scratch, dataset, parts, read)})
+    built = build_stage(
+        folder, inputs, lambda scratch: {**about, **make_splits(scratch, dataset, parts, reader.read_part)}
+    )
     manifest = read_manifest(folder) or {}
     counts = ", ".join(f"{count:,} {split}" for split, count in manifest["examples"].items())
     _say(built, folder, f"{counts}; classes {', '.join(manifest['labels'])}")
@@ -91,7 +108,8 @@ def prepare_model(config: DictConfig) -> tuple[Path, dict[str, Any]]:
                          "the folder away to have it fetched")  # fmt: skip
     if model.files and not brought:
         members, archives = unpacked(model.files, raw)
-        inputs = {"layout": LAYOUT, "archives": archives}
+        wanted = {file.name: OmegaConf.to_container(file.members) for file in model.files}
+        inputs = {"layout": LAYOUT, "archives": archives, "members": wanted}
         built = build_stage(folder, inputs, lambda scratch: copy_folder(scratch, members, archives, model))
         facts = read_manifest(folder) or {}
         _say(built, folder, facts["says"])

@@ -11,12 +11,17 @@ from data_prep.table import text_lines
 from hydra_conf.errors import UsageError
 
 
+def companions(path: Path, part: str) -> list[Path]:
+    """Return the files that `read_part` opens beside its own: the labels."""
+    return [path.with_name(f"{part}_label.label")]
+
+
 def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
     """Yield one example a line, id `<part>-<line>`; the labels are in `<part>_label.label`.
 
     Raises `UsageError` when a label is not 0 or 1, or there are not as many labels as texts.
     """
-    classes, labels = list(dataset.labels), path.with_name(f"{part}_label.label")
+    classes, [labels] = list(dataset.labels), companions(path, part)
     for number, (text, label) in enumerate(zip_longest(text_lines(path), text_lines(labels)), start=1):
         if text is None or label is None:
             raise UsageError(f"{path} and {labels.name} do not have the same number of lines: one ends before {number}")

@@ -1,8 +1,11 @@
 """Every published dataset, in its real file format, made small here and served by a server on this machine."""
 
 import bz2
+import importlib
 import io
 import json
+import shutil
+import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -10,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import DictConfig
 
-from data_prep.__main__ import prepare_splits
+from data_prep import splits
+from data_prep.__main__ import files_read, prepare_splits
 from data_prep.splits import SPLITS, Example, read_split
 from hydra_conf.compose import compose_config
 from hydra_conf.errors import UsageError
@@ -42,6 +47,32 @@ def tar_of(files: dict[str, str], mode: str) -> bytes:
     return out.getvalue()
 
 
+OPENED: list[Path] = []
+
+
+def _note_opened(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "open" and isinstance(arguments[0], str):
+        OPENED.append(Path(arguments[0]))
+
+
+sys.addaudithook(_note_opened)
+
+
+@pytest.fixture(autouse=True)
+def every_file_that_is_read_is_an_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever dataset a test of this file prepares: a file that its reader opens counts among the stage's inputs."""
+    real = splits.make_splits
+
+    def make_splits(folder: Path, config: DictConfig, parts: dict[str, Path], read: splits.Reader) -> dict[str, Any]:
+        OPENED.clear()
+        facts = real(folder, config, parts, read)
+        declared = files_read(importlib.import_module(f"data_prep.{config.reader}"), parts)
+        assert {path for path in OPENED if "raw" in path.parts} == set(declared.values())
+        return facts
+
+    monkeypatch.setattr(splits, "make_splits", make_splits)
+
+
 def splits_of(
     web: Web, tmp_path: Path, dataset: str, archives: list[bytes], *words: str
 ) -> tuple[dict[str, list[Example]], dict[str, Any]]:
@@ -52,8 +83,8 @@ def splits_of(
         web.pages[f"/{number}"] = Page(body)
         overrides.append(f"dataset.files.{number}.urls=[{web.url(f'/{number}')}]")
     folder = prepare_splits(compose_config(overrides))
-    splits = {name: list(read_split(folder / f"{name}.jsonl")) for name in SPLITS}
-    return splits, json.loads((folder / "manifest.json").read_text())
+    made = {name: list(read_split(folder / f"{name}.jsonl")) for name in SPLITS}
+    return made, json.loads((folder / "manifest.json").read_text())
 
 
 def item(text: str, rating: str, title: str = "<title>Titre</title>") -> str:
@@ -86,30 +117,42 @@ def test_cls_is_read_from_its_xml(web: Web, tmp_path: Path, part: str) -> None:
         f"{root}/train.review": cls_xml(40, "entra\u00eenement"),
         f"{root}/test.review": cls_xml(10, "essai"),
     }
-    splits, manifest = splits_of(web, tmp_path, f"cls_{part}", [tar_of(files, "w:gz")])
+    made, manifest = splits_of(web, tmp_path, f"cls_{part}", [tar_of(files, "w:gz")])
     assert manifest["labels"] == ["negative", "positive"]
     assert manifest["read"] == {"train": 43, "test": 13}
     assert manifest["dropped"] == {"empty, in train": 1, "in train and in validation or test": 1}
-    by_text = {example.text: example for example in splits["test"]}
+    by_text = {example.text: example for example in made["test"]}
     assert by_text["L'auteur & moi : <3 \u00e9tonnant"].label == "positive"
     assert by_text["essai <b>gras</b> & cru"].label == "negative"
     assert by_text["essai 0 plut\u00f4t bien"].label == "negative"
     assert by_text[""].id == "test-13"  # an item without text is still judged
     assert manifest["checks"]["empty"]["test"] == 1
-    assert len(splits["valid"]) == 4
-    sides = [example.label for example in splits["valid"]]
+    assert len(made["valid"]) == 4
+    sides = [example.label for example in made["valid"]]
     assert sides.count("positive") == sides.count("negative")
     assert [path.name for path in (tmp_path / "data/raw/cls").glob("unpacked-*/*.review")] != []
 
 
-def test_the_courses_own_copy_has_its_splits(web: Web, tmp_path: Path) -> None:
+def course_files(flipped: bool = False) -> dict[str, str]:
     files = {}
     for name, n in (("train", 12), ("valid", 4), ("test", 8)):
         files[f"cls.books/{name}.review"] = "".join(f"{name} \u00ab num\u00e9ro {k} \u00bb\n" for k in range(n))
-        files[f"cls.books/{name}.label"] = "".join(f"{k % 2}\n" for k in range(n))
-    splits, manifest = splits_of(web, tmp_path, "cls_books_course", [zip_of(files)])
+        files[f"cls.books/{name}.label"] = "".join(f"{(k + flipped) % 2}\n" for k in range(n))
+    return files
+
+
+def test_the_courses_own_copy_has_its_splits(web: Web, tmp_path: Path) -> None:
+    made, manifest = splits_of(web, tmp_path, "cls_books_course", [zip_of(course_files())])
     assert manifest["examples"] == {"train": 12, "valid": 4, "test": 8}
-    assert splits["test"][3] == Example("test-4", "test \u00ab num\u00e9ro 3 \u00bb", None, "positive")
+    assert made["test"][3] == Example("test-4", "test \u00ab num\u00e9ro 3 \u00bb", None, "positive")
+
+
+def test_other_labels_of_the_same_texts_make_other_splits(web: Web, tmp_path: Path) -> None:
+    before, _ = splits_of(web, tmp_path, "cls_books_course", [zip_of(course_files())])
+    shutil.rmtree(tmp_path / "data/raw")
+    after, _ = splits_of(web, tmp_path, "cls_books_course", [zip_of(course_files(flipped=True))])
+    assert [example.text for example in after["test"]] == [example.text for example in before["test"]]
+    assert all(one.label != other.label for one, other in zip(before["test"], after["test"], strict=True))
 
 
 def test_allocine_is_read_from_its_json_lines(web: Web, tmp_path: Path) -> None:
@@ -118,9 +161,9 @@ def test_allocine_is_read_from_its_json_lines(web: Web, tmp_path: Path) -> None:
         return "".join(json.dumps(row, ensure_ascii=k % 2 == 0) + "\n" for k, row in enumerate(rows))
 
     files = {f"data/{name}.jsonl": lines(name, n) for name, n in (("train", 10), ("val", 4), ("test", 6))}
-    splits, manifest = splits_of(web, tmp_path, "allocine", [tar_of(files, "w:bz2")])
+    made, manifest = splits_of(web, tmp_path, "allocine", [tar_of(files, "w:bz2")])
     assert manifest["examples"] == {"train": 10, "valid": 4, "test": 6}
-    assert splits["valid"][1] == Example("valid-2", "val 1 fin \u2026", None, "positive")
+    assert made["valid"][1] == Example("valid-2", "val 1 fin \u2026", None, "positive")
 
 
 def test_paws_x_is_read_as_pairs_and_wrongly_filled_rows_are_counted(web: Web, tmp_path: Path) -> None:
@@ -131,11 +174,11 @@ def test_paws_x_is_read_as_pairs_and_wrongly_filled_rows_are_counted(web: Web, t
     names = {"translated_train.tsv": 10, "dev_2k.tsv": 4, "test_2k.tsv": 6}
     files = {f"x-final/fr/{name}": lines(name, n) for name, n in names.items()}
     files["x-final/de/test_2k.tsv"] = lines("andere", 5)
-    splits, manifest = splits_of(web, tmp_path, "pawsx_fr", [tar_of(files, "w:gz")])
+    made, manifest = splits_of(web, tmp_path, "pawsx_fr", [tar_of(files, "w:gz")])
     assert manifest["examples"] == {"train": 10, "valid": 4, "test": 6}
     assert manifest["dropped"] == {"no label": 6}
     assert manifest["pairs"]
-    assert splits["test"][1] == Example("test-3", 'test_2k.tsv "un" 1', "l'autre, \"1", "paraphrase")
+    assert made["test"][1] == Example("test-3", 'test_2k.tsv "un" 1', "l'autre, \"1", "paraphrase")
 
 
 def test_xnli_takes_the_french_rows_and_three_classes(web: Web, tmp_path: Path) -> None:
@@ -153,12 +196,12 @@ def test_xnli_takes_the_french_rows_and_three_classes(web: Web, tmp_path: Path) 
         "XNLI-1.0/xnli.test.tsv": "\n".join(judged).replace("donc", "or"),
     }
     second = {"XNLI-MT-1.0/multinli/multinli.train.fr.tsv": "\n".join(train) + "\n"}
-    splits, manifest = splits_of(web, tmp_path, "xnli_fr", [zip_of(first), zip_of(second)])
+    made, manifest = splits_of(web, tmp_path, "xnli_fr", [zip_of(first), zip_of(second)])
     assert manifest["labels"] == ["contradiction", "neutral", "entailment"]
     assert manifest["examples"] == {"train": 12, "valid": 9, "test": 9}
-    assert splits["train"][1] == Example("train-3", "\u00ab un 1", "deux 1", "contradiction")
-    assert splits["test"][2].label == "entailment"
-    assert splits["test"][2].text_pair == "or 2"
+    assert made["train"][1] == Example("train-3", "\u00ab un 1", "deux 1", "contradiction")
+    assert made["test"][2].label == "entailment"
+    assert made["test"][2].text_pair == "or 2"
 
 
 def test_prepared_again_nothing_is_fetched_or_unpacked(web: Web, tmp_path: Path) -> None:

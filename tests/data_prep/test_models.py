@@ -65,6 +65,19 @@ def test_the_courses_archive_is_unpacked_wherever_its_files_are(web: Web, folder
     assert facts["says"] in (made / "card.md").read_text()
 
 
+def test_other_members_of_the_same_archive_make_another_folder(web: Web, folder: Path, tmp_path: Path) -> None:
+    out = io.BytesIO(zip_of(folder))
+    with zipfile.ZipFile(out, "a") as archive:
+        archive.writestr("other/vocabulary.txt", (folder / "dict.txt").read_text().replace(" 1\n", " 2\n"))
+    web.pages["/zip"] = Page(out.getvalue())
+    made, _ = prepare_model(config_of(web, tmp_path))
+    assert " 1\n" in (made / "dict.txt").read_text()
+    config = config_of(web, tmp_path)
+    config.model.files[0].members["dict.txt"] = "vocabulary.txt"
+    made, _ = prepare_model(config)
+    assert " 2\n" in (made / "dict.txt").read_text()
+
+
 def test_a_folder_that_was_brought_is_used_and_nothing_is_fetched(web: Web, folder: Path, tmp_path: Path) -> None:
     place = tmp_path / "data/models/roberta_small_fr"
     shutil.copytree(folder, place)
