@@ -1,12 +1,13 @@
 """Takes the wanted members out of a zip or tar archive, and nothing else, into one folder.
 
 Every member's name is looked at before anything is written. An archive that names a path outside of its folder, a
-link, a device, or more bytes than allowed is refused whole, by the name of that member; the bytes are counted again
-while they are written, since an archive may lie about them.
+link, a device, or more bytes than allowed is refused whole, by the name of that member. The bytes are those that the
+archive says of its members; zipfile and tarfile never give more of one than that, whatever it really holds.
 """
 
 import fnmatch
 import lzma
+import shutil
 import stat
 import tarfile
 import zipfile
@@ -15,12 +16,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 from hydra_conf.errors import UsageError
 
 BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
-CHUNK = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,38 @@ def take_members(archive: Path, wanted: dict[str, str], folder: Path, limit: int
             names = {purpose: _named(purpose, member.name) for purpose, member in chosen.items()}
             for purpose, member in chosen.items():
                 with read(member.handle) as source, (folder / names[purpose]).open("wb") as out:
-                    _copy(archive, member, source, out)
+                    shutil.copyfileobj(source, out)
+                    if out.tell() != member.size:
+                        raise UsageError(f"{archive}: member {member.name!r} is shorter than the archive says")
     except BROKEN as error:
         if isinstance(error, OSError) and error.errno is not None:  # the disk's fault, not the archive's
             raise
-        raise UsageError(f"{archive} is not a whole archive ({error}); delete it to fetch it again") from error
+        held = "" if looks_like_archive(archive, archive.name) else f": it is {what_it_is(archive)}"
+        raise UsageError(f"{archive} is not a whole archive{held or f' ({error})'}") from error
     return names
+
+
+def looks_like_archive(path: Path, name: str) -> bool:
+    """Whether the file begins like the archive that `name` promises: a zip where it ends in .zip, else a tar."""
+    try:
+        return zipfile.is_zipfile(path) if _is_zip(name) else tarfile.is_tarfile(path)
+    except BROKEN:
+        return False
+
+
+def what_it_is(path: Path) -> str:
+    """Return in a few words what a file is that is not what was wanted."""
+    with path.open("rb") as stream:
+        begins = stream.read(1000)
+    if not begins:
+        return "an empty file"
+    if begins.lstrip(b"\xef\xbb\xbf \t\r\n")[:9].lower().startswith((b"<!doctype", b"<html", b"<head", b"<?xml")):
+        return "a web page"
+    return f"a file of {path.stat().st_size:,} bytes"
+
+
+def _is_zip(name: str) -> bool:
+    return name.lower().endswith(".zip")
 
 
 def _named(purpose: str, member: str) -> str:
@@ -63,7 +89,7 @@ def _named(purpose: str, member: str) -> str:
 @contextmanager
 def _opened(archive: Path) -> Iterator[tuple[Iterator[Member], Any]]:
     """Yield the archive's files, links and devices refused on the way, and how to open one of them."""
-    if archive.suffix == ".zip":
+    if _is_zip(archive.name):
         with zipfile.ZipFile(archive) as zipped:
             yield _zip_members(archive, zipped), zipped.open
     else:
@@ -117,14 +143,3 @@ def _the_one(archive: Path, members: list[Member], pattern: str) -> Member:
         raise UsageError(f"{archive} holds no file {pattern} (it holds {held or 'nothing'})")
     raise UsageError(f"{archive} holds {len(found)} files {pattern} ({', '.join(one.name for one in found[:8])}); "
                      "which one is meant cannot be told")  # fmt: skip
-
-
-def _copy(archive: Path, member: Member, source: IO[bytes], out: IO[bytes]) -> None:
-    written = 0
-    while chunk := source.read(CHUNK):
-        written += len(chunk)
-        if written > member.size:
-            raise UsageError(f"{archive}: member {member.name!r} is longer than the archive says; it is not unpacked")
-        out.write(chunk)
-    if written != member.size:
-        raise UsageError(f"{archive}: member {member.name!r} is cut short; delete the archive to fetch it again")

@@ -5,11 +5,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from omegaconf import ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from data_prep.archives import take_members
-from data_prep.fetching import fetch_file
+from data_prep.fetching import fetch_file, record_first_use, record_of, shown
 from data_prep.stages import build_stage, read_manifest
+from hydra_conf.errors import UsageError
 
 
 def unpacked(files: ListConfig, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
@@ -28,10 +29,24 @@ def unpacked(files: ListConfig, folder: Path) -> tuple[dict[str, Path], dict[str
         for file in files:
             archive, _ = fetched[file.name]
             print(f"unpacking {', '.join(file.members.values())} of {archive}", flush=True)
-            names |= take_members(archive, dict(file.members), scratch, file.unpacked_limit)
+            try:
+                names |= take_members(archive, dict(file.members), scratch, file.unpacked_limit)
+            except UsageError as error:
+                raise UsageError(f"{error}; {what_to_do(file, archive)}") from error
         return {"names": names}
 
     place = folder / f"unpacked-{own}"
     build_stage(place, inputs, unpack)
+    for path, digest in fetched.values():
+        record_first_use(path, digest)
     names: dict[str, str] = (read_manifest(place) or {})["names"]
     return {purpose: place / name for purpose, name in names.items()}, digests
+
+
+def what_to_do(file: DictConfig, archive: Path) -> str:
+    """Return what helps when an archive is not what it should be: to fetch it again, unless it is the pinned one."""
+    if file.sha256 is not None:
+        return "its sha256 is the pinned one, so look at its members and unpacked_limit in hydra_conf"
+    record = record_of(archive)
+    both = f"{archive} and {record}" if record.is_file() else str(archive)
+    return f"delete {both} to fetch it again from {', '.join(map(shown, file.urls))}, or put the right file there"

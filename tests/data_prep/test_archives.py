@@ -103,13 +103,29 @@ def test_an_unsafe_archive_is_refused_by_name_and_writes_nothing(tmp_path: Path,
     assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "out"])
 
 
-def test_an_archive_that_lies_about_a_size_is_found_out(tmp_path: Path) -> None:
-    """Both records of the member say 10 bytes; it holds 5 000."""
+@pytest.mark.parametrize(
+    ("says", "message"),
+    [(10, r"is not a whole archive \(Bad CRC-32"), (9000, "'train.review' is shorter than the arch")],
+)
+def test_an_archive_that_lies_about_a_size_is_found_out(tmp_path: Path, says: int, message: str) -> None:
+    """Both records of the member say another size; it holds 5 000 bytes. Never more is written than was said."""
     path = zipped(tmp_path / "a.zip", {"train.review": b"0" * 5000})
-    raw = path.read_bytes().replace(struct.pack("<I", 5000), struct.pack("<I", 10))
-    path.write_bytes(raw)
-    with pytest.raises(UsageError, match="is not a whole archive|is longer than the archive says"):
+    path.write_bytes(path.read_bytes().replace(struct.pack("<I", 5000), struct.pack("<I", says)))
+    with pytest.raises(UsageError, match=message):
         take(path, tmp_path / "out")
+    assert sum(file.stat().st_size for file in (tmp_path / "out").iterdir()) <= says
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz"])
+def test_the_limit_is_on_all_members_together_to_the_byte(tmp_path: Path, name: str) -> None:
+    """What is not wanted counts too: a tar archive is read through it, and it is a sign of what the archive is."""
+    make: Callable[[Path, dict[str, bytes]], Path] = zipped if name.endswith("zip") else tarred  # type: ignore[assignment]
+    members = {"a/train.review": b"0" * 4000, "a/unlabeled.review": b"0" * 5999}
+    take(make(tmp_path / name, {**members, "a/README": b"0"}), tmp_path / "out")
+    assert (tmp_path / "out/train.review").stat().st_size == 4000
+    with pytest.raises(UsageError, match=r"unpacks to more than 10,000 bytes \(member 'a/README'\)"):
+        take(make(tmp_path / name, {**members, "a/README": b"00"}), tmp_path / "other")
+    assert list((tmp_path / "other").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar.gz", "a.tar.bz2"])
@@ -118,9 +134,14 @@ def test_a_broken_archive_is_one_sentence(tmp_path: Path, name: str) -> None:
     content = bytes(number * 7919 % 251 for number in range(9000))
     path = make(tmp_path / name, {"train.review": content})
     whole = path.read_bytes()
-    for broken in (b"", b"<html>", whole[: len(whole) // 2]):
+    for broken, told in (
+        (b"", ": it is an empty file"),
+        (b"\n<!DOCTYPE html><p>404", ": it is a web page"),
+        (b"1234", ": it is a file of 4 bytes"),
+        (whole[: len(whole) // 2], " " if name.endswith("gz") else ": it is a file of "),
+    ):
         path.write_bytes(broken)
-        with pytest.raises(UsageError, match=f"{name} is not a whole archive"):
+        with pytest.raises(UsageError, match=f"{name} is not a whole archive{told}"):
             take(path, tmp_path / "out")
 
 

@@ -1,9 +1,10 @@
 """Every published dataset, in its real file format, made small here and served by a server on this machine."""
 
-import bz2
+import hashlib
 import importlib
 import io
 import json
+import re
 import shutil
 import sys
 import tarfile
@@ -214,9 +215,68 @@ def test_prepared_again_nothing_is_fetched_or_unpacked(web: Web, tmp_path: Path)
     assert web.pages["/0"].ranges == []
 
 
-def test_an_archive_that_is_none_is_refused(web: Web, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is not a whole archive"):
-        splits_of(web, tmp_path, "allocine", [bz2.compress(b"")])
+PAGE = b"<!DOCTYPE html><html>no such file</html>"
+
+
+def delete_as_advised(sentence: str) -> list[str]:
+    """Do what the sentence says, and no more: delete the files that it names; return their names."""
+    found = re.search(r"delete (.+?) to fetch it again", sentence)
+    assert found, sentence
+    paths = [Path(word) for word in found[1].split(" and ")]
+    for path in paths:
+        path.unlink()
+    return [path.name for path in paths]
+
+
+@pytest.mark.parametrize(
+    ("brought", "told"),
+    [
+        (PAGE, "cls.books.zip is not a whole archive: it is a web page"),
+        (zip_of(course_files())[:1000], "cls.books.zip is not a whole archive: it is a file of 1,000 bytes"),
+        (zip_of({"other.txt": "autre"}), r"cls.books.zip holds no file train.review \(it holds other.txt\)"),
+        (zip_of({"../x": "dehors"}), "cls.books.zip: member '../x' would leave its folder"),
+    ],
+)
+@pytest.mark.parametrize("recorded", [False, True])
+def test_the_advice_on_a_file_that_is_not_what_it_should_be_works_to_the_letter(
+    web: Web, tmp_path: Path, brought: bytes, told: str, recorded: bool
+) -> None:
+    """Whether it was put there by hand or fetched, and also when an older prep took down its sha256."""
+    folder = tmp_path / "data/raw/cls_books_course"
+    folder.mkdir(parents=True)
+    (folder / "cls.books.zip").write_bytes(brought)
+    if recorded:
+        (folder / "cls.books.zip.sha256").write_text(f"{hashlib.sha256(brought).hexdigest()}  cls.books.zip\n")
+    good = [zip_of(course_files())]
+    with pytest.raises(UsageError, match=f"{told}.* again from {web.url('/0')}, or put the right file") as caught:
+        splits_of(web, tmp_path, "cls_books_course", good)
+    assert (folder / "cls.books.zip.sha256").is_file() == recorded
+    assert len(delete_as_advised(str(caught.value))) == 1 + recorded
+    _, manifest = splits_of(web, tmp_path, "cls_books_course", good)
+    assert manifest["examples"] == {"train": 12, "valid": 4, "test": 8}
+    digest = hashlib.sha256(good[0]).hexdigest()
+    assert (folder / "cls.books.zip.sha256").read_text() == f"{digest}  cls.books.zip\n"
+
+
+def test_an_archive_without_the_files_is_not_recorded_when_it_was_fetched(web: Web, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no file train.review") as caught:
+        splits_of(web, tmp_path, "cls_books_course", [zip_of({"other.txt": "autre"})])
+    assert delete_as_advised(str(caught.value)) == ["cls.books.zip"]
+    splits_of(web, tmp_path, "cls_books_course", [zip_of(course_files())])
+
+
+def test_a_page_in_place_of_a_file_leaves_nothing_behind(web: Web, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"{web.url('/0')}: what it sent is a web page, not the archive cls.books.zip"):
+        splits_of(web, tmp_path, "cls_books_course", [PAGE])
+    assert [path.name for path in (tmp_path / "data/raw/cls_books_course").iterdir() if path.name != ".lock"] == []
+    splits_of(web, tmp_path, "cls_books_course", [zip_of(course_files())])
+
+
+def test_of_a_pinned_archive_the_configuration_is_to_blame(web: Web, tmp_path: Path) -> None:
+    body = zip_of({"other.txt": "autre"})
+    pin = f"dataset.files.0.sha256={hashlib.sha256(body).hexdigest()}"
+    with pytest.raises(UsageError, match="its sha256 is the pinned one, so look at its members"):
+        splits_of(web, tmp_path, "cls_books_course", [body], pin)
 
 
 def test_a_file_with_another_number_of_examples_is_refused(web: Web, tmp_path: Path) -> None:

@@ -1,9 +1,12 @@
 """Downloads from a server that breaks off, lies, refuses and redirects."""
 
 import hashlib
+import io
 import json
 import multiprocessing
 import socket
+import tarfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from data_prep import fetching
-from data_prep.fetching import fetch_file
+from data_prep.fetching import fetch_file, record_first_use
 from data_prep.whole_files import locked
 from hydra_conf.errors import UsageError
 from tests.data_prep.web import Page, Web, serving
@@ -26,8 +29,20 @@ def web() -> Iterator[Web]:
         yield server
 
 
-def file(*urls: str, sha256: str | None = SHA256) -> DictConfig:
-    return OmegaConf.create({"name": "corpus.zip", "urls": list(urls), "sha256": sha256})
+def file(*urls: str, sha256: str | None = SHA256, name: str = "corpus.zip") -> DictConfig:
+    return OmegaConf.create({"name": name, "urls": list(urls), "sha256": sha256})
+
+
+def archive(kind: str) -> bytes:
+    """Return an archive of one small file."""
+    out = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(out, "w") as made:
+            made.writestr("texte", "bien")
+    else:
+        with tarfile.open(fileobj=out, mode="w:bz2") as made_tar:
+            made_tar.addfile(tarfile.TarInfo("texte"))
+    return out.getvalue()
 
 
 def left(folder: Path) -> list[str]:
@@ -113,6 +128,102 @@ def test_a_wrong_checksum_keeps_nothing(web: Web, tmp_path: Path) -> None:
     assert left(tmp_path) == []
 
 
+@pytest.mark.parametrize(("name", "kind"), [("corpus.zip", "zip"), ("corpus.tar.bz2", "tar")])
+def test_a_web_page_in_place_of_an_archive_is_named_and_the_next_address_is_asked(
+    web: Web, tmp_path: Path, name: str, kind: str
+) -> None:
+    """Some servers answer 200 with a page that says that there is nothing."""
+    web.pages["/a"] = Page(b"<!DOCTYPE html><html>no such file</html>")
+    web.pages["/b"] = Page(archive(kind))
+    wanted = file(web.url("/a"), sha256=None, name=name)
+    with pytest.raises(UsageError) as caught:
+        fetch_file(wanted, tmp_path)
+    assert f"({web.url('/a')}: what it sent is a web page, not the archive {name}); fetch it in" in str(caught.value)
+    assert left(tmp_path) == []
+    wanted.urls.append(web.url("/b"))
+    assert fetch_file(wanted, tmp_path)[0].read_bytes() == archive(kind)
+
+
+def test_a_file_without_a_pin_is_not_recorded_by_being_there(web: Web, tmp_path: Path) -> None:
+    """Only who has read it can tell that it is what was wanted."""
+    web.pages["/a"] = Page(archive("zip"))
+    path, digest = fetch_file(file(web.url("/a"), sha256=None), tmp_path)
+    assert left(tmp_path) == ["corpus.zip"]
+    record_first_use(path, digest)
+    assert left(tmp_path) == ["corpus.zip", "corpus.zip.sha256"]
+
+
+ODD = {
+    "corpus.zip": "the address does not begin with http:// or https://",
+    "zenodo.example/corpus.zip": "the address does not begin with http:// or https://",
+    "htps://zenodo.example/corpus.zip": "the address does not begin with http:// or https://",
+    "ftp://zenodo.example/corpus.zip": "the address does not begin with http:// or https://",
+    "https://": "that is no valid address",
+    "http://*.example/corpus.zip": "that is no valid address",
+    "http://a..example/corpus.zip": "that is no valid address",
+    "http://zenodo.example:port/corpus.zip": "that is no valid address",
+    "http://[::1/corpus.zip": "that is no valid address",
+    f"http://{'a' * 70}.example/corpus.zip": "that is no valid address",
+}
+
+
+@pytest.mark.parametrize("sha256", [None, SHA256])
+@pytest.mark.parametrize("url", ODD)
+def test_an_odd_address_is_called_one(tmp_path: Path, url: str, sha256: str | None) -> None:
+    with pytest.raises(UsageError) as caught:
+        fetch_file(file(url, sha256=sha256), tmp_path)
+    assert f"({url}: {ODD[url]}" in str(caught.value)
+    assert "pinned" not in str(caught.value)
+
+
+def test_a_redirect_to_an_odd_address_is_called_one(web: Web, tmp_path: Path) -> None:
+    web.pages["/a"] = Page(location="htps://zenodo.example/corpus.zip")
+    with pytest.raises(UsageError, match=f"{web.url('/a')}: the address does not begin with http"):
+        fetch_file(file(web.url("/a")), tmp_path)
+
+
+PROXIES = {
+    "http://": "is no valid address",
+    "http:///x": "is no valid address",
+    "http://proxy:port": "is no valid address",
+    "http://[::1": "is no valid address",
+    "ftp://proxy.invalid:1": "is no valid address",
+    "socks5h://me:secret@proxy.invalid:1": "is a SOCKS proxy, which needs the package PySocks",
+    "http://me:secret@proxy.invalid:1": "does not answer",
+    "http://127.0.0.1:1": "does not answer",
+}
+
+
+@pytest.mark.parametrize("sha256", [None, SHA256])
+@pytest.mark.parametrize("proxy", PROXIES)
+def test_a_proxy_that_is_none_is_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], proxy: str, sha256: str | None
+) -> None:
+    for name in ("no_proxy", "NO_PROXY", "ALL_PROXY", "all_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(UsageError, match=f"the proxy that the environment names .* ({PROXIES[proxy]})") as caught:
+        fetch_file(file("http://zenodo.invalid/corpus.zip", sha256=sha256), tmp_path)
+    said = str(caught.value) + capsys.readouterr().out
+    assert "pinned" not in said
+    assert "secret" not in said
+    assert "\n" not in str(caught.value)
+
+
+def test_certificates_that_are_nowhere_are_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "nowhere.pem"))
+    with pytest.raises(UsageError, match="TLS CA certificate bundle, invalid path: .*nowhere.pem"):
+        fetch_file(file("https://127.0.0.1:1/x"), tmp_path / "raw")
+
+
+def test_passwords_in_an_address_are_not_shown(web: Web, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        fetch_file(file(web.url("/a").replace("//", "//me:sec/ret@".replace("/r", "%2Fr"))), tmp_path)
+    said = str(caught.value) + capsys.readouterr().out
+    assert f"{web.url('/a')}: HTTP 404" in said
+    assert "sec" not in said
+
+
 def test_when_nothing_can_be_reached_one_message_says_what_to_do(web: Web, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -134,10 +245,10 @@ def test_a_file_put_there_by_hand_is_used_and_nothing_is_fetched(web: Web, tmp_p
 
 @pytest.mark.parametrize("pinned", [True, False])
 def test_a_file_that_changed_on_disk_is_refused(web: Web, tmp_path: Path, pinned: bool) -> None:
-    web.pages["/a"] = Page(BODY)
-    wanted = file(web.url("/a"), sha256=SHA256 if pinned else None)
-    fetch_file(wanted, tmp_path)
-    (tmp_path / "corpus.zip").write_bytes(BODY[:-1])
+    web.pages["/a"] = Page(archive("zip"))
+    wanted = file(web.url("/a"), sha256=hashlib.sha256(archive("zip")).hexdigest() if pinned else None)
+    record_first_use(*fetch_file(wanted, tmp_path))
+    (tmp_path / "corpus.zip").write_bytes(BODY)
     with pytest.raises(UsageError, match="pinned is" if pinned else "recorded in corpus.zip.sha256 on first use"):
         fetch_file(wanted, tmp_path)
 
