@@ -194,6 +194,7 @@ class ClassificationTask(FairseqTask):
     def begin_epoch(self, epoch: int, model: torch.nn.Module) -> None:
         """Evaluate before the first step; fairseq itself evaluates after steps only."""
         if epoch == 1 and not self.cfg.goes_on:
+            self.progress.begin_evaluation()
             for split in self.cfg.valid_subset.split(","):
                 self._evaluate_at_start(split, model)
 
@@ -213,6 +214,7 @@ class ClassificationTask(FairseqTask):
         progress_bar.TensorboardProgressBarWrapper(bar, self.cfg.tensorboard_logdir).print(stats, tag=split, step=0)
 
     def begin_valid_epoch(self, epoch: int, model: torch.nn.Module) -> None:
+        self.progress.begin_evaluation()
         self.awaiting = self.cfg.valid_subset.split(",")
 
     def post_validate(self, model: torch.nn.Module, stats: dict[str, Any], aggregator: Any) -> None:

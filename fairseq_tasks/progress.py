@@ -1,6 +1,7 @@
 """What both back ends say of a run while it trains: the last step, batch and loss, the evaluations, the best step.
 
-progress.json         in the run folder, replaced whole, at most once a second between evaluations
+progress.json         in the run folder, replaced whole, at most once a second between evaluations; `evaluated` says at
+                      which steps each split was scored, `evaluation_seconds` how long all of it took
 predictions.parquet   the answers at the best step (`fairseq_tasks/predictions.py`)
 """
 
@@ -36,10 +37,10 @@ class Progress:
         self.path, self.examples, self.save_best = folder / "progress.json", manifest["examples"], save_best
         self.predictions = Predictions(folder, data, manifest)
         self.state: dict[str, Any] = {"step": 0, "batches": 0, "skipped": 0, "best_step": None, "best_valid": None,
-                                      "weights": None}  # fmt: skip
+                                      "weights": None, "evaluated": {}, "evaluation_seconds": 0.0}  # fmt: skip
         if goes_on:
             self.state.update(json.loads(self.path.read_text(encoding="utf-8")))
-        self.written_at = 0.0
+        self.written_at, self.began = 0.0, time.monotonic()
 
     def batch(self, step: int, loss: float) -> None:
         """Note a batch worked off after `step` steps, with its mean loss (nats). Raises `UsageError` unless finite."""
@@ -48,6 +49,14 @@ class Progress:
         self.state["batches"] += 1
         if time.monotonic() - self.written_at > SECONDS:
             self._write(step=step, loss=loss)
+
+    def is_evaluated(self, step: int, splits: list[str]) -> bool:
+        """Whether the last evaluation of each split was at `step`."""
+        return all(self.state["evaluated"].get(split, [None])[-1] == step for split in splits)
+
+    def begin_evaluation(self) -> None:
+        """Begin to count the seconds of an evaluation of every split."""
+        self.began = time.monotonic()
 
     def scored(self, rows: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
         """Note a batch of an evaluation: (n,) rows in the split, (n, classes) logits, (n,) true classes."""
@@ -66,14 +75,22 @@ class Progress:
         evaluation = {"step": step, "n_correct": n_correct, "n": n, "loss": loss}
         best = self.state["best_valid"]
         weights = digest_of(model.named_parameters()) if split == "valid" else self.state["weights"]
+        news: dict[str, Any] = {"step": step, "weights": weights, split: evaluation}
         if split == "valid" and (best is None or n_correct > best["n_correct"]):
             self.save_best(evaluation)
             self.predictions.keep(split, answers, first=True)
-            self._write(step=step, valid=evaluation, best_valid=evaluation, best_step=step, weights=weights)
-        else:
-            if split != "valid" and step == self.state["best_step"]:
-                self.predictions.keep(split, answers, first=False)
-            self._write(step=step, weights=weights, **{split: evaluation})
+            news |= {"best_valid": evaluation, "best_step": step}
+        elif split != "valid" and step == self.state["best_step"]:
+            self.predictions.keep(split, answers, first=False)
+        before = self.state["evaluated"]
+        self._write(**news, evaluated={**before, split: [*before.get(split, []), step]}, **self._lasted())
+
+    def _lasted(self) -> dict[str, float]:
+        """Return the seconds spent in evaluations so far, those since the last one of a split included."""
+        now = time.monotonic()
+        seconds = self.state["evaluation_seconds"] + now - self.began
+        self.began = now
+        return {"evaluation_seconds": seconds}
 
     def _write(self, **news: Any) -> None:
         self.state.update(news)

@@ -1,7 +1,8 @@
-"""fairseq's own training, whose state is saved at the end of steps and taken up where it was cut.
+"""fairseq's own training, evaluated at given steps, whose state is saved at their end and taken up where it was cut.
 
-fairseq saves between epochs, or evaluates whenever it saves; its checkpoints are not its users' to trust when a disk
-fills up. Here two of its functions are called through ours: what they do is left as it is.
+fairseq evaluates at each epoch's end and at every n-th step, there again after a batch whose gradients overflowed. It
+saves between epochs, or evaluates whenever it saves; its checkpoints are not its users' to trust when a disk fills up.
+Here three of its functions are called through ours: what they do is left as it is.
 """
 
 from pathlib import Path
@@ -16,9 +17,13 @@ from omegaconf import DictConfig
 from fairseq_tasks.resume import Saver
 
 
-def train(settings: DictConfig, saver: Saver, checkpoint: Path | None) -> None:
-    """Train as `settings`, fairseq's whole configuration, say; go on from a checkpoint of `saver`'s if one is given."""
+def train(settings: DictConfig, evaluations: list[int], saver: Saver, checkpoint: Path | None) -> None:
+    """Train as `settings`, fairseq's whole configuration, say, and evaluate at the steps `evaluations`.
+
+    Goes on from a checkpoint of `saver`'s if one is given.
+    """
     plain_epoch, plain_end_of_step = fairseq_cli.train.train, fairseq_cli.train.validate_and_save
+    plain_evaluation, planned = fairseq_cli.train.validate, frozenset(evaluations)
 
     def epoch(cfg: Any, trainer: Any, task: Any, epoch_itr: Any) -> Any:
         if cfg.checkpoint.no_save:
@@ -27,14 +32,22 @@ def train(settings: DictConfig, saver: Saver, checkpoint: Path | None) -> None:
             _take_up_scaler(trainer, checkpoint)
         return plain_epoch(cfg, trainer, task, epoch_itr)
 
+    def evaluation(cfg: Any, trainer: Any, task: Any, epoch_itr: Any, subsets: list[str]) -> Any:
+        if task.progress.is_evaluated(trainer.get_num_updates(), subsets):
+            return [None]  # as fairseq says where it does not evaluate
+        return plain_evaluation(cfg, trainer, task, epoch_itr, subsets)
+
     def end_of_step(cfg: Any, trainer: Any, task: Any, epoch_itr: Any, subsets: list[str], end_of_epoch: bool) -> Any:
         losses, stops = plain_end_of_step(cfg, trainer, task, epoch_itr, subsets, end_of_epoch)
         step = trainer.get_num_updates()
+        if step in planned:
+            evaluation(cfg, trainer, task, epoch_itr, subsets)
         if step and not end_of_epoch and not stops and saver.due(step):
             saver.save(step, task.progress.state, lambda folder: _write(folder / "state.pt", trainer, epoch_itr))
         return losses, stops
 
     fairseq_cli.train.train, fairseq_cli.train.validate_and_save = epoch, end_of_step
+    fairseq_cli.train.validate = evaluation
     if checkpoint is not None:
         settings.checkpoint.restore_file = str(checkpoint / "state.pt")
         settings.task.goes_on = True

@@ -170,11 +170,13 @@ class RunTrainer(Trainer):
 class Watch(TrainerCallback):
     """Evaluates when the fairseq run would, and writes the same scalars under the same tags and names."""
 
-    def __init__(self, task: Any, settings: DictConfig, progress: Progress, saver: Saver) -> None:
+    def __init__(
+        self, task: Any, settings: DictConfig, evaluations: list[int], progress: Progress, saver: Saver
+    ) -> None:
         self.task, self.settings, self.progress, self.saver = task, settings, progress, saver
+        self.evaluations, self.splits = frozenset(evaluations), settings.dataset.valid_subset.split(",")
         self.writers: dict[str, SummaryWriter] = {}
         self.trainer: RunTrainer | None = None
-        self.evaluated_at = -1
         self.step = self.in_epoch = 0
         self.sums = {"train_inner": [0.0, 0, 0], "train": [0.0, 0, 0]}  # loss, correct, examples
 
@@ -202,14 +204,20 @@ class Watch(TrainerCallback):
         if n:
             self.write(split, self.step, loss / n, int(n_correct), int(n), lr=float(rate))
 
-    @torch.no_grad()
     def evaluate(self) -> None:
-        """Score every example of each split."""
+        """Score every example of each split, unless that was done at this step; training's random numbers stay."""
+        if not self.progress.is_evaluated(self.step, self.splits):
+            with torch.random.fork_rng(devices=[]):  # each pass over a DataLoader draws one
+                self._evaluate()
+
+    @torch.no_grad()
+    def _evaluate(self) -> None:
         assert self.trainer is not None
+        self.progress.begin_evaluation()
         model, pad = self.trainer.model, self.task.dictionary.pad()
         was_training = model.training
         model.eval()
-        for split in self.settings.dataset.valid_subset.split(","):
+        for split in self.splits:
             loss, n_correct, n = 0.0, 0, 0
             batches = self.task.get_batch_iterator(
                 self.task.dataset(split), max_sentences=self.settings.dataset.batch_size_valid
@@ -225,7 +233,6 @@ class Watch(TrainerCallback):
                 self.progress.scored(sample["id"], logits, inputs["labels"])
             self.progress.evaluated(split, self.step, n, n_correct, loss / n, model)
             self.write(split, self.step, loss / n, n_correct, n)
-        self.evaluated_at = self.step
         model.train(was_training)
 
     def on_train_begin(
@@ -244,24 +251,21 @@ class Watch(TrainerCallback):
         rate = self.trainer.lr_scheduler.get_last_lr()[0]
         if self.step % self.settings.common.log_interval == 0:
             self._write_training("train_inner", rate)
-        every = self.settings.dataset.validate_interval_updates
-        if every and self.step % every == 0:
+        if self.step in self.evaluations:
             self.evaluate()
         ends_epoch = self.step % self.in_epoch == 0 or self.step == state.max_steps
         control.should_save = not ends_epoch and self.saver.due(self.step)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         made = Path(args.output_dir or ".") / f"checkpoint-{self.step}"
-        notes = {"sums": self.sums, "evaluated_at": self.evaluated_at}
-        self.saver.save(self.step, self.progress.state, lambda folder: made.rename(folder / "trainer"), **notes)
+        self.saver.save(self.step, self.progress.state, lambda folder: made.rename(folder / "trainer"), sums=self.sums)
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         assert self.trainer is not None
         self._write_training("train", self.trainer.lr_scheduler.get_last_lr()[0])
-        if self.evaluated_at != self.step:
-            self.evaluate()
+        self.evaluate()
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -302,13 +306,14 @@ def training_arguments(folder: Path, config: DictConfig, settings: DictConfig, s
 
 
 def train(
-    folder: Path, config: DictConfig, settings: DictConfig, labels: list[str], steps: int, saver: Saver,
+    folder: Path, config: DictConfig, settings: DictConfig, labels: list[str], evaluations: list[int], saver: Saver,
     checkpoint: Path | None,
 ) -> None:  # fmt: skip
     """Train one run and write what the fairseq run writes: progress.json, initialisation.json, tb/, checkpoint_best.pt.
 
-    `settings` is fairseq's whole configuration of the run; it goes on from a checkpoint of `saver`'s when one is given.
-    An adapter is also written, to `adapter/`.
+    `settings` is fairseq's whole configuration of the run, which is evaluated at the steps `evaluations`, the last of
+    which is its end; it goes on from a checkpoint of `saver`'s when one is given. An adapter is also written, to
+    `adapter/`.
     """
     task, fairseq_model, opened = draw_model(settings)
     model = converted(opened, labels, settings, config.method)
@@ -329,14 +334,15 @@ def train(
             model.save_pretrained(folder / "adapter")
 
     progress = Progress(folder, Path(settings.task.data), task.manifest, save_best, checkpoint is not None)
-    watch, batches = Watch(task, settings, progress, saver), Epochs(task, settings)
+    watch, batches = Watch(task, settings, evaluations, progress, saver), Epochs(task, settings)
     if checkpoint is not None:
         taken_up = read_manifest(checkpoint)
         assert taken_up is not None
-        watch.sums, watch.evaluated_at = taken_up["notes"]["sums"], taken_up["notes"]["evaluated_at"]
+        watch.sums = taken_up["notes"]["sums"]
         batches.skip(taken_up["step"])
     schedule = settings.lr_scheduler
     factor = fairseq_schedule(int(schedule.total_num_update), int(schedule.warmup_updates))
-    trainer = RunTrainer(batches, factor, watch, model=model, args=training_arguments(folder, config, settings, steps))
+    arguments = training_arguments(folder, config, settings, evaluations[-1])
+    trainer = RunTrainer(batches, factor, watch, model=model, args=arguments)
     watch.trainer = trainer
     trainer.train(resume_from_checkpoint=str(checkpoint / "trainer") if checkpoint is not None else None)

@@ -137,8 +137,7 @@ def _check_values(config: DictConfig) -> None:
             raise UsageError(f"{key}={value}: it must be above 0")
     if not 0 <= recipe.warmup_share < 1:
         raise UsageError(f"recipe.warmup_share={recipe.warmup_share}: it is a share of all steps, from 0 to below 1")
-    if recipe.evaluate_every < 0:
-        raise UsageError(f"recipe.evaluate_every={recipe.evaluate_every}: it is a number of steps, or 0")
+    _check_evaluation(recipe.evaluate_every)
     if config.device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"DEVICE={config.device}: choose from auto, cpu, cuda")
     _check_launcher(config.launcher)
@@ -148,6 +147,13 @@ def _check_values(config: DictConfig) -> None:
     for key in ("jobs", "threads"):
         if config.launcher[key] is not None and config.launcher[key] < 1:
             raise UsageError(f"launcher.{key}={config.launcher[key]}: it must be at least 1")
+
+
+def _check_evaluation(every: str) -> None:
+    if every == "0":
+        raise UsageError("recipe.evaluate_every=0: to evaluate at step 0 and at each epoch's end, say epoch")
+    if every not in ("geometric", "epoch") and not re.fullmatch(r"[1-9][0-9]*", every):
+        raise UsageError(f"recipe.evaluate_every={every}: choose from geometric, epoch, or give a number of steps")
 
 
 def _check_launcher(launcher: DictConfig) -> None:

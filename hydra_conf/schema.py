@@ -135,7 +135,7 @@ class RecipeConfig:
     adam_betas: str = MISSING
     adam_eps: float = MISSING
     clip_norm: float = MISSING  # 0: none
-    evaluate_every: int = MISSING  # steps; 0: at each epoch's end only (and at step 0, always)
+    evaluate_every: str = MISSING  # geometric | epoch | a number of steps; fairseq_tasks/evaluation_steps.py says where
     reshuffle: bool = MISSING  # draw new batches each epoch (stock fairseq only reorders fixed batches)
     source: str = MISSING  # where the numbers come from
 

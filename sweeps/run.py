@@ -18,6 +18,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +73,35 @@ def run_forked(folder: Path, log: Path, environment: dict[str, str]) -> None:
     sys.exit(run(folder))
 
 
-def plan_steps(config: DictConfig) -> tuple[int, int]:
-    """Return (optimiser steps, batches) of the whole run, counted on the real batches of every epoch."""
+@dataclass(frozen=True)
+class Plan:
+    """What a run is to do: its batches, and the steps at which it is evaluated, the last of which is its end."""
+
+    batches: int
+    evaluations: list[int]
+
+    @property
+    def steps(self) -> int:
+        return self.evaluations[-1]
+
+
+def plan_of(config: DictConfig, every: str) -> Plan:
+    """Return the plan of a run that is evaluated at `every` (`recipe.evaluate_every`)."""
+    from fairseq_tasks.evaluation_steps import evaluation_steps
+
+    epoch_ends, batches = plan_steps(config)
+    return Plan(batches, evaluation_steps(epoch_ends, every))
+
+
+def plan_steps(config: DictConfig) -> tuple[list[int], int]:
+    """Return (the step at which each epoch ends, batches of the whole run), counted on the real batches."""
     from fairseq import tasks
 
     task = tasks.setup_task(config.task)
     dataset = task.load_dataset(config.dataset.train_subset)
     limit = config.optimization.max_update or math.inf
     steps = batches = 0
+    ends: list[int] = []
     for epoch in range(1, config.optimization.max_epoch + 1):
         iterator = task.get_batch_iterator(
             dataset=dataset,
@@ -97,9 +119,10 @@ def plan_steps(config: DictConfig) -> tuple[int, int]:
         epoch_steps = math.ceil(in_epoch / frequency)
         if steps + epoch_steps > limit:
             taken = int(limit) - steps
-            return steps + taken, batches + min(in_epoch, taken * frequency)
+            return [*ends, int(limit)], batches + min(in_epoch, taken * frequency)
         steps, batches = steps + epoch_steps, batches + in_epoch
-    return steps, batches
+        ends.append(steps)
+    return ends, batches
 
 
 def with_schedule(config: DictConfig, steps: int, warmup_share: float) -> DictConfig:
@@ -115,7 +138,7 @@ def with_schedule(config: DictConfig, steps: int, warmup_share: float) -> DictCo
 def train(folder: Path, config: DictConfig) -> None:
     """Train the run, from its last checkpoint when it was cut.
 
-    Raises whatever stops it; returns only when every planned step was taken and evaluated.
+    Raises whatever stops it; returns only when every planned step was taken and every planned evaluation made.
     """
     import torch
 
@@ -127,7 +150,8 @@ def train(folder: Path, config: DictConfig) -> None:
         raise UsageError("this machine has no CUDA device that torch can use, and the run was planned for one")
     torch.set_num_threads(config.launcher.threads)
     settings = resolved(fairseq_config(config, binarised_folder(config), folder, config.device, config.precision.name))
-    steps, batches = plan_steps(settings)
+    plan = plan_of(settings, config.recipe.evaluate_every)
+    steps = plan.steps
     if steps + settings.optimization.max_epoch >= STRIDE:
         raise UsageError(f"{steps} steps: seeds are kept apart for {STRIDE} steps only; ask for fewer")
     settings = with_schedule(settings, steps, config.recipe.warmup_share)
@@ -140,20 +164,20 @@ def train(folder: Path, config: DictConfig) -> None:
         print(f"going on from step {taken_up['step']}", flush=True)
     write_json(folder / "provenance.json", record)
     notes = [*read_json(folder / "status.json").get("notes", []), *damaged]
-    set_status(folder, planned_steps=steps, planned_batches=batches, notes=notes)
+    set_status(folder, planned_steps=steps, planned_batches=plan.batches, notes=notes)
     saver = Saver(folder, config.launcher.save_every, taken_up.get("step", 0))
     try:
         if config.backend.name == "hf":
             from hf_tasks.train import train as train_with_transformers
 
             labels = list(record["inputs"]["labels"])
-            train_with_transformers(folder, config, settings, labels, steps, saver, checkpoint)
+            train_with_transformers(folder, config, settings, labels, plan.evaluations, saver, checkpoint)
         else:
-            train_with_fairseq(settings, saver, checkpoint)
+            train_with_fairseq(settings, plan.evaluations, saver, checkpoint)
     finally:
         write_json(folder / "provenance.json", {**record, "initialisation": read_json(folder / "initialisation.json")})
     progress = read_json(folder / "progress.json")
-    taken = check_finished(progress, steps, batches, settings.dataset.valid_subset.split(","))
+    taken = check_finished(progress, plan, settings.dataset.valid_subset.split(","))
     set_status(folder, steps=taken, skipped_steps=steps - taken + progress["skipped"])
 
 
@@ -163,19 +187,22 @@ def resumed_record(before: dict[str, Any], now_made: dict[str, Any], step: int) 
     return {**now_made, **before, "resumed": [*before.get("resumed", []), {"step": step, **differs}]}
 
 
-def check_finished(progress: dict[str, Any], steps: int, batches: int, splits: list[str]) -> int:
-    """Return the steps taken; raise `UsageError` unless the whole plan was worked off and evaluated at its end.
+def check_finished(progress: dict[str, Any], plan: Plan, splits: list[str]) -> int:
+    """Return the steps taken; raise `UsageError` unless the plan was worked off, and evaluated where it says.
 
-    A batch whose gradients overflowed is worked off without becoming a step.
+    A batch whose gradients overflowed is worked off without becoming a step, so that a run may end before the last
+    planned step. It is evaluated at its own.
     """
     taken = int(progress.get("step", 0))
-    if progress.get("batches") != batches and taken != steps:
+    if progress.get("batches") != plan.batches and taken != plan.steps:
         raise UsageError(
-            f"training stopped after {progress.get('batches', 0)} of {batches} batches; train.log says why"
+            f"training stopped after {progress.get('batches', 0)} of {plan.batches} batches; train.log says why"
         )
+    due = {taken, *(step for step in plan.evaluations if step <= taken)}
     for split in splits:
-        if progress.get(split, {}).get("step") != taken:
-            raise UsageError(f"{split} was not evaluated at the last step, {taken}")
+        missing = due - set(progress.get("evaluated", {}).get(split, []))
+        if missing:
+            raise UsageError(f"{split} was not evaluated at step {min(missing)} of {taken}; train.log says why")
     return taken
 
 

@@ -51,9 +51,28 @@ def test_a_folder_called_like_a_known_model_is_refused() -> None:
 def test_the_published_experiment_holds_the_published_numbers() -> None:
     for init in ("pretrained", "random"):
         recipe = compose_config(["experiment=published", f"init={init}", "model=roberta_small_fr"]).recipe
-        assert (recipe.batch_size, recipe.epochs, recipe.reshuffle, recipe.evaluate_every) == (8, 5, False, 0)
+        assert (recipe.batch_size, recipe.epochs, recipe.reshuffle, recipe.evaluate_every) == (8, 5, False, "epoch")
         assert (recipe.learning_rate, recipe.warmup_share, recipe.weight_decay) == (1e-5, 0.06, 0.01)
         assert (recipe.adam_betas, recipe.adam_eps) == ("(0.9, 0.98)", 1e-8)
+
+
+def test_usual_recipes_are_evaluated_where_curves_move_and_those_of_the_tests_at_each_epochs_end() -> None:
+    for path in (CONF_DIR / "recipe").glob("*.yaml"):
+        every = compose_config([f"recipe={path.stem}"]).recipe.evaluate_every
+        assert every == ("epoch" if path.stem.startswith(("tiny_", "published")) else "geometric"), path
+
+
+@pytest.mark.parametrize("given", ["1", "100"])
+def test_a_number_of_steps_between_evaluations_may_be_given_as_one(given: str) -> None:
+    for word in (given, f"'{given}'"):
+        assert compose_config([f"recipe.evaluate_every={word}"]).recipe.evaluate_every == given
+
+
+@pytest.mark.parametrize("given", ["0", "-3", "1.5", "1e2", "true", "epochs", "geometrically", "''"])
+def test_anything_else_between_evaluations_is_one_sentence(given: str) -> None:
+    with pytest.raises(UsageError, match=r"recipe.evaluate_every=.*: .*epoch") as refused:
+        compose_config([f"recipe.evaluate_every={given}"])
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

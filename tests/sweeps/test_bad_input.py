@@ -38,6 +38,15 @@ CASES = [
     (("fairseq.checkpoint.restore_file=x.pt",), "use model.checkpoint"),
     (("fairseq.dataset.valid_subset=test",), "the best step is chosen on valid"),
     (("fairseq.dataset.required_batch_size_multiple=8",), "the batches hold 56 of 60 examples"),
+    (
+        ("fairseq.dataset.validate_interval_updates=3",),
+        "cannot be given; use recipe.evaluate_every",
+    ),
+    (("recipe.evaluate_every=0",), "recipe.evaluate_every=0: to evaluate at step 0 and at each epoch's end, say epoch"),
+    (
+        ("recipe.evaluate_every=often",),
+        "recipe.evaluate_every=often: choose from geometric, epoch, or",
+    ),
     (("recipe.learning_rat=1",), "'recipe.learning_rat' (did you mean 'learning_rate'?)"),
     (("recipe.warmup_share=2",), "recipe.warmup_share=2.0: it is a share"),
     (("epochs=2",), "unknown configuration key 'epochs'"),
