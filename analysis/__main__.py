@@ -10,12 +10,16 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data_prep.stages import MANIFEST
 from data_prep.whole_files import write_json
 from hydra_conf.errors import UsageError, exit_code
 from sweeps.folders import RunKey, find_runs, read_json
+
+if TYPE_CHECKING:  # imported where they are needed: an up-to-date report needs none of it
+    from analysis.baselines import Baseline
+    from analysis.evidence import Evidence
 
 READ = ("status.json", "progress.json", "predictions.parquet", "provenance.json", "config.yaml")
 MADE = ("report.html", "report.md", "scalars.parquet", "summary.json", "statistics.json", "verdicts.json",
@@ -56,56 +60,67 @@ def made_from(sweep_folder: Path, data_dir: Path, threshold: float) -> dict[str,
 
 
 def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, threshold: float) -> None:
-    """Read the sweep's logs and write everything in `folder`. Raises `UsageError` when no run is done."""
-    from analysis.alike import unlike
-    from analysis.baselines import Baseline, baselines_of, data_problem
+    """Read the sweep's logs and write everything in `folder`. Raises `UsageError` when no run has figures."""
+    from analysis.alike import keep_alike
     from analysis.best_steps import results_of, summary_of
     from analysis.event_files import read_sweep
     from analysis.evidence import as_json, gather_evidence
     from analysis.figures import write_figures
+    from analysis.findings import nothing_to_report, problems_of_logs
     from analysis.parameters import encoder_weights
     from analysis.report import Material, write_report
     from analysis.tables import foot, results_table, write_tables
     from analysis.verdict import as_json as verdicts_as_json
-    from analysis.verdict import claim_verdicts, is_published_setting, number_verdicts, published
+    from analysis.verdict import claim_verdicts, number_verdicts, published, published_groups
 
     logs = read_sweep(sweep_folder, folder / "scalars.parquet")
-    results = results_of(logs, planned_runs(sweep_folder))
     folders = {str(key): path for key, path in find_runs(sweep_folder).items()}
+    results, unlike = keep_alike(results_of(logs, planned_runs(sweep_folder)), folders)
     evidence = gather_evidence(results, folders, threshold)
     if not evidence.groups:
-        raise UsageError(f"{sweep_folder} holds no run that is done; `make sweep SWEEP={sweep}` makes some")
-    problems = [sentence for sentences in logs.damage.values() for sentence in sentences]
-    problems += unlike(evidence, folders)
-    records = {name: read_json(path / "provenance.json").get("inputs", {}) for name, path in folders.items()}
-    classes: dict[str, list[str]] = {}
-    baselines: dict[str, list[Baseline]] = {}
-    unfitted: dict[str, tuple[str, str]] = {}
-    for group in evidence.groups:
-        dataset, inputs = group.names["dataset"], records[str(group.runs[0].key)]
-        if inputs.get("labels"):
-            classes[dataset] = inputs["labels"]
-        splits = data_dir / "splits" / dataset
-        wrong = data_problem(data_dir / "bin" / f"{dataset}.{group.names['model']}", splits, inputs.get("data", {}))
-        if wrong is None:
-            baselines[dataset] = baselines_of(splits, folder / "baselines.json")
-        else:
-            unfitted[group.title] = (dataset, wrong)
-    for title, (dataset, wrong) in unfitted.items():
-        said = "its runs had other data than the baseline" if dataset in baselines else "no baseline"
-        problems.append(f"{title}: {said}, because {wrong}.")
-    is_published = any(is_published_setting(group) for group in evidence.groups)
-    weights = encoder_weights(published()["model"], data_dir) if is_published else None
+        raise UsageError(nothing_to_report(sweep, sweep_folder, results, logs))
+    baselines, classes, unfitted = baselines_and_classes(evidence, folders, data_dir, folder / "baselines.json")
+    problems = [*problems_of_logs(logs), *unlike, *unfitted]
+    weights = encoder_weights(published()["model"], data_dir) if published_groups(evidence) else None
     numbers, claims = number_verdicts(evidence, weights), claim_verdicts(evidence)
     titles = write_figures(folder / "figures", logs.scalars, evidence, baselines)
-    again = [f"{key} took {n} attempts (cut and taken up, or redone)." for key, n in logs.attempts.items()]
-    below = foot(results, evidence, classes, [*problems, *again])
+    below = foot(results, evidence, classes, problems)
     write_tables(folder / "tables", results_table(results, evidence, baselines), below)
     write_json(folder / "summary.json", summary_of(sweep, results, classes))
     write_json(folder / "statistics.json", as_json(evidence))
     write_json(folder / "verdicts.json", verdicts_as_json(numbers, claims))
     write_report(folder, Material(sweep, sweep_folder, data_dir, results, evidence, baselines, numbers, claims, titles,
                                   folder / "figures", problems, folders))  # fmt: skip
+
+
+def baselines_and_classes(
+    evidence: "Evidence", folders: dict[str, Path], data_dir: Path, memory: Path
+) -> "tuple[dict[str, list[Baseline]], dict[str, list[str]], list[str]]":
+    """Return the baselines and the classes of each dataset, and a sentence for each group without a baseline."""
+    from analysis.baselines import baselines_of, data_problem
+
+    classes: dict[str, list[str]] = {}
+    baselines: dict[str, list[Baseline]] = {}
+    unfitted: dict[str, tuple[str, str]] = {}
+    for group in evidence.groups:
+        dataset = group.names["dataset"]
+        inputs = read_json(folders[str(group.runs[0].key)] / "provenance.json").get("inputs", {})
+        if inputs.get("labels"):
+            classes[dataset] = inputs["labels"]
+        splits = data_dir / "splits" / dataset
+        wrong = data_problem(data_dir / "bin" / f"{dataset}.{group.names['model']}", splits, inputs.get("data", {}))
+        if wrong is None:
+            baselines[dataset] = baselines_of(splits, memory)
+        else:
+            unfitted[group.title] = (dataset, wrong)
+    problems = [
+        f"{title}: {'its runs had other data than the baseline' if dataset in baselines else 'no baseline'}, "
+        f"because {wrong}."
+        for title, (dataset, wrong) in unfitted.items()
+    ]
+    problems += [f"{dataset}: no TF-IDF baseline, because no text of train holds a word of two letters."
+                 for dataset, found in baselines.items() if len(found) == 1]  # fmt: skip
+    return baselines, classes, problems
 
 
 def main() -> int:

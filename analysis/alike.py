@@ -1,32 +1,44 @@
-"""Runs that are put together must be alike: of one group in all but the seed, of two inits in all but what may differ.
+"""Runs that are put together must be alike: in all but the seed within a group, in all but what two groups compare.
 
 A sweep folder can be filled by several commands, so what one command refuses may still come together here.
 """
 
+import json
+from collections import Counter
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from analysis.evidence import Evidence
+from analysis.best_steps import RunResult, by_group
 from sweeps.folders import read_json
-from sweeps.grid import unfair_keys
+from sweeps.grid import MAY_DIFFER, unfair_keys
 from sweeps.provenance import comparable, differing_keys
 
+UNLIKE = "unlike the others"  # status of a run that is left out
+# Keys that may differ between two groups that are compared, beside the inits' own (sweeps/grid.py).
+OWN = {"backend": ("backend.", "hf."), "method": ("method.", *MAY_DIFFER)}
+SAME_INPUTS = {"init": ("data", "labels"), "backend": ("data", "labels", "checkpoint"),
+               "method": ("data", "labels", "checkpoint")}  # fmt: skip
 
-def _text(folder: Path) -> str:
-    """Return a run's configuration without its seed's line."""
-    path = folder / "config.yaml"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return "\n".join(line for line in lines if not line.startswith("seed:"))
 
-
-def _flat(folder: Path) -> dict[str, Any]:
-    if not (folder / "config.yaml").is_file():
-        return {}
-    config = OmegaConf.load(folder / "config.yaml")
+@cache
+def _flat(text: str) -> dict[str, Any]:
+    """Return a configuration, without its seed, as {dotted key: value}."""
+    config = OmegaConf.create(text)
     assert isinstance(config, DictConfig)
     return {key: value for key, value in comparable(config).items() if key != "seed"}
+
+
+def configuration(folder: Path) -> dict[str, Any]:
+    """Return what is compared of a run's config.yaml as {dotted key: value}; empty when there is none."""
+    path = folder / "config.yaml"
+    if not path.is_file():
+        return {}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return _flat("\n".join(line for line in lines if not line.startswith("seed:")))
 
 
 def _inputs(folder: Path) -> dict[str, Any]:
@@ -34,27 +46,48 @@ def _inputs(folder: Path) -> dict[str, Any]:
     return found
 
 
-def unlike(evidence: Evidence, folders: dict[str, Path]) -> list[str]:
-    """Return a sentence for each run that does not belong with the others it is counted with.
+def keep_alike(results: list[RunResult], folders: dict[str, Path]) -> tuple[list[RunResult], list[str]]:
+    """Return the results, those that do not belong to their group without figures, and a sentence for each of these.
 
-    `folders` holds the runs' folders by name.
+    Of each group the configuration and inputs that most runs have are kept, the lowest seed's on a tie. `folders` holds
+    the runs' folders by name.
     """
-    found = []
-    for group in evidence.groups:
-        first, *others = (folders[str(run.key)] for run in group.runs)
-        text, inputs = _text(first), _inputs(first)
-        for other in others:
-            differing = differing_keys(_flat(first), _flat(other)) if _text(other) != text else []
-            differing += [f"{name} (input)" for name, value in inputs.items() if _inputs(other).get(name) != value]
-            if differing:
-                found.append(f"{group.title}: {other.name} differs from {first.name} in {'; '.join(differing)}; their "
-                             "mean mixes two experiments.")  # fmt: skip
-    for comparison in (comparison for comparison in evidence.comparisons if comparison.axis == "init"):
-        one, other = (folders[str(group.runs[0].key)] for group in (comparison.one, comparison.other))
-        differing = unfair_keys(_flat(one), _flat(other))
-        differing += [
-            f"{name} (input)" for name in ("data", "labels") if _inputs(one).get(name) != _inputs(other).get(name)
-        ]
-        if differing:
-            found.append(f"{comparison.title}: not on equal terms, they differ in {', '.join(differing)}.")
-    return found
+    left_out: dict[str, str] = {}
+    for members in by_group([result for result in results if result.test is not None]).values():
+        made_from = {str(run.key): (configuration(folders[str(run.key)]), _inputs(folders[str(run.key)]))
+                     for run in members}  # fmt: skip
+        kinds = {name: json.dumps(made, sort_keys=True, default=str) for name, made in made_from.items()}
+        kept, _ = Counter(kinds[str(run.key)] for run in members).most_common(1)[0]  # the first of equal counts
+        first = next(run for run in members if kinds[str(run.key)] == kept)
+        for run in members:
+            name = str(run.key)
+            if kinds[name] != kept:
+                left_out[name] = _difference(made_from[name], made_from[str(first.key)], first.key.seed)
+    kept_results = [
+        replace(run, status=UNLIKE, best_step=None, best_valid=None, test=None, last_test=None)
+        if str(run.key) in left_out
+        else run
+        for run in results
+    ]
+    return kept_results, [f"{name} is left out: {why}." for name, why in left_out.items()]
+
+
+def _difference(own: tuple[Any, Any], kept: tuple[Any, Any], seed: int) -> str:
+    differing = differing_keys(kept[0], own[0])
+    differing += [f"{name} (input)" for name in sorted(kept[1].keys() | own[1].keys())
+                  if kept[1].get(name) != own[1].get(name)]  # fmt: skip
+    return f"it differs from seed {seed}, which the group keeps, in {'; '.join(differing)}"
+
+
+def unequal_terms(axis: str, one: Path, other: Path) -> list[str]:
+    """Return in what the runs of two folders differ and must not, when they are compared in `axis`."""
+    first, second = configuration(one), configuration(other)
+    own = OWN.get(axis)
+    if own is None:
+        differing = unfair_keys(first, second)
+    else:
+        keys = sorted(first.keys() | second.keys())
+        differing = [key for key in keys if first.get(key) != second.get(key) and not key.startswith(own)]
+    inputs = _inputs(one), _inputs(other)
+    said = [f"{key} ({first.get(key, 'absent')} against {second.get(key, 'absent')})" for key in differing]
+    return said + [f"{name} (input)" for name in SAME_INPUTS[axis] if inputs[0].get(name) != inputs[1].get(name)]

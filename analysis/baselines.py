@@ -1,9 +1,11 @@
-"""What one would pick instead: TF-IDF with logistic regression, and the commonest class, on the same splits."""
+"""Simple baselines: TF-IDF with logistic regression, and the commonest class, on the same splits."""
 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from analysis.statistics import share_interval
 from data_prep.stages import read_manifest
@@ -57,7 +59,10 @@ def _read(memory: Path) -> dict[str, Any]:
 
 
 def fit_baselines(splits: Path) -> list[Baseline]:
-    """Fit both on train, C chosen by validation accuracy, the smallest on a tie; a pair's texts are counted apart."""
+    """Fit both on train, C chosen by validation accuracy, the smallest on a tie; a pair's texts are counted apart.
+
+    TF-IDF counts words of two letters or more. Where no text holds one, there is the commonest class alone.
+    """
     import scipy.sparse
     from sklearn.dummy import DummyClassifier
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -67,7 +72,10 @@ def fit_baselines(splits: Path) -> list[Baseline]:
 
     examples = {split: list(read_split(splits / f"{split}.jsonl")) for split in SPLITS}
     sides = ["text", "text_pair"] if examples["train"][0].text_pair is not None else ["text"]
-    counted: dict[str, list[Any]] = {split: [] for split in SPLITS}
+    words = TfidfVectorizer(ngram_range=(1, 2))
+    find = words.build_analyzer()
+    sides = [side for side in sides if any(find(getattr(example, side)) for example in examples["train"])]
+    counted: dict[str, list[Any]] = {split: [np.zeros((len(own), 0))] for split, own in examples.items()}
     for side in sides:
         vectorizer = TfidfVectorizer(ngram_range=(1, 2)).fit([getattr(example, side) for example in examples["train"]])
         for split in SPLITS:
@@ -82,9 +90,12 @@ def fit_baselines(splits: Path) -> list[Baseline]:
         valid, test = (100 * right[split] / len(gold[split]) for split in ("valid", "test"))
         return Baseline(name, valid, test, 100 * low, 100 * high)
 
+    commonest = judged("commonest class", DummyClassifier(strategy="most_frequent"))
+    if not sides:
+        return [commonest]
     by_strength = [
         judged(f"TF-IDF + logistic regression, C = {strength:g}", LogisticRegression(C=strength, max_iter=1_000))
         for strength in STRENGTHS
     ]
     best = max(by_strength, key=lambda baseline: baseline.valid)  # the first, of equal ones
-    return [best, judged("commonest class", DummyClassifier(strategy="most_frequent"))]
+    return [best, commonest]

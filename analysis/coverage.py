@@ -1,12 +1,15 @@
 """How often each 95 % interval holds what it is for: python -m analysis.coverage
 
 Draws worlds in which the truth is known and prints, as a Markdown table, the share of them in which each interval
-covers its target. A run of a seed answers a text rightly when ability + seed effect + text effect + noise is above
-zero, all normal; pre-trained and random runs of one seed share half of the seed effect's variance, `strangers` are
-random runs of other seeds, and all runs share the texts.
+covers its target, of the worlds in which it is given. A run of a seed answers a text rightly when ability + seed effect
++ text effect + noise is above zero, all normal; pre-trained and random runs of one seed share half of the seed effect's
+variance, `strangers` are random runs of other seeds, and all runs share the texts. Each run also has a curve that rises
+and bends, 50 + 38 (1 - exp(-step / tau)) percent; it is seen at the evaluations of the default schedule, and passes
+70 % at a step that is log-normal over seeds.
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from analysis.crossings import Bracket, bracket_of, mean_steps, ratio_of_steps
 from analysis.statistics import (
     LEVEL,
     NEW_TEXTS,
@@ -25,17 +29,26 @@ from analysis.statistics import (
     difference_over_texts,
     mean_over_seeds,
     mean_over_texts,
-    ratio_over_seeds,
-    std_factors,
+    one_more_run,
+    share_interval,
+    std_interval,
+    std_ratio,
 )
+from fairseq_tasks.evaluation_steps import evaluation_steps
 
 Array = NDArray[np.float64]
 TEXTS = 400
 STRANGERS = "strangers"
 ABILITY = {"pretrained": 1.1, "random": 0.63, STRANGERS: 0.63}  # accuracies of 86 and 74 %, as on amazon_fr
 OF_SEED, OF_TEXT, OF_NOISE = 0.08, 0.8, 0.6  # standard deviations; a seed's accuracy then varies by 2 to 3 points
-LOG_STEPS = {"pretrained": 4.0, "random": 5.3}  # mean logarithm of the steps to the threshold
-OF_LOG_STEPS, HORIZON = 0.35, 392.0  # random runs are still below it at the horizon in 3 % of the cases
+STEPS = evaluation_steps([98, 196, 294], "geometric")  # of the default sweep
+LOG_STEPS = {
+    "pretrained": math.log(35),
+    "random": math.log(167),
+    STRANGERS: math.log(167),
+}  # means of log steps to 70 %
+OF_LOG_STEPS = 0.35  # over seeds; 5 % of the random runs then end below 70 %
+START, TOP, THRESHOLD = 50.0, 88.0, 70.0  # percent
 RESAMPLES = 1_000
 
 
@@ -44,52 +57,61 @@ class World:
     """One sweep on one draw of texts, in percent, and the truths that its intervals are for."""
 
     right: dict[str, Array]  # (runs, texts) of 0 or 100
-    steps: dict[str, Array]  # (runs,)
-    normal: Array  # (runs,) values of std 1
+    brackets: dict[str, list[Bracket]]
+    normal: tuple[Array, Array]  # (runs,) values of std 1, ddof 1, twice
+    one_more: float  # accuracy of one more pre-trained run on these texts
+    of_first: float  # accuracy of the first pre-trained run on any texts
     on_these_texts: dict[str, float]
     on_any_texts: dict[str, float]
 
 
 def draw(n: int, rng: np.random.Generator) -> World:
     """Return a sweep of n seeds."""
-    of_text, shared = rng.normal(0, OF_TEXT, TEXTS), rng.normal(0, 1, (n, 1))
-    right, steps, these, anything = {}, {}, {}, {}
+    of_text, shared, pace = rng.normal(0, OF_TEXT, TEXTS), rng.normal(0, 1, (n, 1)), rng.normal(0, 1, n)
+    right, brackets, these, anything = {}, {}, {}, {}
     for init, ability in ABILITY.items():
         common = rng.normal(0, 1, (n, 1)) if init == STRANGERS else shared
         of_seed = OF_SEED * (common + rng.normal(0, 1, (n, 1))) / np.sqrt(2)
         right[init] = 100.0 * (ability + of_seed + of_text + rng.normal(0, OF_NOISE, (n, TEXTS)) > 0)
         these[init] = 100 * float(stats.norm.cdf((ability + of_text) / np.hypot(OF_SEED, OF_NOISE)).mean())
         anything[init] = 100 * float(stats.norm.cdf(ability / np.sqrt(OF_SEED**2 + OF_NOISE**2 + OF_TEXT**2)))
-        if init in LOG_STEPS:
-            steps[init] = np.minimum(np.exp(rng.normal(LOG_STEPS[init], OF_LOG_STEPS, n)), HORIZON)
-    return World(right, steps, rng.normal(0, 1, n), these, anything)
+        own = rng.normal(0, 1, n) if init == STRANGERS else pace
+        logs = LOG_STEPS[init] + OF_LOG_STEPS * (own + rng.normal(0, 1, n)) / np.sqrt(2)
+        brackets[init] = [_seen(float(step)) for step in np.exp(logs)]
+        if init == "pretrained":
+            first = 100 * float(stats.norm.cdf((ability + of_seed[0, 0]) / np.hypot(OF_NOISE, OF_TEXT)))
+    more = ABILITY["pretrained"] + OF_SEED * rng.normal() + of_text + rng.normal(0, OF_NOISE, TEXTS) > 0
+    normal = rng.normal(0, 1, n), rng.normal(0, 1, n)
+    return World(right, brackets, normal, 100 * float(more.mean()), first, these, anything)
 
 
-def true_ratio() -> float:
-    """Return the ratio of geometric mean steps, random to pretrained, counted up to the horizon."""
-    logs = {}
-    for init, mean in LOG_STEPS.items():
-        end = (np.log(HORIZON) - mean) / OF_LOG_STEPS
-        below = stats.norm.cdf(end)
-        logs[init] = mean * below - OF_LOG_STEPS * stats.norm.pdf(end) + np.log(HORIZON) * (1 - below)
-    return float(np.exp(logs["random"] - logs["pretrained"]))
+def _seen(step: float) -> Bracket:
+    """Return what the schedule tells of a curve that passes the threshold at `step`."""
+    tau = step / -math.log(1 - (THRESHOLD - START) / (TOP - START))
+    steps = np.array(STEPS, dtype=np.float64)
+    return bracket_of(steps, START + (TOP - START) * (1 - np.exp(-steps / tau)), THRESHOLD)
 
 
 def _accuracies(world: World, init: str) -> Array:
     return world.right[init].mean(axis=1)
 
 
-def _std(world: World) -> Estimate:
-    std = float(world.normal.std(ddof=1))
-    low, high = (std * factor for factor in std_factors(len(world.normal)))
-    return Estimate(std, low, high, SAME_TEXTS, "chi-squared")
+def _ratio(world: World, other: str, paired: bool) -> Estimate:
+    return ratio_of_steps(world.brackets[other], world.brackets["pretrained"], paired).interval
+
+
+def _wilson(world: World) -> Estimate:
+    n_right = int(world.right["pretrained"][0].sum() / 100)
+    low, high = share_interval(n_right, TEXTS)
+    return Estimate(n_right / TEXTS, 100 * low, 100 * high, NEW_TEXTS, "Wilson")
 
 
 def _gap(truth: dict[str, float]) -> float:
     return truth["pretrained"] - truth["random"]
 
 
-RATIO = true_ratio()
+RATIO = math.exp(LOG_STEPS["random"] - LOG_STEPS["pretrained"])
+MEAN_STEPS = math.exp(LOG_STEPS["pretrained"] + OF_LOG_STEPS**2 / 2)
 Judged = tuple[str, str, Callable[[World], Estimate], Callable[[World], float]]
 INTERVALS: list[Judged] = [
     ("mean, Student's t", SAME_TEXTS,
@@ -100,15 +122,22 @@ INTERVALS: list[Judged] = [
     ("difference of other seeds, Welch's t", SAME_TEXTS,
      lambda w: difference_over_seeds(_accuracies(w, "pretrained"), _accuracies(w, STRANGERS), False),
      lambda w: _gap(w.on_these_texts)),
-    ("ratio of steps, paired t of logarithms", SAME_TEXTS,
-     lambda w: ratio_over_seeds(w.steps["random"], w.steps["pretrained"], True), lambda w: RATIO),
-    ("std of normal values, chi-squared", SAME_TEXTS, _std, lambda w: 1.0),
+    ("ratio of steps, paired, seeds and brackets", SAME_TEXTS, lambda w: _ratio(w, "random", True), lambda w: RATIO),
+    ("ratio of steps of other seeds, seeds and brackets", SAME_TEXTS,
+     lambda w: _ratio(w, STRANGERS, False), lambda w: RATIO),
+    ("mean steps, seeds and brackets", SAME_TEXTS,
+     lambda w: mean_steps(w.brackets["pretrained"]), lambda w: MEAN_STEPS),
+    ("std of normal values, chi-squared", SAME_TEXTS, lambda w: std_interval(w.normal[0]), lambda w: 1.0),
+    ("ratio of stds of normal values, F", SAME_TEXTS, lambda w: std_ratio(*w.normal), lambda w: 1.0),
+    ("one more run, prediction interval", "one more run",
+     lambda w: one_more_run(_accuracies(w, "pretrained")), lambda w: w.one_more),
     ("mean, crossed random effects", NEW_TEXTS,
      lambda w: mean_over_texts(w.right["pretrained"]), lambda w: w.on_any_texts["pretrained"]),
     ("difference, crossed, paired", NEW_TEXTS,
      lambda w: difference_over_texts(w.right["pretrained"], w.right["random"], True), lambda w: _gap(w.on_any_texts)),
     ("difference of other seeds, crossed", NEW_TEXTS,
      lambda w: difference_over_texts(w.right["pretrained"], w.right[STRANGERS], False), lambda w: _gap(w.on_any_texts)),
+    ("accuracy of one classifier, Wilson", "new texts, this run", _wilson, lambda w: w.of_first),
     ("(not used) difference of the same seeds, Welch's t", SAME_TEXTS,
      lambda w: difference_over_seeds(_accuracies(w, "pretrained"), _accuracies(w, "random"), False),
      lambda w: _gap(w.on_these_texts)),
@@ -131,19 +160,21 @@ class Bootstraps:
         return np.percentile(((self.of_seeds @ right) * self.of_texts).sum(axis=1), [2.5, 97.5])
 
 
-def coverage(n: int, repeats: int, seed: int = 0) -> dict[tuple[str, str], float]:
-    """Return the share of worlds of n seeds in which each of `INTERVALS` holds its truth."""
+def coverage(n: int, repeats: int, seed: int = 0) -> dict[tuple[str, str], tuple[float, float]]:
+    """Return, for each of `INTERVALS`, how often it holds its truth where it is given, and how often it is given."""
     rng = np.random.default_rng([seed, n])
     held = dict.fromkeys([(name, target) for name, target, _, _ in INTERVALS], 0)
+    given = dict.fromkeys(held, 0)
     for _ in range(repeats):
         world = draw(n, rng)
         for name, target, interval, truth in INTERVALS:
             found = interval(world)
+            given[name, target] += found.has_interval
             held[name, target] += found.low <= truth(world) <= found.high
-    return {key: count / repeats for key, count in held.items()}
+    return {key: (held[key] / max(given[key], 1), given[key] / repeats) for key in held}
 
 
-def coverage_of_bootstraps(n: int, repeats: int, seed: int = 0) -> dict[tuple[str, str], float]:
+def coverage_of_bootstraps(n: int, repeats: int, seed: int = 0) -> dict[tuple[str, str], tuple[float, float]]:
     """Return the same for the two percentile bootstraps of a mean, which are not used."""
     rng = np.random.default_rng([seed, n, 1])
     over_seeds, over_both = "(not used) mean, bootstrap of seeds", "(not used) mean, bootstrap of seeds and texts"
@@ -155,7 +186,11 @@ def coverage_of_bootstraps(n: int, repeats: int, seed: int = 0) -> dict[tuple[st
                  over_both: bootstraps.over_both(world.right["pretrained"])}  # fmt: skip
         for name, target in held:
             held[name, target] += found[name][0] <= truths[target] <= found[name][1]
-    return {key: count / repeats for key, count in held.items()}
+    return {key: (count / repeats, 1.0) for key, count in held.items()}
+
+
+def _cell(share: float, given: float) -> str:
+    return f"{100 * share:.1f} %" + (f" (given in {100 * given:.0f} %)" if given < 1 else "")
 
 
 def main() -> int:
@@ -167,7 +202,7 @@ def main() -> int:
     columns = {}
     for n in arguments.seeds:
         found = {**coverage(n, arguments.repeats), **coverage_of_bootstraps(n, arguments.repeats // 4)}
-        columns[f"n = {n}"] = {key: f"{100 * share:.1f} %" for key, share in found.items()}
+        columns[f"n = {n}"] = {key: _cell(share, given) for key, (share, given) in found.items()}
     table = pd.DataFrame(columns).rename_axis(["interval", "target"]).reset_index()
     print(f"nominal {100 * LEVEL:.0f} %; {arguments.repeats} worlds of {TEXTS} texts an n, a quarter for bootstraps\n")
     print(table.to_markdown(index=False))

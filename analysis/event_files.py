@@ -40,6 +40,8 @@ class SweepLogs:
     damage: dict[RunKey, list[str]]  # a sentence for each file that is not whole
     n_read: int  # event files that were new or changed
     attempts: dict[RunKey, int] = field(default_factory=dict)  # of the done runs that took more than one
+    skipped: dict[RunKey, tuple[int, int]] = field(default_factory=dict)  # steps skipped, of so many planned; if any
+    errors: dict[RunKey, str] = field(default_factory=dict)  # what stopped the failed runs
 
 
 def read_file(path: Path) -> tuple[list[Scalar], str | None]:
@@ -133,15 +135,18 @@ def read_sweep(sweep_folder: Path, table: Path | None = None) -> SweepLogs:
     """
     before, notes = _read_table(table)
     tables, states, progress, damage, made_from, n_read = [pd.DataFrame(columns=COLUMNS)], {}, {}, {}, {}, 0
-    attempts = {}
+    attempts, skipped, errors = {}, {}, {}
     for key, folder in find_runs(sweep_folder).items():
         status = read_status(folder)
         states[key] = status["state"]
         if states[key] != "done":
+            errors.update({key: str(status["error"])} if status.get("error") else {})
             continue
         progress[key] = status["progress"]
         if status.get("attempts", 1) > 1:
             attempts[key] = int(status["attempts"])
+        if status.get("skipped_steps"):
+            skipped[key] = int(status["skipped_steps"]), int(status["planned_steps"])
         name, files = str(key), fingerprint(folder)
         known = notes.get(name, {})
         if known.get("files") == files and name in before:
@@ -156,7 +161,7 @@ def read_sweep(sweep_folder: Path, table: Path | None = None) -> SweepLogs:
     scalars = pd.concat(kept, ignore_index=True)
     if table is not None and (n_read or made_from.keys() != notes.keys()):
         _write_table(table, scalars, made_from)
-    return SweepLogs(scalars, states, progress, damage, n_read, attempts)
+    return SweepLogs(scalars, states, progress, damage, n_read, attempts, skipped, errors)
 
 
 def _read_table(path: Path | None) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:

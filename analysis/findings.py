@@ -1,110 +1,539 @@
-"""Sentences made from the numbers: what the answer, the figures' titles and the notes say."""
+"""Every sentence that is made of numbers: the answer, the comparisons, the figures' titles and captions, the notes."""
 
 import math
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
 from analysis.baselines import Baseline
-from analysis.evidence import Comparison, Evidence, what_n_allows
-from analysis.statistics import NEW_TEXTS, SAME_TEXTS, Estimate
+from analysis.best_steps import RunResult
+from analysis.crossings import Ratio, geometric_bounds
+from analysis.event_files import SweepLogs
+from analysis.evidence import SHARED, Comparison, Evidence, Group
+from analysis.statistics import (
+    ALL_THE_SAME,
+    LEVEL,
+    NEW_TEXTS,
+    SAME_TEXTS,
+    Estimate,
+    no_spread_test,
+    std_factors,
+)
+
+PROSE = {"pretrained": "pre-trained", "lora": "LoRA", "full": "fully fine-tuned"}
+FEW = 5  # seeds; with fewer the report says in words what they allow
+CHANCE = 1 - LEVEL
+T_BOUND = {2: "12.7", 3: "4.3", 4: "3.2"}  # standard errors on each side of a mean, by Student's t
 
 
-def interval(estimate: Estimate | None, form: str = ".2f", joint: str = " to ") -> str:
-    """Return `low to high`, or a dash where there is no interval."""
-    if estimate is None or not estimate.has_interval:
-        return "-"
-    return f"{estimate.low:{form}}{joint}{estimate.high:{form}}"
+def prose(name: str, opens: bool = False) -> str:
+    """Return an init, back end or method as a sentence has it; `opens` the sentence."""
+    word = PROSE.get(name, name)
+    return word if not opens or name in ("hf", "fairseq", "lora") else word[0].upper() + word[1:]
 
 
-def answer(comparison: Comparison) -> str:
-    """Return the two sentences that answer how much pre-training buys, and a third where one must not be missed."""
-    one, other, gap = comparison.one, comparison.other, comparison.difference
-    names = one.names
-    first = (
+def count(n: int, noun: str) -> str:
+    """Return `1 run`, `2 runs`."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def listed(words: Iterable[str]) -> str:
+    """Return `a, b and c`."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+# --- one comparison
+
+
+def answer(c: Comparison) -> str:
+    """Return the answer to how much pre-training buys: both means, the gap, the speed, and what they do not show."""
+    names = c.rest
+    start = (
         f"On {names['dataset']}, {names['model']} ({names['backend']}, {names['method']}) reaches "
-        f"{one.spread.mean:.2f} % test accuracy from pre-trained weights and {other.spread.mean:.2f} % from random "
-        f"ones: pre-training buys {gap.value:+.2f} points"
+        f"{c.one.spread.mean:.2f} % test accuracy from pre-trained weights and {c.other.spread.mean:.2f} % from random "
+        f"weights ({means_of(c)}): {bought(c.difference.value)}, {gap_interval(c)}."
     )
-    if gap.has_interval:
-        texts = comparison.difference_over_texts
-        within = interval(gap, "+.2f")
-        if texts is None or not texts.has_interval:
-            first += f" (95 % interval {within} for {SAME_TEXTS}"
-        elif interval(texts, "+.2f") == within:  # so few seeds decide both
-            first += f" (95 % interval {within} for new seeds, on this test set and on new texts"
-        else:
-            first += f" (95 % interval {within} for {SAME_TEXTS}; {interval(texts, '+.2f')} for {NEW_TEXTS}"
-        first += f"; {len(one.seeds)} {'paired seeds' if comparison.paired else f'and {len(other.seeds)} seeds'})"
-    else:
-        first += f", without an interval ({gap.method.removeprefix('none: ')})"
-    sentence = first + ". " + _speed(comparison)
-    if gap.has_interval and not gap.excludes(0):
-        sentence += " The interval holds 0: these runs do not show a difference."
-    return sentence
+    return " ".join([start, *doubts(c), *left_out(c), steps_sentence(c)])
 
 
-def at_least(comparison: Comparison) -> str:
-    """Return the words before a ratio of steps: runs that count with their last step would have needed more."""
-    return "at least " if comparison.other.n_censored and not comparison.one.n_censored else ""
+def means_of(c: Comparison) -> str:
+    if c.paired:
+        return "one seed each" if c.one.n == 1 else f"means over {count(c.one.n, 'paired seed')}"
+    return f"means over {count(c.one.n, 'seed')} and {count(c.other.n, 'seed')}, not paired"
 
 
-def _speed(comparison: Comparison) -> str:
-    one, other, ratio, mark = comparison.one, comparison.other, comparison.steps_ratio, f"{comparison.threshold:g} %"
-    missed = [f"{group.n_censored} of {len(group.runs)} {group.names['init']} runs never do" for group in (one, other)
-              if group.n_censored]  # fmt: skip
-    note = f" ({'; '.join(missed)}, and count with their last step)" if missed else ""
-    if one.n_censored == len(one.runs) and other.n_censored == len(other.runs):
-        return f"No run passes {mark} of test accuracy."
-    if ratio is None:
-        return f"A run is above {mark} before its first step, so steps to {mark} have no ratio."
-    means = [float(np.exp(np.log(group.counted_steps).mean())) for group in (one, other)]
-    sentence = (
-        f"They pass {mark} after {means[0]:.0f} steps against {means[1]:.0f} (geometric means, interpolated between "
-        f"evaluations {max(one.apart, other.apart):.0f} steps apart){note}, {at_least(comparison)}"
-        f"{ratio.value:.1f} times as many"
-    )
-    return f"{sentence} (95 % interval {interval(ratio)})." if ratio.has_interval else f"{sentence}."
+def bought(gap: float) -> str:
+    """Return what a gap of accuracies (points) says of pre-training."""
+    if f"{abs(gap):.2f}" == "0.00":
+        return "pre-training makes a difference of 0.00 points"
+    return f"pre-training {'buys' if gap > 0 else 'costs'} {abs(gap):.2f} points"
 
 
-def no_answer(evidence: Evidence) -> str:
-    """Return what to say of a sweep without a pair of pre-trained and random runs."""
-    inits = sorted({group.names["init"] for group in evidence.groups})
-    return (
-        f"These runs start from {' and '.join(inits)} weights only, so they cannot say what pre-training buys; train "
-        "both with INIT=pretrained,random."
-    )
+def gap_interval(c: Comparison) -> str:
+    """Return the difference's interval for both targets, or why there is none."""
+    seeds, texts = c.difference, c.difference_over_texts
+    if not seeds.has_interval:
+        return seeds.words()
+    if texts is None or not texts.has_interval:
+        return f"{seeds.words('+.2f')} for {SAME_TEXTS}"
+    if texts.ends("+.2f") == seeds.ends("+.2f"):
+        return f"{seeds.words('+.2f')} for new seeds, on this test set and on new texts"
+    return f"{seeds.words('+.2f')} for {SAME_TEXTS}, and {texts.ends('+.2f')} for {NEW_TEXTS}"
 
 
-def against_baseline(comparison: Comparison, baseline: Baseline) -> str:
-    """Return how two groups stand to what one would pick instead."""
-    standing = []
-    for group in (comparison.one, comparison.other):
-        gap = group.spread.mean - baseline.test
-        standing.append(
-            f"{group.names[comparison.axis]} is {abs(gap):.2f} points {'above' if gap >= 0 else 'below'} it"
+def doubts(c: Comparison) -> list[str]:
+    """Return what the difference does not show, if anything."""
+    if not c.difference.has_interval:
+        return ["One seed is one draw: another may turn it round."] if min(c.one.n, c.other.n) == 1 else []
+    if not c.difference.excludes(0):
+        return ["The interval holds 0: these runs do not show a difference."]
+    texts = c.difference_over_texts
+    if texts is not None and texts.has_interval and not texts.excludes(0):
+        return ["The interval for new texts holds 0: on other texts there may be no difference."]
+    return []
+
+
+def left_out(c: Comparison) -> list[str]:
+    if not c.left_out:
+        return []
+    verb = "has" if len(c.left_out) == 1 else "have"
+    return [f"{listed(c.left_out)} {verb} no partner of the same seed and {'is' if verb == 'has' else 'are'} left out."]
+
+
+def pairing(c: Comparison) -> str:
+    """Return whether the runs are paired, and why."""
+    if c.paired:
+        return f"paired: runs of one seed share {SHARED[c.axis]}"
+    seeds = [",".join(map(str, group.seeds)) for group in (c.one, c.other)]
+    return f"not paired: seeds {seeds[0]} against {seeds[1]}"
+
+
+def times(ratio: Ratio) -> str:
+    """Return the bounds of a ratio of steps: `3.0 to 7.8 times`, `at least 3.0 times`, `at most 0.5 times`."""
+    if math.isinf(ratio.high):
+        return f"at least {_digits(ratio.low)} times"
+    return f"at most {_digits(ratio.high)} times" if ratio.low == 0 else (
+        f"{_digits(ratio.low)} to {_digits(ratio.high)} times"
+    )  # fmt: skip
+
+
+def _digits(value: float) -> str:
+    """Return two significant digits of a ratio, three where it is near 1."""
+    return f"{value:.2f}" if value < 1.995 else f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
+
+
+def steps_ends(interval: Estimate) -> str:
+    """Return a ratio's interval, or why there is none, as words."""
+    if not interval.has_interval:
+        return interval.words()
+    low, high = _digits(interval.low) if math.isfinite(interval.low) else "", _digits(interval.high)
+    ends = f"from {low}" if math.isinf(interval.high) else f"up to {high}" if not low else f"{low} to {high}"
+    return f"95 % interval {ends} for {SAME_TEXTS}"
+
+
+def passing(group: Group, name: str, mark: str) -> str:
+    """Return when a group's runs pass the threshold `mark`, or how many of them never do."""
+    if group.n_censored == group.n:
+        return f"no {name} run passes {mark} within {count(group.last_step, 'step')}"
+    if group.n_censored:
+        return (
+            f"{group.n_censored} of {count(group.n, f'{name} run')} never pass {mark} within {group.last_step:,} steps"
         )
+    low, high = geometric_bounds(group.brackets)
+    who = f"the {name} run passes" if group.n == 1 else f"{name} runs pass"
+    return f"{who} {mark} between steps {low:.0f} and {high:.0f}"
+
+
+def steps_sentence(c: Comparison) -> str:
+    """Return when both groups pass the threshold and how many times as many steps the second needs.
+
+    The one place that knows all cases: no run passes, runs of one side or of both never pass, a run starts above it.
+    """
+    mark = f"{c.threshold:g} % test accuracy"
+    one, other = (prose(side) for side in c.sides)
+    if c.steps is None:
+        return f"A run is at {mark} before its first step, so the steps to it are not compared."
+    if all(group.n_censored == group.n for group in (c.one, c.other)):
+        return f"No run passes {mark}."
+    first = passing(c.one, one, mark)
+    first = first if first.startswith(("fairseq", "hf")) else first[0].upper() + first[1:]
+    averaged = any(group.n > 1 and not group.n_censored for group in (c.one, c.other))
+    told = f"{first}; {passing(c.other, other, 'it')}{' (geometric means over seeds)' if averaged else ''}."
+    if not c.steps.is_known:
+        return f"{told} Runs of both kinds never pass it, so the ratio of steps has no bound."
+    more = f"{prose(c.sides[1], opens=True)} runs need {times(c.steps)} the steps of {one} runs"
+    return f"{told} {more} (bounds by the evaluations; {steps_ends(c.steps.interval)})."
+
+
+def higher(c: Comparison) -> str:
+    """Return which of two groups ends higher, as far as the runs tell."""
+    one, other = c.sides
+    told = f"{prose(one, True)} minus {prose(other)}: {c.difference.value:+.2f} points, {gap_interval(c)}"
+    if not c.difference.has_interval:
+        return f"{told}. These runs cannot tell which ends higher."
+    if doubts(c):
+        return f"{told}. {doubts(c)[0]}"
+    return f"{told}. {prose(one if c.difference.value > 0 else other, True)} runs end higher."
+
+
+def faster(c: Comparison) -> str:
+    """Return which of two groups needs fewer steps to the threshold, as far as the runs tell."""
+    told = steps_sentence(c)
+    winner = faster_side(c)
+    if winner is None:
+        return f"{told} These runs cannot tell which is faster."
+    return f"{told} {prose(winner, True)} runs are faster."
+
+
+def faster_side(c: Comparison) -> str | None:
+    """Return which side of a comparison needs fewer steps, None where the interval does not exclude equal speed."""
+    if c.steps is None or not c.steps.interval.excludes(1):
+        return None
+    return c.sides[0] if c.steps.interval.low > 1 else c.sides[1]
+
+
+def tighter(c: Comparison) -> str:
+    """Return which of two groups spreads less over seeds, and whether the runs can tell."""
+    one, other = c.one, c.other
+    if min(one.n, other.n) < 2:
+        return "One seed has no spread, so spreads are not compared."
+    stds = {side: group.spread.std for side, group in zip(c.sides, (one, other), strict=True)}
+    said = ", ".join(f"{prose(side)} {std:.2f}" for side, std in stds.items())
+    told = f"Std over seeds (ddof 0, points): {said}"
+    why = no_spread_test(one.test, other.test)
+    if why is not None:
+        return f"{told}. These runs cannot tell which spreads less: {why}."
+    told += f", Brown-Forsythe p = {p_value(c.spread_p)}"
+    side = tighter_side(c)
+    if side is None:
+        return f"{told}. These runs do not show which spreads less."
+    return f"{told}. {prose(side, True)} runs spread less."
+
+
+def tighter_side(c: Comparison) -> str | None:
+    """Return which side spreads less, None where the test does not show it."""
+    if math.isnan(c.spread_p) or c.spread_p >= CHANCE:
+        return None
+    return c.sides[0] if c.one.spread.std < c.other.spread.std else c.sides[1]
+
+
+def p_value(p: float) -> str:
+    return "none" if math.isnan(p) else "below 0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def against_baseline(c: Comparison, baseline: Baseline) -> str:
+    """Return how two groups stand to a simple baseline."""
+    standing = [f"{prose(side)} runs are {above(group.spread.mean - baseline.test)} it on average"
+                for side, group in zip(c.sides, (c.one, c.other), strict=True)]  # fmt: skip
     return (
-        f"{baseline.name} on the same splits reaches {baseline.test:.2f} % (95 % interval {baseline.low:.2f} to "
-        f"{baseline.high:.2f} for new texts): {', '.join(standing)}."
+        f"{c.rest['dataset']}: {baseline.name} on the same splits reaches {baseline.test:.2f} % (95 % interval "
+        f"{baseline.low:.2f} to {baseline.high:.2f} for new texts). {c.rest['model']} ({c.rest['backend']}, "
+        f"{c.rest['method']}): {listed(standing)}."
     )
 
 
-def tighter(comparison: Comparison) -> str:
-    """Return which of two groups spreads less over seeds, and whether so many seeds can tell."""
-    one, other = comparison.one, comparison.other
-    if min(len(one.runs), len(other.runs)) < 2:
-        return "One seed has no spread"
-    names, stds = [group.names[comparison.axis] for group in (one, other)], [one.spread.std, other.spread.std]
-    order = sorted(zip(stds, names, strict=True), key=lambda pair: pair[0])
-    said = f"{order[0][1].capitalize()} runs spread less: std {order[0][0]:.2f} against {order[1][0]:.2f} points"
-    if order[0][0] == order[1][0]:
-        said = f"Both spread alike: std {order[0][0]:.2f} points"
-    if math.isnan(comparison.spread_p):
-        return f"{said}; so few seeds cannot tell"
-    verdict = "more than chance" if comparison.spread_p < 0.05 else "no more than chance gives"
-    return f"{said}, {verdict} (Brown-Forsythe p = {comparison.spread_p:.2g})"
+def above(gap: float) -> str:
+    """Return `5.60 points above`, `level with` where two decimals are zero."""
+    if f"{abs(gap):.2f}" == "0.00":
+        return "level with"
+    return f"{abs(gap):.2f} points {'above' if gap > 0 else 'below'}"
+
+
+# --- the whole sweep
+
+
+def answers(evidence: Evidence, results: list[RunResult]) -> list[str]:
+    """Return the answer of each pair of pre-trained and random groups, or why there is none."""
+    found = [answer(comparison) for comparison in evidence.of_init()]
+    return [*(found or [no_answer(evidence, results)]), *unequal(evidence)]
+
+
+def unequal(evidence: Evidence) -> list[str]:
+    """Return a sentence for each pair of groups that is not on equal terms."""
+    return [f"{title}: not compared, because not on equal terms; they differ in {', '.join(why)}."
+            for title, why in evidence.unequal]  # fmt: skip
+
+
+def no_answer(evidence: Evidence, results: list[RunResult]) -> str:
+    """Return why a sweep does not say what pre-training buys, and what to do."""
+    opening = "These runs do not say what pre-training buys: "
+    with_figures = {group.names["init"] for group in evidence.groups}
+    without = {"pretrained", "random"} - with_figures
+    if not without:
+        if evidence.unequal:
+            return f"{opening}pre-trained and random runs are not on equal terms."
+        return (f"{opening}no pre-trained and random runs share dataset, model, back end and method. Train both with "
+                "INIT=pretrained,random.")  # fmt: skip
+    states = {init: [run.status for run in results if run.key.init == init] for init in sorted(without)}
+    planned = {init: found for init, found in states.items() if found}
+    if planned:
+        said = listed(f"{len(found)} of {count(len(found), f'{prose(init)} run')} {_are(found)}"
+                      for init, found in planned.items())  # fmt: skip
+        return f"{opening}{said}. Run the same command again."
+    have = " and ".join(f"{prose(init)}" for init in sorted(with_figures))
+    return f"{opening}all start from {have} weights. Train both with INIT=pretrained,random."
+
+
+def _are(states: list[str]) -> str:
+    return f"{'is' if len(states) == 1 else 'are'} {' or '.join(sorted(set(states)))}"
+
+
+def comparisons(evidence: Evidence) -> list[tuple[str, list[str]]]:
+    """Return, for each comparison, its title and which side is higher, faster and tighter."""
+    return [(c.title, [higher(c), faster(c), tighter(c), *left_out(c)]) for c in evidence.comparisons]
 
 
 def notes(evidence: Evidence) -> list[str]:
-    """Return what so few seeds allow one to say, once for each number of seeds."""
-    return [sentence for n in sorted({len(group.runs) for group in evidence.groups}) for sentence in what_n_allows(n)]
+    """Return what few seeds allow one to say: of a group by its number, of a comparison by its test."""
+    said = [sentence for n in sorted({group.n for group in evidence.groups}) for sentence in of_few(n)]
+    tests = [
+        of_test(c) for c in evidence.comparisons if c.permutation.smallest > CHANCE and min(c.one.n, c.other.n) > 1
+    ]
+    return [*said, *dict.fromkeys(tests)]
+
+
+def of_few(n: int) -> list[str]:
+    """Return what n seeds allow one to say of a group; nothing from five seeds on."""
+    if n >= FEW:
+        return []
+    if n == 1:
+        return ["One seed is one draw: it has no interval and no spread, and does not tell what another seed gives."]
+    low, high = std_factors(n)
+    return [
+        f"{n} seeds: the 95 % interval of a mean reaches {T_BOUND[n]} standard errors to each side (2.3 with ten "
+        f"seeds), and rests on accuracies that are normal over seeds, which {n} seeds cannot show.",
+        f"{n} seeds: the true std may be {low:.2f} to {high:.1f} times the std in the table (ddof 0).",
+    ]
+
+
+def of_test(c: Comparison) -> str:
+    """Return what a permutation test of so few runs cannot reach."""
+    if c.paired:
+        what = f"A sign-flip test of {count(c.one.n, 'pair')}"
+    else:
+        what = f"A permutation test of {c.one.n} against {count(c.other.n, 'run')}"
+    return f"{what} cannot give a p below {c.permutation.smallest:.2g}, so it never reaches {CHANCE:.2g}."
+
+
+# --- figures
+
+
+def label(c: Comparison, among: list[Comparison]) -> str:
+    """Return what tells a comparison from the others, empty where there is no other."""
+    return " · ".join(name for key, name in c.rest.items() if any(other.rest[key] != name for other in among))
+
+
+def title_of_gaps(evidence: Evidence) -> str:
+    """Return the finding of the final accuracies: each comparison by name, or their range where there are many."""
+    found = evidence.leading()
+    if not found:
+        return "Test accuracy at the best step of each run"
+    one, other = found[0].sides
+    start = f"{prose(one, True)} minus {prose(other)}: "
+    if len(found) > 3:
+        gaps = sorted(c.difference.value for c in found)
+        return f"{start}{gaps[0]:+.1f} to {gaps[-1]:+.1f} points of test accuracy in {len(found)} comparisons"
+    return start + "; ".join(
+        f"{c.difference.value:+.1f} points of test accuracy{of(c, found)} ({c.difference.words('+.1f')})" for c in found
+    )
+
+
+def of(c: Comparison, found: list[Comparison]) -> str:
+    own = label(c, found)
+    return f" on {own}" if own else ""
+
+
+def title_of_steps(evidence: Evidence) -> str:
+    """Return the finding of the steps to the threshold: each comparison by name, or a plain title."""
+    mark = f"{evidence.threshold:g} % test accuracy"
+    found = evidence.leading()
+    if not found or len(found) > 3:
+        return f"Steps to {mark}"
+    one, other = found[0].sides
+    said = []
+    for c in found:
+        if c.steps is None:
+            said.append(f"a run starts above it{of(c, found)}")
+        elif not c.steps.is_known:
+            whole = all(group.n_censored == group.n for group in (c.one, c.other))
+            said.append(f"{'no run passes it' if whole else 'runs of both kinds never pass it'}{of(c, found)}")
+        else:
+            said.append(f"{prose(other)} runs need {times(c.steps)} the steps of {prose(one)} runs{of(c, found)}")
+    return f"Steps to {mark}: {'; '.join(said)}"
+
+
+def title_of_curves(evidence: Evidence, split: str) -> str:
+    """Return the finding of a figure of curves: the mean accuracy of each group at its best steps."""
+    if len(evidence.groups) > 2:
+        return f"{'Validation' if split == 'valid' else 'Test'} accuracy over steps"
+    what = "Best validation accuracy" if split == "valid" else "Test accuracy at the best step"
+    differing = [key for key in evidence.groups[0].names if len({group.names[key] for group in evidence.groups}) > 1]
+    means = []
+    for group in evidence.groups:
+        values = [run.best_valid if split == "valid" else run.test for run in group.runs]
+        name = " · ".join(prose(group.names[key]) for key in differing or ["init"])
+        mean = float(np.mean(np.array(values, dtype=np.float64)))
+        means.append(f"{mean:.1f} % ({name}{_of_n(group)})")
+    return f"{what}: {listed(means)}"
+
+
+def _of_n(group: Group) -> str:
+    return "" if group.n == 1 else f", mean of {group.n}"
+
+
+def title_of_spread(evidence: Evidence) -> str:
+    found = evidence.leading()
+    if len(found) != 1:
+        return "Spread of test accuracy over seeds"
+    return tighter(found[0]).removesuffix(".")
+
+
+def title_of_luck(evidence: Evidence) -> str:
+    """Return by how much the best validation accuracies lie above the test accuracies at the same steps."""
+    runs = [run for group in evidence.groups for run in group.runs]
+    gap = float(np.mean([(run.best_valid or 0) - (run.test or 0) for run in runs]))
+    if len(runs) == 1:
+        return f"The best validation accuracy is {above(gap)} the test accuracy at that step"
+    return f"The best validation accuracies of {len(runs)} runs are on average {above(gap)} their test accuracies"
+
+
+def shared_words(evidence: Evidence) -> str:
+    """Return what all groups share, for a caption; empty where nothing is."""
+    first, *others = (group.names for group in evidence.groups)
+    shared = [value for key, value in first.items() if key != "init" and all(names[key] == value for names in others)]
+    return f"{' · '.join(shared)}. " if shared else ""
+
+
+def runs_words(evidence: Evidence) -> str:
+    """Return how many runs each group has: `3 runs a group`, `2 to 3 runs a group`."""
+    counts = sorted({group.n for group in evidence.groups})
+    if len(counts) == 1:
+        return f"{count(counts[0], 'run')} a group"
+    return f"{counts[0]} to {counts[-1]} runs a group"
+
+
+def caption_of_curves(evidence: Evidence) -> str:
+    words = [f"{shared_words(evidence)}{runs_words(evidence)}. Thin line: one run."]
+    if any(group.n > 1 for group in evidence.groups):
+        words.append("Thick line: mean of a group. Band: 95 % interval of the mean (Student's t over seeds), where the "
+                     "runs differ.")  # fmt: skip
+    words.append("Open marker: best step (highest validation accuracy, the earliest on a tie).")
+    return " ".join(words)
+
+
+def caption_of_gaps(evidence: Evidence) -> str:
+    words = [f"{shared_words(evidence)}{runs_words(evidence)}. Point: one run. Bar: mean of a group."]
+    if any(group.over_seeds.has_interval for group in evidence.groups):
+        words.append(f"Thick line: 95 % interval of the mean for {SAME_TEXTS} (Student's t).")
+    if any(group.over_texts is not None and group.over_texts.has_interval for group in evidence.groups):
+        words.append(f"Thin line: for {NEW_TEXTS} (crossed random effects).")
+    return " ".join(words)
+
+
+def caption_of_steps(evidence: Evidence) -> str:
+    words = [f"{shared_words(evidence)}{runs_words(evidence)}. Line: one run, from the last evaluation below "
+             f"{evidence.threshold:g} % to the first at or above it; it passes in between."]  # fmt: skip
+    if any(group.n_censored for group in evidence.groups):
+        words.append("Arrow: a run that ends below.")
+    return " ".join(words)
+
+
+def caption_of_spread(evidence: Evidence) -> str:
+    words = [f"{shared_words(evidence)}{runs_words(evidence)}. Point: one run."]
+    if any(group.n > 1 for group in evidence.groups):
+        words.append("Line: one std (ddof 0) to each side.")
+    return " ".join(words)
+
+
+def caption_of_luck(evidence: Evidence) -> str:
+    return (
+        f"{shared_words(evidence)}{runs_words(evidence)}. Dashed: equal. A step that is chosen for its validation "
+        "accuracy shows that accuracy at its luckiest; its test accuracy is chosen by nothing."
+    )
+
+
+def title_of_loss(last: dict[str, float]) -> str:
+    """Return the mean training loss (nats) at the end by init; a plain title where it is of several configurations."""
+    if not last:
+        return "Training loss over steps"
+    return "Training loss ends at " + listed(f"{loss:.2f} nats ({prose(init)})" for init, loss in last.items())
+
+
+def caption_of_loss(counts: list[int]) -> str:
+    """Return what is drawn of groups of so many runs each."""
+    few, many = min(counts), max(counts)
+    n = count(few, "run") if few == many else f"{few} to {many} runs"
+    words = f"{n} a group. Thin line: one run, mean over each logging interval."
+    return words + (" Thick line: mean of a group." if many > 1 else "")
+
+
+# --- the foot and the problems
+
+
+def problems_of_logs(logs: SweepLogs) -> list[str]:
+    """Return a sentence for each damaged file, failed run, further attempt and skipped step."""
+    return [
+        *(sentence for sentences in logs.damage.values() for sentence in sentences),
+        *(f"{key} failed: {error}" for key, error in logs.errors.items()),
+        *(f"{key} took {count(n, 'attempt')} (cut and taken up, or redone)." for key, n in logs.attempts.items()),
+        *(f"{key} skipped {n:,} of {count(planned, 'step')}: the gradients overflowed."
+          for key, (n, planned) in logs.skipped.items()),
+    ]  # fmt: skip
+
+
+def nothing_to_report(sweep: str, sweep_folder: Path, results: list[RunResult], logs: SweepLogs) -> str:
+    """Return why a sweep has no run with figures, and what to do."""
+    if not results:
+        return f"{sweep_folder} holds no run; `make sweep SWEEP={sweep}` makes some"
+    states = Counter(result.status for result in results)
+    counted = ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
+    first = "; ".join(problems_of_logs(logs)[:1])
+    return (f"{sweep_folder} holds no run with figures ({counted}){f'; {first}' if first else ''}; mend what stopped "
+            "them and call `make sweep` again as before")  # fmt: skip
+
+
+def about_std() -> str:
+    return (
+        f"std: over seeds, ddof 0, as in the published table. {SAME_TEXTS.capitalize()}: Student's t. "
+        f"{NEW_TEXTS.capitalize()}: crossed random effects of seeds and texts; for a baseline, Wilson's interval."
+    )
+
+
+def about_best_step() -> str:
+    return (
+        "Best step: highest validation accuracy, the earliest on a tie; test accuracy is read there and chooses "
+        "nothing."
+    )
+
+
+def absent(results: list[RunResult]) -> list[str]:
+    """Return the runs that have no figures, each with its state."""
+    return [f"{result.key} ({result.status})" for result in results if result.test is None]
+
+
+def std_cell(group: Group) -> str:
+    """Return a group's std with the interval of the true one, for a table."""
+    if group.n < 2:
+        return "none (one seed)"
+    return f"{group.spread.std:.2f} ({group.std.ends()})" if group.std.has_interval else (
+        f"{group.spread.std:.2f} ({ALL_THE_SAME})"
+    )  # fmt: skip
+
+
+def permutation_words(c: Comparison) -> str:
+    """Return the permutation test's p with the kind of test and the smallest p that it can give."""
+    if math.isnan(c.permutation.p):
+        return "none (one seed)"
+    kind = f"sign flips of {count(c.one.n, 'pair')}" if c.paired else f"{c.one.n} against {count(c.other.n, 'run')}"
+    return f"{p_value(c.permutation.p)} ({kind}; the smallest possible is {c.permutation.smallest:.2g})"
+
+
+def needed_words(c: Comparison) -> str:
+    """Return how many seeds show a difference of 1, 2 and 5 points with a power of 80 %."""
+    if not c.needed:
+        return "none (the std of the differences is not known)"
+    return ", ".join(f"{count(int(points), 'point')}: {f'{n:,}' if n is not None else 'more than 10,000'}"
+                     for points, n in c.needed.items())  # fmt: skip

@@ -47,6 +47,7 @@ class Described:
     dictionary: Any
     shape: dict[str, Any]
     source: str  # where the shape and the vocabulary come from
+    is_there: bool  # whether that is a model's own folder, not the published shape of our configuration
     n_classes: int
 
 
@@ -88,7 +89,7 @@ def describe(config: DictConfig, n_classes: int) -> Described:
     shape = {str(key): value for key, value in settings.items() if not str(key).startswith("_")}
     built = MODEL_REGISTRY[name].build_model(settings, Task())
     built.register_classification_head(HEAD, num_classes=n_classes)
-    return Described(built, dictionary, shape, source, n_classes)
+    return Described(built, dictionary, shape, source, (folder / "dict.txt").is_file(), n_classes)
 
 
 def account(model: Any) -> pd.DataFrame:
@@ -121,9 +122,11 @@ def matrices(table: pd.DataFrame) -> int:
     return int(table[table["part"].isin(list(MATRICES))]["parameters"].sum())
 
 
-def encoder_weights(model: str, data_dir: Path) -> int:
-    """Return the weights in the encoder's matrices of a model of the zoo. Raises as `describe` does."""
+def encoder_weights(model: str, data_dir: Path) -> int | None:
+    """Return the weights in the matrices of a model's encoder, None when its folder is not there to be counted."""
     config = compose_config([*group_words(model=model), f"data_dir={quoted(data_dir.absolute())}"])
+    if not (Path(config.model.folder) / "dict.txt").is_file():
+        return None
     return matrices(account(describe(config, n_classes=2).model))
 
 
@@ -169,7 +172,10 @@ def print_account(config: DictConfig, methods: list[str], n_classes: int, words:
     print(f"\nweight matrices of the encoder: {counted:,}\nby the formula: {text} = {computed:,}")
     if counted != computed:
         raise UsageError(f"the formula gives {computed:,}, the model has {counted:,}")
-    if config.model.published_matrices is not None:
+    if config.model.published_matrices is not None and not described.is_there:
+        print(f"published: {config.model.published_matrices:,}. This is the same shape, put together from our "
+              "configuration: it confirms the arithmetic and says nothing of the published model")  # fmt: skip
+    elif config.model.published_matrices is not None:
         print(_against_published(config.model, counted, n_rows, described.shape["encoder_embed_dim"]))
     print(f"all parameters, with a head of {n_classes} classes: {total:,}")
     for method in methods:

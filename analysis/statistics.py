@@ -13,23 +13,28 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
-from statsmodels.stats.power import TTestIndPower, TTestPower
+from scipy import special, stats
 
 SAME_TEXTS = "this test set, new seeds"
 NEW_TEXTS = "new texts, new seeds"
 LEVEL = 0.95
 POWER = 0.8
 EXACT_UP_TO = 99_999  # permutations; more than that are drawn
+AT_A_TIME = 1_000  # permutations held in memory
 MOST_SEEDS = 10_000
-FEW = 5  # seeds; with fewer the report says in words what they allow
+NODES = 128  # of the integral that a power is
+ONE_SEED, ALL_THE_SAME, ALL_DIFFERENCES_THE_SAME = "one seed", "all values are the same", "all differences are the same"
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval; `low` and `high` are NaN where there is none, and `method` says why."""
+    """A value with its 95 % interval. Where there is none, `low` and `high` are NaN and `method` says why.
+
+    `low` may be minus infinity and `high` infinity: the interval then has one end. Every interval in a sentence or a
+    table is worded here.
+    """
 
     value: float
     low: float
@@ -41,8 +46,30 @@ class Estimate:
     def has_interval(self) -> bool:
         return not math.isnan(self.low)
 
+    @property
+    def why_none(self) -> str:
+        """Why there is no interval."""
+        return self.method.removeprefix("none: ")
+
     def excludes(self, value: float) -> bool:
         return self.has_interval and not self.low <= value <= self.high
+
+    def ends(self, form: str = ".2f", least: float = -math.inf, most: float = math.inf) -> str:
+        """Return `low to high`, `from low`, `up to high`, or `none (why)`; the ends are cut to `least` and `most`."""
+        if not self.has_interval:
+            return f"none ({self.why_none})"
+        low, high = max(self.low, least), min(self.high, most)
+        if math.isinf(low) and math.isinf(high):
+            return "none (no end is known)"
+        if math.isinf(high):
+            return f"from {low:{form}}"
+        return f"up to {high:{form}}" if math.isinf(low) else f"{low:{form}} to {high:{form}}"
+
+    def words(self, form: str = ".2f") -> str:
+        """Return `95 % interval low to high`, or `no interval: why`."""
+        if not self.has_interval:
+            return f"no interval: {self.why_none}"
+        return f"{100 * LEVEL:.0f} % interval {self.ends(form)}"
 
 
 @dataclass(frozen=True)
@@ -81,19 +108,68 @@ def spread(values: ArrayLike) -> Spread:
 
 
 def std_factors(n: int, level: float = LEVEL) -> tuple[float, float]:
-    """Return what a sample std of n normal values is to be multiplied by for the interval of the true one.
+    """Return what a std (ddof 0) of n normal values is to be multiplied by for the interval of the true std.
 
-    Source: (n - 1) s^2 / sigma^2 is chi-squared with n - 1 degrees of freedom. NaN for n = 1.
+    Source: n std^2 / sigma^2 is chi-squared with n - 1 degrees of freedom. NaN for n = 1.
     """
     if n < 2:
         return math.nan, math.nan
     low, high = stats.chi2.ppf([(1 + level) / 2, (1 - level) / 2], n - 1)
-    return math.sqrt((n - 1) / low), math.sqrt((n - 1) / high)
+    return math.sqrt(n / low), math.sqrt(n / high)
 
 
-def _around(value: float, error: float, freedom: float, target: str, method: str, level: float) -> Estimate:
-    if error <= 1e-9 * max(1.0, abs(value)):  # an interval without width would claim what so few values cannot show
-        return Estimate(value, math.nan, math.nan, target, "none: all values are the same")
+def std_interval(values: ArrayLike, level: float = LEVEL) -> Estimate:
+    """Return the std (ddof 0) of values over seeds, shape (runs,), and the interval of the true std, by `std_factors`.
+
+    One value has no std, and values that are all the same have no interval.
+    """
+    array = checked(values)
+    if len(array) < 2:
+        return _none(math.nan, SAME_TEXTS, ONE_SEED)
+    std = float(array.std())
+    if np.ptp(array) == 0:
+        return _none(0.0, SAME_TEXTS, ALL_THE_SAME)
+    low, high = (std * factor for factor in std_factors(len(array), level))
+    return Estimate(std, low, high, SAME_TEXTS, "chi-squared")
+
+
+def std_ratio(one: ArrayLike, other: ArrayLike, level: float = LEVEL) -> Estimate:
+    """Return the sample std of `one` over that of `other`, (runs,) each, and its interval by the F distribution.
+
+    For independent normal values. No interval below two values of each, or where all values of one are the same.
+    """
+    first, second = checked(one), checked(other)
+    if min(len(first), len(second)) < 2:
+        return _none(math.nan, SAME_TEXTS, ONE_SEED)
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return _none(math.nan, SAME_TEXTS, ALL_THE_SAME)
+    ratio = float(first.std(ddof=1) / second.std(ddof=1))
+    low, high = stats.f.ppf([(1 + level) / 2, (1 - level) / 2], len(first) - 1, len(second) - 1)
+    return Estimate(ratio, ratio / math.sqrt(low), ratio / math.sqrt(high), SAME_TEXTS, "F distribution")
+
+
+def one_more_run(values: ArrayLike, level: float = LEVEL) -> Estimate:
+    """Return the mean of values over seeds, (runs,), and the interval that holds the value of one more run.
+
+    Source: Student's t prediction interval, mean +- t s sqrt(1 + 1/n).
+    """
+    array = checked(values)
+    n, mean = len(array), float(array.mean())
+    if n < 2:
+        return _none(mean, "one more run", ONE_SEED)
+    error = float(array.std(ddof=1)) * math.sqrt(1 + 1 / n)
+    return _around(mean, error, n - 1, "one more run", f"prediction interval, {n} seeds", level)
+
+
+def _none(value: float, target: str, why: str) -> Estimate:
+    return Estimate(value, math.nan, math.nan, target, f"none: {why}")
+
+
+def _around(
+    value: float, error: float, freedom: float, target: str, method: str, level: float, same: str = ALL_THE_SAME
+) -> Estimate:
+    if error <= 1e-9 * max(1.0, abs(value)):  # an interval without width would claim what a few values cannot show
+        return _none(value, target, same)
     half = float(stats.t.ppf((1 + level) / 2, freedom)) * error
     return Estimate(value, value - half, value + half, target, method)
 
@@ -105,7 +181,7 @@ def mean_over_seeds(values: ArrayLike, level: float = LEVEL) -> Estimate:
     """
     array = checked(values)
     if len(array) < 2:
-        return Estimate(float(array[0]), math.nan, math.nan, SAME_TEXTS, "none: one seed")
+        return _none(float(array[0]), SAME_TEXTS, ONE_SEED)
     n = len(array)
     error = float(array.std(ddof=1)) / math.sqrt(n)
     return _around(float(array.mean()), error, n - 1, SAME_TEXTS, f"Student's t, {n} seeds", level)
@@ -121,12 +197,15 @@ def difference_over_seeds(one: ArrayLike, other: ArrayLike, paired: bool, level:
     if paired:
         if len(first) != len(second):
             raise ValueError(f"pairs need as many values of each, got {len(first)} and {len(second)}")
-        found = mean_over_seeds(first - second, level)
-        method = f"paired t, {len(first)} seeds" if found.has_interval else found.method
-        return Estimate(found.value, found.low, found.high, SAME_TEXTS, method)
+        n, gaps = len(first), first - second
+        if n < 2:
+            return _none(float(gaps[0]), SAME_TEXTS, ONE_SEED)
+        error = float(gaps.std(ddof=1)) / math.sqrt(n)
+        method = f"paired t, {n} seeds"
+        return _around(float(gaps.mean()), error, n - 1, SAME_TEXTS, method, level, ALL_DIFFERENCES_THE_SAME)
     gap, sizes = float(first.mean() - second.mean()), (len(first), len(second))
     if min(sizes) < 2:
-        return Estimate(gap, math.nan, math.nan, SAME_TEXTS, "none: one seed")
+        return _none(gap, SAME_TEXTS, ONE_SEED)
     parts = [(float(array.var(ddof=1)) / len(array), len(array) - 1) for array in (first, second)]
     method = f"Welch's t, {sizes[0]} and {sizes[1]} seeds"
     error = math.sqrt(sum(part for part, _ in parts))
@@ -146,7 +225,7 @@ def _crossed(groups: list[tuple[float, Array]], level: float, method: str) -> Es
     m = groups[0][1].shape[1]
     value = sum(sign * float(scores.mean()) for sign, scores in groups)
     if min(len(scores) for _, scores in groups) < 2 or m < 2:
-        return Estimate(value, math.nan, math.nan, NEW_TEXTS, "none: one seed, or one text")
+        return _none(value, NEW_TEXTS, ONE_SEED if m > 1 else "one text")
     seeds, residuals = [], []
     for _, scores in groups:
         n = len(scores)
@@ -175,10 +254,13 @@ def _freedom_of_sum(parts: list[tuple[float, int]]) -> float:
 def _not_narrower(crossed: Estimate, over_seeds: Estimate) -> Estimate:
     """Return the interval for new texts, widened to that for this test set where it is narrower.
 
-    With three seeds it can be: more degrees of freedom may outweigh more variance. To ask for more and be surer of it
-    would be odd, so the wider one is given, which then holds its target more often than it says.
+    With three seeds it can be: more degrees of freedom may outweigh more variance. Nobody can be surer of new texts
+    than of this test set, so the wider interval is given, which then holds its target more often than it says. Where
+    the seeds allow no interval for this test set, there is none for new texts.
     """
-    if not (crossed.has_interval and over_seeds.has_interval):
+    if not over_seeds.has_interval:
+        return _none(crossed.value, crossed.target, over_seeds.why_none)
+    if not crossed.has_interval:
         return crossed
     half = max(crossed.high - crossed.value, over_seeds.high - over_seeds.value)
     return Estimate(crossed.value, crossed.value - half, crossed.value + half, crossed.target, crossed.method)
@@ -215,103 +297,88 @@ def difference_over_texts(one: ArrayLike, other: ArrayLike, paired: bool, level:
     return _not_narrower(found, difference_over_seeds(first.mean(axis=1), second.mean(axis=1), paired, level))
 
 
-def permutation_test(one: ArrayLike, other: ArrayLike) -> PValue:
+def permutation_test(one: ArrayLike, other: ArrayLike, paired: bool) -> PValue:
     """Return the two-sided permutation test of a difference of means; (runs,) and (runs,).
 
-    All ways to deal the values into the two groups are counted when there are at most 99 999, else so many are drawn.
-    The smallest p that n values against k can give is 2 / C(n + k, n): 0.1 for 3 against 3. One value has no test.
+    Paired: the signs of the differences are flipped (Fisher 1935), 2^n ways for n pairs; the smallest p is 2 / 2^n,
+    0.25 for three pairs. Else the values are dealt into the two groups, C(n + k, n) ways; the smallest p is 2 / C(n +
+    k, n), 0.1 for 3 against 3. All ways are counted when there are at most 99 999, else 99 999 are drawn. One value has
+    no test.
     """
     first, second = checked(one), checked(other)
-    ways = math.comb(len(first) + len(second), len(first))
+    if paired and len(first) != len(second):
+        raise ValueError(f"pairs need as many values of each, got {len(first)} and {len(second)}")
+    ways = 2 ** len(first) if paired else math.comb(len(first) + len(second), len(first))
     smallest = min(1.0, 2 / ways) if ways <= EXACT_UP_TO else 2 / (EXACT_UP_TO + 1)
     if min(len(first), len(second)) < 2:
         return PValue(math.nan, smallest)
     found = stats.permutation_test(
         (first, second), lambda x, y, axis: x.mean(axis=axis) - y.mean(axis=axis), vectorized=True,
-        n_resamples=EXACT_UP_TO, permutation_type="independent", rng=np.random.default_rng(0),
+        n_resamples=EXACT_UP_TO, batch=AT_A_TIME, permutation_type="samples" if paired else "independent",
+        rng=np.random.default_rng(0),
     )  # fmt: skip
     return PValue(float(found.pvalue), smallest)
+
+
+def no_spread_test(one: ArrayLike, other: ArrayLike) -> str | None:
+    """Return why two groups of values, (runs,) each, have no test of their spread, or None where they have one."""
+    first, second = checked(one), checked(other)
+    if min(len(first), len(second)) < 3:
+        return "fewer than three runs have no test of their spread"
+    distances = [np.abs(array - np.median(array)) for array in (first, second)]
+    if all(np.ptp(array) == 0 for array in distances):
+        return "every run is as far from its group's median as the others"
+    return None
 
 
 def brown_forsythe(one: ArrayLike, other: ArrayLike) -> float:
     """Return the p-value of Brown and Forsythe's test (1974) that two groups, (runs,) each, spread alike.
 
-    NaN with fewer than three values in a group, where distances from a median say nothing, and where no value differs
-    from its group's median.
+    NaN where `no_spread_test` says why there is none.
     """
-    first, second = checked(one), checked(other)
-    distances = [np.abs(array - np.median(array)) for array in (first, second)]
-    if min(len(first), len(second)) < 3 or not any(array.any() for array in distances):
+    if no_spread_test(one, other) is not None:
         return math.nan
-    if all(np.ptp(array) == 0 for array in distances):
-        return math.nan
-    return float(stats.levene(first, second, center="median").pvalue)
-
-
-def first_step_at(steps: ArrayLike, values: ArrayLike, threshold: float, interpolated: bool) -> float | None:
-    """Return the first step at which a curve is at or above a threshold; None when it never is.
-
-    `steps` and `values` have shape (evaluations,), steps rising. Interpolated: where the straight line from the
-    evaluation before crosses the threshold.
-    """
-    at, curve = checked(steps), checked(values)
-    if len(at) != len(curve) or (np.diff(at) <= 0).any():
-        raise ValueError("steps and values must be as many, and steps must rise")
-    above = np.flatnonzero(curve >= threshold)
-    if not len(above):
-        return None
-    index = int(above[0])
-    if index == 0 or not interpolated:
-        return float(at[index])
-    share = (threshold - curve[index - 1]) / (curve[index] - curve[index - 1])
-    return float(at[index - 1] + share * (at[index] - at[index - 1]))
-
-
-def ratio_over_seeds(one: ArrayLike, other: ArrayLike, paired: bool, level: float = LEVEL) -> Estimate:
-    """Return the ratio of two geometric means, of `one` to `other`, and its interval. Target: this test set, new seeds.
-
-    Both have shape (runs,) and are positive. Steps of runs that never reached the threshold are given as the last step,
-    the same for all: the ratio is then one of steps counted no further than that, as restricted mean survival times
-    count them (Royston and Parmar 2013). Raises `ValueError` for a value that is not positive.
-    """
-    first, second = checked(one), checked(other)
-    if min(first.min(), second.min()) <= 0:
-        raise ValueError("a ratio needs positive values; one was reached before the first step")
-    found = difference_over_seeds(np.log(first), np.log(second), paired, level)
-    value, low, high = (math.exp(bound) for bound in (found.value, found.low, found.high))
-    method = found.method if not found.has_interval else f"{found.method}, of logarithms"
-    return Estimate(value, low, high, SAME_TEXTS, method)
-
-
-def area_under(steps: ArrayLike, values: ArrayLike) -> float:
-    """Return a curve's mean height over its steps, (evaluations,) each: the area by trapezoids, by the last step."""
-    at, curve = checked(steps), checked(values)
-    if len(at) != len(curve) or (np.diff(at) <= 0).any():
-        raise ValueError("steps and values must be as many, and steps must rise")
-    return float(np.trapezoid(curve, at) / (at[-1] - at[0])) if len(at) > 1 else float(curve[0])
+    return float(stats.levene(checked(one), checked(other), center="median").pvalue)
 
 
 def seeds_needed(difference: float, std: float, paired: bool) -> int | None:
     """Return how many seeds (of each group) show a difference at 5 %, two-sided, with a probability of 80 %.
 
     `std` is over seeds, in the difference's unit: of the differences when paired, else of one group. None: more than
-    10 000. Source: the non-central t distribution, as statsmodels has it.
+    10 000. Raises `ValueError` for a difference of zero or a std that is no number.
     """
     if not (math.isfinite(difference) and math.isfinite(std)) or difference == 0 or std < 0:
         raise ValueError(f"no number of seeds for a difference of {difference} and a std of {std}")
     if std == 0:
         return 2
-    power = (TTestPower() if paired else TTestIndPower()).power
+    effect = abs(difference) / std
 
     def is_enough(n: int) -> bool:
-        return bool(power(abs(difference) / std, n, 1 - LEVEL) >= POWER)
+        return power_of(effect, n, paired) >= POWER
 
     most = 2
-    while not is_enough(most):  # doubled, not bisected from the top: far above 80 % the power is not computable
-        if most >= MOST_SEEDS:
+    while not is_enough(most):
+        if most == MOST_SEEDS:
             return None
         most = min(2 * most, MOST_SEEDS)
     return bisect_left(range(most), True, lo=2, key=is_enough)
+
+
+def power_of(effect: float, n: int, paired: bool) -> float:
+    """Return the probability that a two-sided t test at 5 % shows a difference of `effect` stds with n seeds.
+
+    `n` counts pairs, or the seeds of each group. Source: the non-central t distribution, P(|Z + d| > t sqrt(V / f))
+    with V chi-squared and f its degrees of freedom, integrated over the quantiles of V: a sum of normal probabilities,
+    which is finite for every effect (scipy and statsmodels give NaN for some large ones).
+    """
+    freedom = n - 1 if paired else 2 * (n - 1)
+    centre = effect * math.sqrt(n if paired else n / 2)
+    bound = float(stats.t.ppf((1 + LEVEL) / 2, freedom))
+    places, weights = np.polynomial.legendre.leggauss(NODES)
+    angle = (places + 1) * math.pi / 4  # sin^2 packs nodes at both ends, where the quantiles run away
+    share, weight = np.sin(angle) ** 2, weights * math.pi / 4 * np.sin(2 * angle)
+    limits = bound * np.sqrt(stats.chi2.ppf(share, freedom) / freedom)
+    return float(weight @ (special.ndtr(centre - limits) + special.ndtr(-centre - limits)))
 
 
 def share_interval(n_right: int, n: int, level: float = LEVEL) -> tuple[float, float]:

@@ -7,7 +7,20 @@ import pandas as pd
 from analysis.baselines import Baseline
 from analysis.best_steps import RunResult, by_group
 from analysis.evidence import Evidence, Group
-from analysis.findings import answer, interval, no_answer, notes
+from analysis.findings import (
+    about_best_step,
+    about_std,
+    absent,
+    answers,
+    needed_words,
+    notes,
+    p_value,
+    pairing,
+    permutation_words,
+    std_cell,
+    steps_ends,
+    times,
+)
 from analysis.statistics import NEW_TEXTS, SAME_TEXTS, Estimate
 from data_prep.whole_files import write_text
 
@@ -33,10 +46,10 @@ def results_table(
                 "seed": result.key.seed,
                 BEST: best,
                 "test %": f"{result.test:.2f}" if result.test is not None else "-",
-                MEAN: _mean(group) if first else "",
-                "n": (len(group.runs) if group else 0) if first else "",
-                f"95 %: {SAME_TEXTS}": _within(group.over_seeds if group else None) if first else "",
-                f"95 %: {NEW_TEXTS}": _within(group.over_texts if group else None) if first else "",
+                MEAN: mean_and_std(group) if first else "",
+                "n": (group.n if group else 0) if first else "",
+                f"95 %: {SAME_TEXTS}": within(group.over_seeds if group else None) if first else "",
+                f"95 %: {NEW_TEXTS}": within(group.over_texts if group else None) if first else "",
             })  # fmt: skip
     for dataset, found in (baselines or {}).items():
         for baseline in found:
@@ -48,92 +61,77 @@ def results_table(
     return pd.DataFrame(rows)
 
 
-def _mean(group: Group | None) -> str:
+def mean_and_std(group: Group | None) -> str:
+    """Return a group's mean and std (ddof 0), a dash for what there is not."""
     if group is None:
         return "-"
-    return f"{group.spread.mean:.2f}, {group.spread.std:.2f}" if len(group.runs) > 1 else f"{group.spread.mean:.2f}, -"
+    return f"{group.spread.mean:.2f}, {group.spread.std:.2f}" if group.n > 1 else f"{group.spread.mean:.2f}, -"
 
 
-def _within(estimate: Estimate | None) -> str:
-    """Return an interval of accuracies, cut to 0 to 100."""
-    if estimate is None or not estimate.has_interval:
-        return "-"
-    return f"{max(estimate.low, 0):.2f} to {min(estimate.high, 100):.2f}"
-
-
-def answers(evidence: Evidence) -> list[str]:
-    """Return the answer of each pair of pre-trained and random groups, or why there is none."""
-    found = [answer(comparison) for comparison in evidence.of_init()]
-    return found or [no_answer(evidence)]
+def within(estimate: Estimate | None) -> str:
+    """Return an interval of accuracies, cut to 0 to 100, a dash where there is none."""
+    return estimate.ends(least=0, most=100) if estimate is not None and estimate.has_interval else "-"
 
 
 def comparisons_table(evidence: Evidence) -> pd.DataFrame:
     """Return one row a comparison: the differences with both intervals, and every test."""
     rows = []
     for c in evidence.comparisons:
-        needed = ", ".join(f"{points:g} points: {n if n is not None else 'more than 10 000'}"
-                           for points, n in c.needed.items())  # fmt: skip
+        texts = c.difference_over_texts
         rows.append({
             "comparison": c.title,
-            "pairing": c.why,
+            "pairing": pairing(c),
             "difference, points": f"{c.difference.value:+.2f}",
-            f"95 %: {SAME_TEXTS}": interval(c.difference, "+.2f"),
-            f"95 %: {NEW_TEXTS}": interval(c.difference_over_texts, "+.2f"),
-            "permutation p (smallest possible)": f"{c.permutation.p:.3g} ({c.permutation.smallest:.2g})",
-            "std, first / second (Brown-Forsythe p)":
-                f"{c.one.spread.std:.2f} / {c.other.spread.std:.2f} ({c.spread_p:.2g})",
-            f"steps to {c.threshold:g} %, second to first (95 %)":
-                "-" if c.steps_ratio is None else f"{c.steps_ratio.value:.2f} ({interval(c.steps_ratio)})",
+            f"95 %: {SAME_TEXTS}": c.difference.ends("+.2f"),
+            f"95 %: {NEW_TEXTS}": "none (the texts' answers are not known)" if texts is None else texts.ends("+.2f"),
+            "permutation test p": permutation_words(c),
+            "std (ddof 0), first; second": f"{std_cell(c.one)}; {std_cell(c.other)}",
+            "Brown-Forsythe p": p_value(c.spread_p),
+            f"steps to {c.threshold:g} %, second to first":
+                "none" if c.steps is None or not c.steps.is_known
+                else f"{times(c.steps)}; {steps_ends(c.steps.interval)}",
             "never reached, first / second":
-                f"{c.one.n_censored} of {len(c.one.runs)} / {c.other.n_censored} of {len(c.other.runs)}",
-            "mean accuracy over all steps, difference (95 %)": f"{c.area.value:+.2f} ({interval(c.area, '+.2f')})",
-            "seeds to see a difference with 80 % power": needed or "-",
+                f"{c.one.n_censored} of {c.one.n} / {c.other.n_censored} of {c.other.n}",
+            "seeds to see a difference with 80 % power": needed_words(c),
         })  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def groups_table(evidence: Evidence) -> pd.DataFrame:
-    """Return, for each group, its mean and both stds, and what choosing the step by validation brings over the last."""
-    rows = []
-    for group in evidence.groups:
-        spread = group.spread
-        several = spread.n > 1
-        rows.append({
-            "runs": group.title,
-            "n": str(spread.n),
-            "mean test %": f"{spread.mean:.2f}",
-            f"95 %: {SAME_TEXTS}": _within(group.over_seeds),
-            f"95 %: {NEW_TEXTS}": _within(group.over_texts),
-            "std, ddof 0": f"{spread.std:.2f}" if several else "-",
-            "std, ddof 1": f"{spread.std_sample:.2f}" if several else "-",
-            "test at the best step less test at the last, points": f"{group.best_minus_last.value:+.2f}",
-            f"its 95 %: {SAME_TEXTS}": interval(group.best_minus_last, "+.2f"),
-        })  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def steps_table(evidence: Evidence) -> pd.DataFrame:
-    """Return each run's first step at or above the threshold, between evaluations and at one."""
+    """Return, for each group, its mean and std, and what choosing the step by validation brings over the last."""
     return pd.DataFrame([
-        {"run": str(run.key), "interpolated": "never" if between is None else f"{between:.0f}",
-         "at an evaluation": "never" if at is None else f"{at:.0f}", "last step": f"{run.curve['step'].max():.0f}"}
+        {"runs": group.title, "n": str(group.n), "mean test %": f"{group.spread.mean:.2f}",
+         f"95 %: {SAME_TEXTS}": group.over_seeds.ends(least=0, most=100),
+         f"95 %: {NEW_TEXTS}": group.over_texts.ends(least=0, most=100) if group.over_texts is not None
+         else "none (the texts' answers are not known)",
+         "std (ddof 0), and 95 % of the true std": std_cell(group),
+         "test at the best step minus test at the last, points": f"{group.best_minus_last:+.2f}"}
         for group in evidence.groups
-        for run, between, at in zip(group.runs, group.steps, group.steps_evaluated, strict=True)
     ])  # fmt: skip
 
 
-def absent(results: list[RunResult]) -> list[str]:
-    """Return the runs that have no figures, each with its state."""
-    return [f"{result.key} ({result.status})" for result in results if result.test is None]
+def steps_table(evidence: Evidence) -> pd.DataFrame:
+    """Return each run's first evaluation at or above the threshold and the last one before it."""
+    rows = []
+    for group in evidence.groups:
+        for run, bracket in zip(group.runs, group.brackets, strict=True):
+            last = int(run.curve["step"].max())
+            never = bracket.is_censored
+            rows.append({
+                "run": str(run.key),
+                "below at step": f"{bracket.low - 1}" if not bracket.is_at_start else "never",
+                "at or above at step": "never" if never else f"{bracket.high:.0f}",
+                "last step": str(last),
+            })  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def foot(results: list[RunResult], evidence: Evidence, classes: dict[str, list[str]], problems: list[str]) -> list[str]:
     """Return the sentences below the table; what is missing, failed or damaged is named, never dropped in silence."""
     lines = [
-        "Best step: highest validation accuracy, the earliest on a tie; test accuracy is read at that step.",
-        f"std: over seeds, ddof 0, as in the published table. {SAME_TEXTS.capitalize()}: Student's t. "
-        f"{NEW_TEXTS.capitalize()}: crossed random effects of seeds and texts; for a baseline, Wilson's.",
-        *answers(evidence),
+        about_best_step(),
+        about_std(),
+        *answers(evidence, results),
         *notes(evidence),
         *(f"{dataset}: {len(names)} classes, {', '.join(names)}." for dataset, names in classes.items()),
         *problems,

@@ -1,4 +1,8 @@
-"""Ours beside the published numbers (`published.yaml`), and a verdict on each by one stated rule."""
+"""Ours beside the published numbers (`published.yaml`), and a verdict on each by one stated rule.
+
+A group of runs stands beside a published table only when it is of the published dataset, model, method, epochs, batch
+and length of schedule. Nothing published is said of any other run.
+"""
 
 import math
 from dataclasses import asdict, dataclass
@@ -8,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import yaml
-from scipy import stats
 
+from analysis.crossings import mean_steps
 from analysis.evidence import Comparison, Evidence, Group
-from analysis.statistics import LEVEL, Estimate, difference_over_seeds, mean_over_seeds, spread
+from analysis.findings import faster_side, gap_interval, steps_sentence, tighter, tighter_side
+from analysis.statistics import Estimate, difference_over_seeds, one_more_run, spread, std_ratio
 
 REPRODUCED, NOT_REPRODUCED, CANNOT_TELL, NOT_RUN = "reproduced", "not reproduced", "cannot tell", "not run"
 
@@ -20,6 +25,7 @@ REPRODUCED, NOT_REPRODUCED, CANNOT_TELL, NOT_RUN = "reproduced", "not reproduced
 class Verdict:
     """One published number beside ours; `low` to `high` is the 95 % interval of `difference`, NaN where none."""
 
+    dataset: str
     what: str
     where: str
     published: float
@@ -59,73 +65,94 @@ def rule(low: float, high: float, margin: float, ratio: bool = False) -> str:
     return NOT_REPRODUCED if high < least or low > most else CANNOT_TELL
 
 
-def is_published_setting(group: Group) -> bool:
-    """Whether a group has the published dataset, model and method."""
-    report, names = published(), group.names
-    return bool(names["dataset"] in report["datasets"] and names["model"] == report["model"]
-                and names["method"] == report["method"])  # fmt: skip
+def departures(group: Group) -> list[str] | None:
+    """Return in what the training of a group departs from the published one, nothing if it is the published training.
 
-
-def one_more_run(values: np.ndarray[Any, np.dtype[np.float64]]) -> Estimate:
-    """Return the mean of values over seeds and the 95 % interval for one more run's value, (runs,).
-
-    Source: Student's t prediction interval, mean +- t s sqrt(1 + 1/n).
+    None: the published experiment is about another dataset, model or method.
     """
-    n, mean = len(values), float(values.mean())
-    if n < 2 or np.ptp(values) == 0:
-        return Estimate(mean, math.nan, math.nan, "one more run", "none: one seed, or all values are the same")
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * float(values.std(ddof=1)) * math.sqrt(1 + 1 / n)
-    return Estimate(mean, mean - half, mean + half, "one more run", f"prediction interval, {n} seeds")
+    report, names = published(), group.names
+    if names["dataset"] not in report["datasets"] or (names["model"], names["method"]) != (
+        report["model"], report["method"]
+    ):  # fmt: skip
+        return None
+    training, found = report["training"], []
+    for key, wanted in (("epochs", training["epochs"]), ("batch_size", training["batch_size"])):
+        own = group.config.get(f"recipe.{key}")
+        if own != wanted:
+            found.append(f"{key} {own} (published {wanted})")
+    if abs(group.last_step - training["steps"]) > training["steps_within"] * training["steps"]:
+        found.append(f"{group.last_step} steps (published {training['steps']})")
+    return found
 
 
-def _std_ratio(ours: Any, theirs: Any) -> tuple[float, float, float]:
-    """Return the ratio of two sample stds and its interval by the F distribution; NaN below two runs, or all alike."""
-    if min(len(ours), len(theirs)) < 2 or np.ptp(ours) == 0:
-        return math.nan, math.nan, math.nan
-    ratio = spread(ours).std_sample / spread(theirs).std_sample
-    low, high = stats.f.ppf([(1 + LEVEL) / 2, (1 - LEVEL) / 2], len(ours) - 1, len(theirs) - 1)
-    return ratio, ratio / math.sqrt(low), ratio / math.sqrt(high)
+def is_published(group: Group) -> bool:
+    """Whether a group is of the published dataset, model, method and training."""
+    return departures(group) == []
+
+
+def published_groups(evidence: Evidence) -> dict[str, list[Group]]:
+    """Return the groups that stand beside the published tables, by dataset."""
+    found: dict[str, list[Group]] = {}
+    for group in evidence.groups:
+        if is_published(group):
+            found.setdefault(group.names["dataset"], []).append(group)
+    return found
 
 
 def number_verdicts(evidence: Evidence, weights: int | None = None) -> list[Verdict]:
-    """Return a verdict for each published number; empty when no group has the published dataset and model.
+    """Return a verdict for each published number and dataset; empty when no group is of the published experiment.
 
-    `weights` is what our encoder's matrices hold, None when it was not counted.
+    `weights` is what the matrices of the encoder of our checkpoint hold, None when there is no checkpoint to count.
     """
-    report, margins = published(), published()["margins"]
-    ours = {(group.names["backend"], group.names["init"]): group for group in evidence.groups
-            if is_published_setting(group)}  # fmt: skip
-    if not ours:
-        return []
-    verdicts = [_weights_verdict(weights)]
-    for table in report["tables"]:
-        group, runs, where = ours.get((table["backend"], table["init"])), table["runs"], table["where"]
-        columns = [("test accuracy", "test", "points"), ("best validation accuracy", "valid", "points"),
-                   ("best step", "best_step", "steps")]  # fmt: skip
-        for run in runs:
-            for name, key, unit in columns:
-                verdicts.append(_number(f"{name}, seed {run['seed']}", where, run[key], _values(group, key), unit))
-        tests = np.array([run["test"] for run in runs])
-        if group is None:
-            verdicts += [_not_run("mean test accuracy", where, float(tests.mean()), "points"),
-                         _not_run("std of test accuracy", where, float(tests.std()), "ratio")]  # fmt: skip
-            continue
-        gap = difference_over_seeds(group.test, tests, paired=False)
-        verdicts.append(Verdict("mean test accuracy", where, float(tests.mean()), group.spread.mean, gap.value, gap.low,
-                                gap.high, "points", rule(gap.low, gap.high, margins["points"])))  # fmt: skip
-        ratio, low, high = _std_ratio(group.test, tests)
-        verdicts.append(Verdict("std of test accuracy", where, float(tests.std()), group.spread.std, ratio, low, high,
-                                "ratio", rule(low, high, margins["ratio"], ratio=True)))  # fmt: skip
+    verdicts = []
+    for dataset, groups in published_groups(evidence).items():
+        by_names = {(group.names["backend"], group.names["init"]): group for group in groups}
+        verdicts.append(_weights_verdict(dataset, weights))
+        for table in published()["tables"]:
+            group = by_names.get((table["backend"], table["init"]))
+            verdicts += _verdicts_of_table(dataset, table, group)
     return verdicts
 
 
-def _weights_verdict(weights: int | None) -> Verdict:
+def _verdicts_of_table(dataset: str, table: dict[str, Any], group: Group | None) -> list[Verdict]:
+    report, where, runs = published(), table["where"], table["runs"]
+    margins = report["margins"]
+    columns = [("test accuracy", "test", "points")]
+    if dataset != report["own_validation_split"]:  # else the validation texts are others
+        columns += [("best validation accuracy", "valid", "points"), ("best step", "best_step", "steps")]
+    verdicts = [
+        _number(dataset, f"{name}, seed {run['seed']}", where, run[key], _values(group, key), unit)
+        for run in runs
+        for name, key, unit in columns
+    ]
+    tests = np.array([run["test"] for run in runs])
+    mean, std = ("mean test accuracy", float(tests.mean())), ("std of test accuracy (ddof 1)", float(tests.std(ddof=1)))
+    if group is None:
+        return [*verdicts, _not_run(dataset, *_at(mean, where), "points"), _not_run(dataset, *_at(std, where), "ratio")]
+    gap, ratio = difference_over_seeds(group.test, tests, paired=False), std_ratio(group.test, tests)
+    sample = group.spread.std_sample
+    return [
+        *verdicts,
+        Verdict(dataset, mean[0], where, mean[1], group.spread.mean, gap.value, gap.low, gap.high, "points",
+                rule(gap.low, gap.high, margins["points"])),
+        Verdict(dataset, std[0], where, std[1], sample, ratio.value, ratio.low, ratio.high, "ratio",
+                rule(ratio.low, ratio.high, margins["ratio"], ratio=True)),
+    ]  # fmt: skip
+
+
+def _at(what: tuple[str, float], where: str) -> tuple[str, str, float]:
+    return what[0], where, what[1]
+
+
+def _weights_verdict(dataset: str, weights: int | None) -> Verdict:
     what, told = "weights in the encoder's matrices", published()["parameters"]
     number = told["weight_matrices"]
     if weights is None:
-        return _not_run(what, told["where"], number, "weights")
+        return _not_run(dataset, what, told["where"], number, "weights")
     verdict = REPRODUCED if weights == number else NOT_REPRODUCED
-    return Verdict(what, told["where"], number, weights, weights - number, math.nan, math.nan, "weights", verdict)
+    return Verdict(
+        dataset, what, told["where"], number, weights, weights - number, math.nan, math.nan, "weights", verdict
+    )
 
 
 def _values(group: Group | None, key: str) -> Any:
@@ -135,23 +162,25 @@ def _values(group: Group | None, key: str) -> Any:
     return np.array([getattr(run, name) for run in group.runs], dtype=np.float64)
 
 
-def _not_run(what: str, where: str, number: float, unit: str) -> Verdict:
-    return Verdict(what, where, number, None, None, math.nan, math.nan, unit, NOT_RUN)
+def _not_run(dataset: str, what: str, where: str, number: float, unit: str) -> Verdict:
+    return Verdict(dataset, what, where, number, None, None, math.nan, math.nan, unit, NOT_RUN)
 
 
-def _number(what: str, where: str, number: float, values: Any, unit: str) -> Verdict:
+def _number(dataset: str, what: str, where: str, number: float, values: Any, unit: str) -> Verdict:
     if values is None:
-        return _not_run(what, where, number, unit)
+        return _not_run(dataset, what, where, number, unit)
     ours = one_more_run(values)
     low, high = ours.low - number, ours.high - number
     verdict = rule(low, high, published()["margins"][unit])
-    return Verdict(what, where, number, ours.value, ours.value - number, low, high, unit, verdict)
+    return Verdict(dataset, what, where, number, ours.value, ours.value - number, low, high, unit, verdict)
 
 
 def claim_verdicts(evidence: Evidence) -> list[ClaimVerdict]:
-    """Return what our runs say of each published sentence, whatever the dataset and model."""
+    """Return what our runs say of each published sentence, where both groups are of the published experiment."""
     found = []
     for comparison in evidence.comparisons:
+        if not (is_published(comparison.one) and is_published(comparison.other)):
+            continue
         if comparison.sides == ("pretrained", "random"):
             found += [_faster(comparison), _higher(comparison), _tighter(comparison), _steps(comparison)]
         if comparison.axis == "backend" and comparison.one.names["init"] == "pretrained":
@@ -164,67 +193,48 @@ def _claim(name: str, comparison: Comparison, ours: str, verdict: str) -> ClaimV
     return ClaimVerdict(claim["says"], claim["where"], comparison.title, ours, verdict)
 
 
-def _above(estimate: Estimate | None, value: float) -> str:
-    if estimate is None or not estimate.has_interval or not estimate.excludes(value):
-        return CANNOT_TELL
-    return REPRODUCED if estimate.low > value else NOT_REPRODUCED
-
-
-def _interval(estimate: Estimate, form: str) -> str:
-    if not estimate.has_interval:
-        return "no interval ({estimate.method.removeprefix('none: ')})"
-    return f"95 % interval {format(estimate.low, form)} to {format(estimate.high, form)}"
-
-
 def _faster(c: Comparison) -> ClaimVerdict:
-    if c.steps_ratio is None:
-        return _claim("faster", c, "a run is above the mark before its first step", CANNOT_TELL)
-    ours = f"{c.steps_ratio.value:.2f} times the steps to {c.threshold:g} %, {_interval(c.steps_ratio, '.2f')}"
-    return _claim("faster", c, ours, _above(c.steps_ratio, 1.0))
+    side = faster_side(c)
+    verdict = CANNOT_TELL if side is None else REPRODUCED if side == "pretrained" else NOT_REPRODUCED
+    return _claim("faster", c, steps_sentence(c), verdict)
 
 
 def _higher(c: Comparison) -> ClaimVerdict:
-    ours = f"{c.difference.value:+.2f} points, {_interval(c.difference, '+.2f')}"
-    return _claim("higher", c, ours, _above(c.difference, 0.0))
+    gap = c.difference
+    verdict = CANNOT_TELL if not gap.excludes(0) else REPRODUCED if gap.low > 0 else NOT_REPRODUCED
+    return _claim("higher", c, f"{gap.value:+.2f} points, {gap_interval(c)}", verdict)
 
 
 def _tighter(c: Comparison) -> ClaimVerdict:
-    if math.isnan(c.spread_p):
-        return _claim("tighter", c, "the spread of fewer than three runs cannot be compared", CANNOT_TELL)
-    one, other = c.one.spread.std, c.other.spread.std
-    ours = f"std {one:.2f} against {other:.2f}, Brown-Forsythe p = {c.spread_p:.2g}"
-    verdict = CANNOT_TELL if c.spread_p >= 1 - LEVEL else REPRODUCED if one < other else NOT_REPRODUCED
-    return _claim("tighter", c, ours, verdict)
+    side = tighter_side(c)
+    verdict = CANNOT_TELL if side is None else REPRODUCED if side == "pretrained" else NOT_REPRODUCED
+    return _claim("tighter", c, tighter(c), verdict)
 
 
 def _steps(c: Comparison) -> ClaimVerdict:
-    least = published()["claims"]["steps"]["at_least"]
-    if c.threshold != published()["claims"]["steps"]["threshold"]:
+    claim = published()["claims"]["steps"]
+    if c.threshold != claim["threshold"]:
         return _claim("steps", c, f"the threshold of this report is {c.threshold:g} %", NOT_RUN)
-    mean = mean_over_seeds(c.one.counted_steps)
+    mean = mean_steps(c.one.brackets)
     verdict = CANNOT_TELL
-    if mean.has_interval and mean.high < least and not c.one.n_censored:
-        verdict = NOT_REPRODUCED
-    elif mean.has_interval and mean.low >= least:
-        verdict = REPRODUCED
-    late = f", {c.one.n_censored} of them never" if c.one.n_censored else ""
-    ours = f"pre-trained runs pass it at step {mean.value:.0f} on average{late}, {_interval(mean, '.0f')}"
-    return _claim("steps", c, ours, verdict)
+    if mean.has_interval:
+        verdict = REPRODUCED if mean.low >= claim["at_least"] else (
+            NOT_REPRODUCED if mean.high < claim["at_least"] else CANNOT_TELL
+        )  # fmt: skip
+    return _claim("steps", c, f"mean steps of pre-trained runs: {mean.words('.0f')}", verdict)
 
 
 def _same_range(c: Comparison) -> ClaimVerdict:
-    ours = f"{c.difference.value:+.2f} points, fairseq minus hf, {_interval(c.difference, '+.2f')}"
-    verdict = rule(c.difference.low, c.difference.high, published()["margins"]["points"])
-    return _claim("same_range", c, ours, verdict)
+    gap = c.difference
+    ours = f"fairseq minus hf: {gap.value:+.2f} points, {gap_interval(c)}"
+    return _claim("same_range", c, ours, rule(gap.low, gap.high, published()["margins"]["points"]))
 
 
 def _as_fast(c: Comparison) -> ClaimVerdict:
-    if c.steps_ratio is None:
-        return _claim("as_fast", c, "a run is above the mark before its first step", CANNOT_TELL)
-    within = _interval(c.steps_ratio, ".2f")
-    ours = f"{c.steps_ratio.value:.2f} times the steps to {c.threshold:g} %, hf to fairseq, {within}"
-    verdict = rule(c.steps_ratio.low, c.steps_ratio.high, published()["margins"]["ratio"], ratio=True)
-    return _claim("as_fast", c, ours, verdict)
+    interval = c.steps.interval if c.steps is not None else Estimate(math.nan, math.nan, math.nan, "", "")
+    low = 0.0 if interval.low == -math.inf else interval.low
+    verdict = rule(low, interval.high, published()["margins"]["ratio"], ratio=True)
+    return _claim("as_fast", c, steps_sentence(c), verdict)
 
 
 def errata() -> list[str]:
@@ -255,9 +265,10 @@ def errata() -> list[str]:
 
 
 def as_json(numbers: list[Verdict], claims: list[ClaimVerdict]) -> dict[str, Any]:
-    """Return verdicts.json; NaN becomes null."""
+    """Return verdicts.json; NaN and infinity become null. Errata stand there only beside published numbers."""
     plain = [
-        {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in asdict(row).items()}
+        {key: None if isinstance(value, float) and not math.isfinite(value) else value
+         for key, value in asdict(row).items()}
         for row in numbers
-    ]
-    return {"numbers": plain, "claims": [asdict(claim) for claim in claims], "errata": errata()}
+    ]  # fmt: skip
+    return {"numbers": plain, "claims": [asdict(claim) for claim in claims], "errata": errata() if numbers else []}

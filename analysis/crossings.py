@@ -1,0 +1,139 @@
+"""When an accuracy curve first reaches a threshold. Evaluations tell it to a bracket, never to the step.
+
+A curve that is below the threshold at one evaluation and at or above it at the next one crosses somewhere between the
+two. No line is drawn between them: curves bend, and a line told 60 steps where evaluations 14 steps apart found 35. A
+run that never gets there is censored: its bracket has no upper end. What happens between two evaluations that are both
+below the threshold is not seen, and is taken to stay below it.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from analysis.statistics import (
+    ALL_THE_SAME,
+    LEVEL,
+    SAME_TEXTS,
+    Estimate,
+    checked,
+    difference_over_seeds,
+    mean_over_seeds,
+)
+
+SAME_BRACKETS = "all runs pass between the same evaluations"
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """The steps between which a run first reaches the threshold, both ends possible."""
+
+    low: int  # one step after the last evaluation below the threshold
+    high: float  # the first evaluation at or above it; infinity where the run ends below
+
+    @property
+    def is_censored(self) -> bool:
+        return math.isinf(self.high)
+
+    @property
+    def is_at_start(self) -> bool:
+        """Whether the run is at or above the threshold before its first step."""
+        return self.high == 0
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as many steps one group needs as another: a ratio of geometric means over seeds.
+
+    `low` and `high` bound the ratio of these very runs, whatever happens between evaluations: 0 and infinity where
+    nothing is known. `interval` is for new seeds and holds both sources of doubt, seeds and brackets.
+    """
+
+    low: float
+    high: float
+    interval: Estimate
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the runs bound the ratio at all."""
+        return self.low > 0 or math.isfinite(self.high)
+
+
+def bracket_of(steps: ArrayLike, values: ArrayLike, threshold: float) -> Bracket:
+    """Return the bracket in which a curve first reaches a threshold.
+
+    `steps` and `values` have shape (evaluations,), steps rising. Raises `ValueError` for steps that do not rise.
+    """
+    at, curve = checked(steps), checked(values)
+    if len(at) != len(curve) or (np.diff(at) <= 0).any():
+        raise ValueError("steps and values must be as many, and steps must rise")
+    above = np.flatnonzero(curve >= threshold)
+    if not len(above):
+        return Bracket(int(at[-1]) + 1, math.inf)
+    first = int(above[0])
+    return Bracket(int(at[first - 1]) + 1 if first else min(1, int(at[0])), float(at[first]))
+
+
+def geometric_bounds(brackets: list[Bracket]) -> tuple[float, float]:
+    """Return the least and the greatest geometric mean of steps that the brackets allow, (runs,); infinity if censored.
+
+    Raises `ValueError` when a run starts above the threshold: zero steps have no logarithm.
+    """
+    low, high = _logs(brackets)
+    return math.exp(low.mean()), math.exp(high.mean())
+
+
+def ratio_of_steps(one: list[Bracket], other: list[Bracket], paired: bool, level: float = LEVEL) -> Ratio:
+    """Return how many times as many steps the runs of `one` need as those of `other`; each has shape (runs,).
+
+    With l_k and u_k the least and the greatest logarithm of the ratio that the brackets allow, the true mean logarithm
+    lies between the means of l and of u, so the interval runs from the lower end of the t interval of l to the upper
+    end of that of u (Horowitz and Manski 2000): it holds its target at least as often as it says. An end that censored
+    runs leave open is infinite. Raises `ValueError` as `geometric_bounds` does.
+    """
+    (low, high), (low_other, high_other) = _logs(one), _logs(other)
+    ends = [(low, high_other), (high, low_other)]  # the least ratio, and the greatest
+    bounds = [float(first.mean() - second.mean()) for first, second in ends]
+    with np.errstate(over="ignore"):
+        least, greatest = (float(np.exp(bound)) for bound in bounds)
+    estimates = [_around_end(first, second, paired, level) for first, second in ends]
+    without = [found for found in estimates if found is not None and not found.has_interval]
+    if without:
+        why = without[0].why_none
+        why = SAME_BRACKETS if why.startswith("all ") else why
+        return Ratio(least, greatest, Estimate(math.nan, math.nan, math.nan, SAME_TEXTS, f"none: {why}"))
+    lower = 0.0 if estimates[0] is None else math.exp(estimates[0].low)
+    upper = math.inf if estimates[1] is None else math.exp(estimates[1].high)
+    if lower == 0 and math.isinf(upper):
+        return Ratio(least, greatest, Estimate(math.nan, math.nan, math.nan, SAME_TEXTS, "none: too many never pass"))
+    method = "t of both ends' logarithms, seeds and brackets"
+    return Ratio(least, greatest, Estimate(math.nan, lower or -math.inf, upper, SAME_TEXTS, method))
+
+
+def mean_steps(brackets: list[Bracket], level: float = LEVEL) -> Estimate:
+    """Return the interval of the mean number of steps, over seeds, (runs,), with both sources of doubt.
+
+    From the lower end of the t interval of the brackets' lower ends to the upper end of that of the upper ends.
+    """
+    low = mean_over_seeds([bracket.low for bracket in brackets], level)
+    if not low.has_interval:
+        why = SAME_BRACKETS if low.why_none == ALL_THE_SAME else low.why_none
+        return Estimate(math.nan, math.nan, math.nan, SAME_TEXTS, f"none: {why}")
+    if any(bracket.is_censored for bracket in brackets):
+        return Estimate(math.nan, low.low, math.inf, SAME_TEXTS, low.method)
+    high = mean_over_seeds([bracket.high for bracket in brackets], level)
+    return Estimate(math.nan, low.low, high.high if high.has_interval else high.value, SAME_TEXTS, low.method)
+
+
+def _logs(brackets: list[Bracket]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if any(bracket.is_at_start for bracket in brackets):
+        raise ValueError("a run is above the threshold before its first step")
+    return np.log([float(bracket.low) for bracket in brackets]), np.log([bracket.high for bracket in brackets])
+
+
+def _around_end(one: NDArray[np.float64], other: NDArray[np.float64], paired: bool, level: float) -> Estimate | None:
+    """Return the t interval of a mean difference of logarithms; None where a censored run leaves it without a value."""
+    if not (np.isfinite(one).all() and np.isfinite(other).all()):
+        return None
+    return difference_over_seeds(one, other, paired, level)
