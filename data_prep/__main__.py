@@ -15,7 +15,7 @@ from data_prep.whole_files import sha256_of
 from hydra_conf.compose import choices, compose_config, group_words, quoted
 from hydra_conf.errors import UsageError, exit_code
 
-LAYOUT = 4  # raised when what a stage writes changes, so that older folders are rebuilt
+LAYOUT = 5  # raised when what a stage writes changes, so that older folders are rebuilt
 SETTINGS = ("name", "reader", "labels", "expected", "n_test", "n_valid", "valid_share", "test_seed", "valid_seed",
             "text", "text_pair", "label")  # fmt: skip
 ABOUT = ("title", "task", "licence", "citation")

@@ -3,8 +3,15 @@
 The files of a dataset come in parts: `train`, `valid` and `test`, or `all` of it. What is missing is drawn, each class
 in proportion: test out of `all`, validation out of what is not test. A text that stands in two splits would let the
 model see what it is judged on, so it is dropped from train, and from validation when it is in test; no test example is
-ever dropped but one without a label. Texts pass through once, into a scratch file; what is kept in memory is 14 bytes
-an example.
+ever dropped but one without a label.
+
+Near-copies are texts that are the same but for case, characters that are not seen, or which of a pair comes first.
+Across splits they are dropped as exact copies are: train yields to validation and test, validation to test. In `all`,
+before anything is drawn, the first of exact copies is kept, and so is the first of near-copies with the same label;
+near-copies with different labels are all kept there, and counted. Each kind has its own line of what was dropped.
+
+No empty text is trained on; a text of characters that are not seen is empty. Texts pass through once, into a scratch
+file; what is kept in memory is 22 bytes an example.
 """
 
 import json
@@ -26,6 +33,10 @@ SPLITS = ("train", "valid", "test")
 PARTS = ("all", *SPLITS)
 TRAIN, VALID, TEST, DROPPED = 0, 1, 2, 3
 NO_LABEL = -1
+NEAR = "but for case, characters that are not seen, or which of the pair comes first"
+NEAR_COPIES = f"near-copies, texts that are the same {NEAR}, are dropped across splits as exact copies are"
+# Letters, marks and symbols in name only: they are drawn as nothing, or as a blank.
+BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(map(chr, range(0xFE00, 0xFE10)))
 # Of the French words that occur most: a text of eight words or more without any of them is hardly French.
 COMMON = """le la les l' un une des de du d' et est en que qu' qui pour dans ce c' cette pas ne n' il elle on je j'
 ai nous vous se s' au aux sur avec plus par son sa ses mais très tout sont a été comme ou si bien être fait"""
@@ -50,6 +61,24 @@ def clean(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
+def is_seen(character: str) -> bool:
+    """Whether a character is drawn: no white space, no control, no mark of format (U+200B, U+FEFF...), no blank."""
+    return not character.isspace() and unicodedata.category(character) not in ("Cc", "Cf") and character not in BLANK
+
+
+def is_empty(text: str) -> bool:
+    """Whether nothing of a text is seen."""
+    return not any(map(is_seen, text))
+
+
+def without_case(text: str) -> str:
+    """Return a cleaned text as all its near-copies are: case folded, without controls and marks of format."""
+    folded = text.casefold()
+    if not folded.isprintable():  # most texts are
+        folded = "".join(one for one in folded if unicodedata.category(one) not in ("Cc", "Cf"))
+    return clean(folded)
+
+
 def looks_french(text: str) -> bool:
     """Whether a text is short or holds one of the commonest French words. A cheap rule, for a report only."""
     words = text.lower().replace("’", "'").replace("'", "' ").split()
@@ -63,6 +92,7 @@ class Gathered:
     parts: "array[int]" = field(default_factory=lambda: array("b"))  # index into PARTS
     labels: "array[int]" = field(default_factory=lambda: array("i"))  # index into label_names, or NO_LABEL
     digests: "array[int]" = field(default_factory=lambda: array("Q"))  # 64 bits of each text
+    near: "array[int]" = field(default_factory=lambda: array("Q"))  # 64 bits, the same for all near-copies of a text
     traits: "array[int]" = field(default_factory=lambda: array("b"))  # 1: empty, 2: not French
     label_names: list[str] = field(default_factory=list)
 
@@ -81,21 +111,30 @@ def gather(parts: dict[str, Path], read: Reader, config: DictConfig, scratch: Pa
                 text = clean(example.text)
                 pair = None if example.text_pair is None else clean(example.text_pair)
                 cleaned = Example(example.id, text, pair, example.label)
+                texts = [text] if pair is None else [text, pair]
                 try:
                     out.write(json.dumps(vars(cleaned), ensure_ascii=False) + "\n")
-                    whole = f"{text}\n{pair}".encode() if pair is not None else text.encode()
+                    digest, near = _digest(texts), _digest(sorted(map(without_case, texts)))
                 except UnicodeEncodeError as error:
                     raise UsageError(f"{path}: {example.id} holds half of a surrogate pair, which is no character; "
                                      "save the text as UTF-8") from error  # fmt: skip
                 index = NO_LABEL if example.label is None else indices.setdefault(example.label, len(indices))
+                if config.labels is not None and index >= len(config.labels):
+                    raise UsageError(f"{path}: {example.id} has the label {example.label!r}, dataset.labels has "
+                                     f"{', '.join(map(repr, config.labels))}; add it there, or mend it")  # fmt: skip
                 gathered.parts.append(PARTS.index(part))
                 gathered.labels.append(index)
-                gathered.digests.append(int.from_bytes(blake2b(whole, digest_size=8).digest()))
-                empty = not text or pair == ""
+                gathered.digests.append(digest)
+                gathered.near.append(near)
+                empty = any(map(is_empty, texts))
                 gathered.traits.append(empty | (not looks_french(text)) << 1)
             _check_expected(config, part, path, len(gathered.parts) - before)
     gathered.label_names = list(indices)
     return gathered
+
+
+def _digest(texts: list[str]) -> int:
+    return int.from_bytes(blake2b("\n".join(texts).encode(), digest_size=8).digest())
 
 
 def _check_expected(config: DictConfig, part: str, path: Path, n: int) -> None:
@@ -115,46 +154,56 @@ def assign(
     split, or a text of `all` stands there with two labels: which one is right is not ours to choose.
     """
     part, labels = np.array(gathered.parts), np.array(gathered.labels)
-    digests, empty = np.array(gathered.digests), np.array(gathered.traits) & 1 == 1
+    digests, near = np.array(gathered.digests), np.array(gathered.near)
+    empty = np.array(gathered.traits) & 1 == 1
     split = np.select([part == 1, part == 2, part == 3], [TRAIN, VALID, TEST], default=TRAIN).astype(np.int8)
     pool = part == 0
     unlabelled = labels == NO_LABEL
-    empty_train = empty & (split == TRAIN) & ~unlabelled
-    split[unlabelled | empty_train] = DROPPED
+    split[unlabelled] = DROPPED
+    drawn_valid = config.n_valid is not None or not (split == VALID).any()
+    if drawn_valid and not pool.any():
+        split[split == VALID] = TRAIN  # one heap, of which validation is drawn
+    empty_train = empty & (split == TRAIN)
+    split[empty_train] = DROPPED
 
-    repeated = pool & (split != DROPPED)
-    repeated[_first_of_each(digests, repeated)] = False
-    _refuse_two_labels(digests, labels, pool & (split != DROPPED), identify)
-    split[repeated] = DROPPED
+    among = pool & (split != DROPPED)
+    repeated = among & ~_first_of_each(digests, among)
+    _refuse_two_labels(digests, labels, among, identify)
+    among &= ~repeated
+    near_repeated = among & ~_first_of_each(np.stack([near, labels.astype(np.uint64)], axis=1), among)
+    split[repeated | near_repeated] = DROPPED
+    rest = np.flatnonzero(split == TRAIN)
     if pool.any():
         if config.n_test is None:
             raise UsageError(f"{config.name} brings no test split; say how many examples to draw: dataset.n_test=400")
-        rest = np.flatnonzero(split == TRAIN)
         rest = _draw(split, labels, rest, TEST, config.n_test, config.test_seed, "n_test", gathered)
-    else:
-        rest = np.flatnonzero((split == TRAIN) | (split == VALID))
-    if config.n_valid is not None or not (split == VALID).any():
-        split[rest] = TRAIN
+    if drawn_valid:
         size = config.n_valid if config.n_valid is not None else max(1, round(config.valid_share * len(rest)))
         _draw(split, labels, rest, VALID, size, config.valid_seed, "n_valid", gathered)
 
-    in_test = (split == VALID) & np.isin(digests, digests[split == TEST])
-    split[in_test] = DROPPED
-    judged = (split == VALID) | (split == TEST)
-    in_judged = (split == TRAIN) & np.isin(digests, digests[judged])
-    split[in_judged] = DROPPED
-    return split, {
-        "no label": int(unlabelled.sum()),
-        "empty, in train": int(empty_train.sum()),
-        "the same text again, before anything was drawn": int(repeated.sum()),
-        "in validation and in test": int(in_test.sum()),
-        "in train and in validation or test": int(in_judged.sum()),
+    counts = {
+        "no label": unlabelled,
+        "empty, in train": empty_train,
+        "the same text again, before anything was drawn": repeated,
+        f"the same text again {NEAR}, before anything was drawn": near_repeated,
     }
+    for number, others, where in (
+        (VALID, (TEST,), "in validation and in test"),
+        (TRAIN, (VALID, TEST), "in train and in validation or test"),
+    ):
+        judged = np.isin(split, others)
+        exact = (split == number) & np.isin(digests, digests[judged])
+        almost = (split == number) & ~exact & np.isin(near, near[judged])
+        split[exact | almost] = DROPPED
+        counts |= {where: exact, f"{where}, {NEAR}": almost}
+    return split, {why: int(dropped.sum()) for why, dropped in counts.items()}
 
 
-def _first_of_each(digests: NDArray[np.uint64], among: NDArray[np.bool_]) -> NDArray[np.int64]:
-    numbers = np.flatnonzero(among)
-    return numbers[np.unique(digests[numbers], return_index=True)[1]]
+def _first_of_each(keys: NDArray[np.uint64], among: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which examples are the first `among` these with their key, which is a number or a row of numbers."""
+    numbers, first = np.flatnonzero(among), np.zeros(len(among), bool)
+    first[numbers[np.unique(keys[numbers], return_index=True, axis=0)[1]]] = True
+    return first
 
 
 def _refuse_two_labels(
@@ -191,7 +240,10 @@ def _draw(
 
 
 def check(gathered: Gathered, split: NDArray[np.int8], labels: list[str]) -> dict[str, Any]:
-    """Return what the manifest says of the kept texts. Raises `UsageError` for an empty split or one class in train."""
+    """Return what the manifest says of the kept texts.
+
+    Raises `UsageError` for an empty split, one class in train, or a split to judge by without any class of train.
+    """
     own, digests, traits = np.array(gathered.labels), np.array(gathered.digests), np.array(gathered.traits)
     members = {name: np.flatnonzero(split == number) for number, name in enumerate(SPLITS)}
     for name, numbers in members.items():
@@ -201,9 +253,16 @@ def check(gathered: Gathered, split: NDArray[np.int8], labels: list[str]) -> dic
     if len(classes["train"]) < 2:
         only = gathered.label_names[classes["train"][0]]
         raise UsageError(f"every example of train is {only!r}; with one class there is nothing to learn")
+    for name in ("valid", "test"):
+        if not np.isin(classes[name], classes["train"]).any():
+            there, known = (", ".join(repr(gathered.label_names[index]) for index in classes[which][:5])
+                            for which in (name, "train"))  # fmt: skip
+            raise UsageError(f"no label of {name} ({there}) occurs in train ({known}); write the labels alike in all "
+                             "your files")  # fmt: skip
     kept = np.flatnonzero(split != DROPPED)
-    _, text_of = np.unique(digests[kept], return_inverse=True)
-    n_labels = np.bincount(np.unique(text_of * len(gathered.label_names) + own[kept]) // len(gathered.label_names))
+    near = np.array(gathered.near)[kept]
+    both = _with_two_labels(digests[kept], own[kept])
+    almost = np.setdiff1d(near[_with_two_labels(near, own[kept])], near[both])
     unseen = sorted({gathered.label_names[index] for index in np.unique(own[kept])} - {
         gathered.label_names[index] for index in classes["train"]
     })  # fmt: skip
@@ -212,11 +271,21 @@ def check(gathered: Gathered, split: NDArray[np.int8], labels: list[str]) -> dic
         "repeats_within": {
             name: len(numbers) - len(np.unique(digests[numbers])) for name, numbers in members.items()
         },
-        "texts_with_two_labels": int((n_labels > 1).sum()),
+        "texts_with_two_labels": len(np.unique(digests[kept][both])),
+        "near_copies_with_two_labels": len(almost),
         "of_one_class": [name for name in SPLITS if len(classes[name]) == 1],
         "labels_unseen_in_train": [label for label in labels if label in unseen],
         "not_french_share": {name: float((traits[numbers] >> 1).mean()) for name, numbers in members.items()},
     }  # fmt: skip
+
+
+def _with_two_labels(keys: NDArray[np.uint64], labels: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Return which examples have a key, of shape (examples,) like the labels, that stands there with another label."""
+    _, key_of = np.unique(keys, return_inverse=True)
+    lowest, highest = np.full(len(keys), np.iinfo(np.int32).max), np.full(len(keys), -1)
+    np.minimum.at(lowest, key_of, labels)
+    np.maximum.at(highest, key_of, labels)
+    return np.asarray((lowest < highest)[key_of])
 
 
 def class_names(gathered: Gathered, config: DictConfig) -> list[str]:
@@ -256,6 +325,7 @@ def make_splits(folder: Path, config: DictConfig, parts: dict[str, Path], read: 
         "examples": {name: sum(of_class) for name, of_class in counts.items()},
         "per_class": counts,
         "read": {name: int((part == PARTS.index(name)).sum()) for name in parts},
+        "near_copies": NEAR_COPIES,
         "dropped": {why: count for why, count in dropped.items() if count},
         "checks": checks,
     }
@@ -267,6 +337,11 @@ def split_notes(manifest: dict[str, Any]) -> list[str]:
     notes = [f"{count:,} of {read:,} dropped: {why}" for why, count in manifest["dropped"].items()]
     if checks["texts_with_two_labels"]:
         notes.append(f"{checks['texts_with_two_labels']:,} texts stand there with two labels; kept as they are")
+    if checks.get("near_copies_with_two_labels"):  # a manifest of an older prep has none
+        notes.append(f"{checks['near_copies_with_two_labels']:,} texts stand there with another label {NEAR}; kept as "
+                     "they are")  # fmt: skip
+    if any(NEAR in why for why in manifest["dropped"]):
+        notes.append(NEAR_COPIES)
     for split, count in checks["empty"].items():
         if count:
             notes.append(f"{count:,} texts of {split} are empty; kept, so that every example is scored")

@@ -6,15 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
-from data_prep.splits import SPLITS, Example, clean, looks_french, make_splits, read_split
+from data_prep.splits import (
+    SPLITS,
+    Example,
+    clean,
+    is_empty,
+    looks_french,
+    make_splits,
+    read_split,
+    split_notes,
+)
 from hydra_conf.errors import UsageError
 from hydra_conf.schema import DatasetConfig
 
 Rows = list[tuple[str, str]]
+SECOND = " || "  # between the two texts of a pair, in the rows below
+NEAR = "but for case, characters that are not seen, or which of the pair comes first"
 
 
 def config(**given: Any) -> DictConfig:
@@ -29,7 +40,8 @@ def split(folder: Path, parts: dict[str, Rows], **given: Any) -> tuple[dict[str,
 
     def read(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
         for number, (text, label) in enumerate(parts[part]):
-            yield Example(f"{part}-{number}", text, None, label or None)
+            first, second, pair = text.partition(SECOND)
+            yield Example(f"{part}-{number}", first, pair if second else None, label or None)
 
     facts = make_splits(folder, config(**given), dict.fromkeys(parts, folder), read)
     return {name: list(read_split(folder / f"{name}.jsonl")) for name in SPLITS}, facts
@@ -132,10 +144,123 @@ def test_a_repeat_with_another_label_is_refused_by_name_before_anything_is_drawn
         split(tmp_path, {"all": [*rows(60), ("texte 1", "a")]}, n_test=12, n_valid=6)
 
 
+PAIRS = [
+    ("Un Roman superbe", "UN ROMAN SUPERBE"),
+    ("L'\u00c9T\u00c9", "l'e\u0301te\u0301"),
+    ("STRASSE", "stra\u00dfe"),
+    ("un roman", "un\u200b ro\u00adman\ufeff"),
+    ("premier || second", "second || premier"),
+    ("Premier || second", "SECOND || PREMIER"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+def test_a_near_copy_in_two_splits_is_dropped_from_train_and_never_from_test(
+    tmp_path: Path, one: str, other: str
+) -> None:
+    width = SECOND if SECOND in one else ""
+
+    def many(count: int, prefix: str) -> Rows:
+        return [(f"{text}{width}{text if width else ''}", label) for text, label in rows(count, prefix)]
+
+    copies = [(one, "a"), (other, "a")]
+    for here, there in (("train", "test"), ("train", "valid"), ("valid", "test")):
+        for mine, theirs in (copies, reversed(copies)):
+            parts = {"train": many(9, "t"), "valid": many(6, "v"), "test": many(6, "e")}
+            sizes = {name: len(own) for name, own in parts.items()}
+            parts[here].append(mine)
+            parts[there].append(theirs)
+            _, facts = split(tmp_path, parts)
+            assert facts["examples"] == {**sizes, there: sizes[there] + 1}
+            where = "in validation and in test" if here == "valid" else "in train and in validation or test"
+            assert facts["dropped"] == {f"{where}, {NEAR}": 1}
+            assert f"near-copies, texts that are the same {NEAR}, are dropped across splits" in split_notes(facts)[-1]
+            assert facts["near_copies"] in split_notes(facts)
+
+
+def test_exact_copies_and_near_copies_are_counted_apart(tmp_path: Path) -> None:
+    train = [*rows(9), ("essai 1", "a"), ("ESSAI 1", "a"), ("Essai 1", "b"), ("jug\u00e9 2", "a"), ("JUG\u00c9 2", "a")]
+    valid = [*rows(6, "jug\u00e9"), ("essai 2", "a"), ("ESSAI 2", "a")]
+    made, facts = split(tmp_path, {"train": train, "valid": valid, "test": rows(6, "essai")})
+    assert texts(made["train"]) == [text for text, _ in rows(9)]
+    assert facts["dropped"] == {
+        "in validation and in test": 1,
+        f"in validation and in test, {NEAR}": 1,
+        "in train and in validation or test": 2,
+        f"in train and in validation or test, {NEAR}": 3,
+    }
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["a", "A", "\u00e9", "\u00c9", "b\u200b", "b", "B a", "b A"]), st.sampled_from("xy")),
+        min_size=12, max_size=40,
+    ),
+    st.booleans(), st.sampled_from([None, 3]),
+)  # fmt: skip
+def test_nothing_stands_in_two_splits_in_any_writing(
+    tmp_path_factory: pytest.TempPathFactory, pairs: Rows, paired: bool, n_valid: int
+) -> None:
+    """By a comparison written anew here: the set of the texts, case folded, without the character that is not seen."""
+    words = [text for text, _ in pairs]
+    drawn = [(f"{text}{SECOND}{other}" if paired else text, label)
+             for (text, label), other in zip(pairs, words[1:] + words[:1], strict=True)]  # fmt: skip
+    filler = [(f"{name}{SECOND}{name}" if paired else name, label) for name in ("u", "v", "w", "z") for label in "xy"]
+    parts = {"train": [*drawn[::2], *filler], "test": [*drawn[1::2], (f"t{SECOND}t" if paired else "t", "x")]}
+    try:
+        made, _ = split(tmp_path_factory.mktemp("s"), parts, n_valid=n_valid)
+    except UsageError:  # everything that was drawn for validation is in test
+        reject()
+    keys = {
+        name: {frozenset(text.casefold().replace("\u200b", "") for text in (one.text, one.text_pair or one.text))
+               for one in made[name]}
+        for name in SPLITS
+    }  # fmt: skip
+    assert not (keys["train"] & keys["valid"]) | (keys["train"] & keys["test"]) | (keys["valid"] & keys["test"])
+    assert len(made["test"]) == len(parts["test"])
+
+
+def test_near_copies_with_one_label_are_dropped_before_anything_is_drawn(tmp_path: Path) -> None:
+    pool = [*rows(60), ("TEXTE 3", "a"), ("Texte 3", "a"), ("texte 3", "a")]
+    made, facts = split(tmp_path, {"all": pool}, n_test=12, n_valid=6)
+    assert facts["dropped"] == {
+        "the same text again, before anything was drawn": 1,
+        f"the same text again {NEAR}, before anything was drawn": 2,
+    }
+    assert sum(facts["examples"].values()) == 60
+    assert "texte 3" in {text for name in SPLITS for text in texts(made[name])}  # the first of them
+
+
+def test_near_copies_with_two_labels_are_kept_before_anything_is_drawn_and_counted(tmp_path: Path) -> None:
+    """In which split they end is drawn; there what is in two yields, and the others stay."""
+    kept = set()
+    for seed in range(12):
+        pool = [*rows(60), ("TEXTE 3", "b"), ("Texte 3", "a")]
+        made, facts = split(tmp_path, {"all": pool}, n_test=12, n_valid=6, valid_seed=seed)
+        there = [name for name in SPLITS if {"TEXTE 3", "texte 3"} & set(texts(made[name]))]
+        assert len(there) == 1
+        n_both = len({"TEXTE 3", "texte 3"} & set(texts(made[there[0]])))
+        assert facts["checks"]["near_copies_with_two_labels"] == n_both - 1
+        told = [
+            note for note in split_notes(facts) if note.startswith("1 texts stand there with another label but for")
+        ]
+        assert len(told) == n_both - 1
+        across = sum(count for why, count in facts["dropped"].items() if "drawn" not in why)
+        assert across == 2 - n_both
+        kept.add(n_both)
+    assert kept == {1, 2}
+
+
 def test_texts_with_two_labels_in_ready_splits_are_counted(tmp_path: Path) -> None:
     train = [*rows(6), ("texte 0", "b"), ("texte 0", "c"), ("texte 1", "c")]
     _, facts = split(tmp_path, {"train": train, "valid": rows(3, "jugé"), "test": rows(3, "essai")})
     assert facts["checks"]["texts_with_two_labels"] == 2
+    assert facts["checks"]["near_copies_with_two_labels"] == 0
+    _, facts = split(tmp_path, {"train": [*train, ("TEXTE 1", "a"), ("TEXTE 2", "a")], "valid": rows(3, "jug\u00e9"),
+                                "test": rows(3, "essai")})  # fmt: skip
+    assert facts["checks"]["texts_with_two_labels"] == 2
+    assert facts["checks"]["near_copies_with_two_labels"] == 1
 
 
 def test_empty_texts_are_dropped_from_train_only(tmp_path: Path) -> None:
@@ -146,6 +271,41 @@ def test_empty_texts_are_dropped_from_train_only(tmp_path: Path) -> None:
     assert len(made["test"]) == 4
 
 
+UNSEEN = ["", " \n", "\u200b", "\ufeff", "\u00a0\u200d\u2060", "\u00ad", "\x00", "\u2800", "\u3164", "\ufe0f"]
+
+
+@pytest.mark.parametrize("text", UNSEEN)
+@pytest.mark.parametrize("pair", [False, True])
+@pytest.mark.parametrize("given", [{}, {"n_valid": 4}])
+def test_no_empty_text_is_trained_on_by_any_way(tmp_path: Path, text: str, pair: bool, given: dict[str, Any]) -> None:
+    """Also when validation is drawn anew, and what was validation becomes train. Test is scored as it is."""
+    empty = f"mot{SECOND}{text}" if pair else text
+
+    def seen(part: str) -> Rows:
+        return [(f"{one}{SECOND}{one}" if pair else one, label) for one, label in rows(9, part)]
+
+    parts = {part: [*seen(part), (empty, "a")] for part in ("train", "valid")}
+    parts["test"] = [*seen("test"), (empty, "b")]
+    for seed in range(3):
+        made, facts = split(tmp_path, parts, valid_seed=seed, **given)
+        assert facts["checks"]["empty"] == {"train": 0, "valid": 0, "test": 1}
+        assert facts["dropped"].pop("empty, in train") == (2 if given else 1)
+        assert facts["dropped"] == ({} if given else {"in validation and in test": 1})
+        assert {len(example.text) > 1 for example in made["train"]} == {True}
+        assert len(made["test"]) == 10
+
+
+def test_no_empty_text_is_drawn_out_of_all(tmp_path: Path) -> None:
+    _, facts = split(tmp_path, {"all": [*rows(60), *((text, "a") for text in UNSEEN)]}, n_test=12, n_valid=6)
+    assert facts["dropped"] == {"empty, in train": len(UNSEEN)}
+    assert facts["checks"]["empty"] == {"train": 0, "valid": 0, "test": 0}
+
+
+@pytest.mark.parametrize("text", ["a", "\u0301", "\u2764\ufe0f", "\u200ba", ".", "\U0001f600", "\ue000"])
+def test_a_text_of_which_something_is_seen_is_not_empty(text: str) -> None:
+    assert not is_empty(text)
+
+
 def test_rows_without_a_label_are_dropped_everywhere_and_counted(tmp_path: Path) -> None:
     parts = {"train": [*rows(6), ("sans", "")], "valid": rows(3, "jugé"), "test": [*rows(3, "essai"), ("rien", "")]}
     made, facts = split(tmp_path, parts)
@@ -154,11 +314,11 @@ def test_rows_without_a_label_are_dropped_everywhere_and_counted(tmp_path: Path)
 
 
 def test_a_label_unseen_in_train_is_reported_and_has_its_class(tmp_path: Path) -> None:
-    parts = {"train": rows(6), "valid": rows(3, "jugé"), "test": [("essai", "d")]}
+    parts = {"train": rows(6), "valid": [("jugé", "a")], "test": [("essai", "d"), ("autre", "a")]}
     _, facts = split(tmp_path, parts)
     assert facts["labels"] == ["a", "b", "c", "d"]
     assert facts["checks"]["labels_unseen_in_train"] == ["d"]
-    assert facts["checks"]["of_one_class"] == ["test"]
+    assert facts["checks"]["of_one_class"] == ["valid"]
 
 
 def test_number_labels_are_sorted_as_numbers(tmp_path: Path) -> None:
@@ -171,7 +331,12 @@ def test_number_labels_are_sorted_as_numbers(tmp_path: Path) -> None:
     ("parts", "given", "message"),
     [
         ({"train": [("x", "a"), ("y", "a")], "valid": [("z", "a")], "test": rows(3)}, {}, "is 'a'; with one class"),
-        ({"train": rows(6), "test": [("t", "")]}, {}, "cannot be drawn|nothing is left for test"),
+        ({"train": rows(30), "test": [("t", "")]}, {}, "nothing is left for test"),
+        ({"train": rows(6), "valid": rows(3, "v"), "test": [("t", "A"), ("u", "d")]}, {},
+         r"no label of test \('A', 'd'\) occurs in train \('a', 'b', 'c'\); write the labels alike"),
+        ({"train": rows(6), "valid": [("v", "d")], "test": rows(3, "e")}, {}, r"no label of valid \('d'\) occurs in"),
+        ({"train": rows(9), "test": rows(3, "e")}, {"labels": ["a", "b"]},
+         "train-2 has the label 'c', dataset.labels has 'a', 'b'; add it"),
         ({"train": rows(3), "test": rows(3, "e")}, {}, r"class 'a' has 1\); bring more examples"),
         ({"train": rows(9), "test": rows(3, "e")}, {"n_valid": 9}, "dataset.n_valid=9: there are 9 examples"),
         ({"all": rows(9)}, {}, "say how many examples to draw: dataset.n_test"),
