@@ -2,21 +2,27 @@
 
 A CSV or TSV has a header line; a field that holds a line break, a quote or the separator is quoted, quotes doubled.
 JSONL is one object a line. Text files are UTF-8, with or without a byte-order mark.
+
+A label is one class however the format writes it: booleans are `true` and `false` (True, TRUE), and a float that is
+whole is its integer (1.0 is 1).
 """
 
 import csv
 import json
+import re
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
-from data_prep.splits import Example, clean
+from data_prep.splits import Example, clean, is_empty
 from hydra_conf.compose import nearest
 from hydra_conf.errors import UsageError
 
 LONGEST_FIELD = 10_000_000  # characters of one CSV field; csv's own limit is 131 072
+WHOLE = re.compile(r"-?[0-9]{1,300}\.0+")  # a float that is an integer
 Row = tuple[int, dict[str, Any]]  # (line it begins on, or row number in Parquet, both counted from 1; its columns)
 
 
@@ -26,7 +32,11 @@ def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
     Raises `UsageError` that names the file and the line for anything that is not a text and a label.
     """
     text, pair, label = dataset.text, dataset.text_pair, dataset.label
-    counted = "row" if path.suffix == ".parquet" else "line"
+    named = {"dataset.label": label, "dataset.text": text, "dataset.text_pair": pair}
+    for one, other in combinations(named, 2):
+        if named[one] == named[other]:
+            raise UsageError(f"{one} and {other} are both {named[one]!r}; name two columns")
+    counted = "row" if path.suffix.lower() == ".parquet" else "line"
     for line, row in read_rows(path, [text, label, *([pair] if pair else [])]):
         place = f"{path}, {counted} {line}"
         second = _text(row[pair], pair, place) if pair else None
@@ -40,9 +50,14 @@ def _text(value: Any, column: str, place: str) -> str:
 
 
 def _label(value: Any, column: str, place: str) -> str:
-    if isinstance(value, (int, str)):
-        label = str(value).lower() if isinstance(value, bool) else clean(str(value))
-        if label:
+    whole = isinstance(value, float) and value.is_integer()
+    if whole or isinstance(value, int | str):
+        label = clean(str(int(value) if whole else value))
+        if label.lower() in ("true", "false"):
+            label = label.lower()
+        elif WHOLE.fullmatch(label):
+            label = str(int(label.partition(".")[0]))
+        if not is_empty(label):
             return label
     raise UsageError(
         f"{place}: column {column!r} holds {value!r}, which is not a label; labels are strings or integers"
@@ -57,11 +72,12 @@ def read_rows(path: Path, columns: list[str], quoted: bool = True) -> Iterator[R
     """
     if not path.is_file():
         raise UsageError(f"there is no file {path}")
-    if path.suffix in (".csv", ".tsv"):
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".tsv"):
         rows = _delimited_rows(path, columns, quoted)
-    elif path.suffix == ".jsonl":
+    elif suffix == ".jsonl":
         rows = _jsonl_rows(path, columns)
-    elif path.suffix == ".parquet":
+    elif suffix == ".parquet":
         rows = _parquet_rows(path, columns)
     else:
         raise UsageError(f"{path}: a table ends in .csv, .tsv, .jsonl or .parquet")
@@ -98,7 +114,7 @@ def _require_columns(path: Path, columns: list[str], there: list[str]) -> None:
 
 def _delimited_rows(path: Path, columns: list[str], quoted: bool) -> Iterator[Row]:
     csv.field_size_limit(LONGEST_FIELD)
-    separator = "," if path.suffix == ".csv" else "\t"
+    separator = "," if path.suffix.lower() == ".csv" else "\t"
     dialect: dict[str, Any] = {"delimiter": separator, "quoting": csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE}
     reader = csv.reader(text_lines(path), strict=True, **dialect)
     header, begins = None, 1

@@ -211,6 +211,11 @@ CASES: dict[str, tuple[Callable[[Inputs], None], str]] = {
     "a binary file": (csv_table(bytes(range(256))), "no column 'text'; it has: '\\x00\\x01"),
     "no label": (csv_table(GOOD + "sans,\n"), "line 22: column 'label' holds '', which is not a label"),
     "a label of blanks": (csv_table(GOOD + "sans,  \n"), "which is not a label"),
+    "a label that is not seen": (csv_table(GOOD + "sans,\u200b\n"), "line 22: column 'label' holds '\\u200b', which"),
+    "labels of train written otherwise": (
+        csv_table(GOOD.replace(",a", ",A").replace(",b", ",B")), "no label of test ('a', 'b') occurs in train ('A', 'B'"
+    ),
+    "a label that is not among the labels": (words("dataset.labels=[a,c]"), "train-3 has the label 'b', dataset."),
     "one class": (csv_table(GOOD.replace(",b", ",a")), "every example of train is 'a'; with one class there"),
     "a class of one": (csv_table(GOOD + "rare,c\n"), "class 'c' has 1"),
     "two rows": (csv_table(HEADER + SHORT), "cannot be drawn with all 2 classes in proportion"),
@@ -295,7 +300,9 @@ CASES: dict[str, tuple[Callable[[Inputs], None], str]] = {
     "too many for validation": (words("dataset.n_valid=20"), "dataset.n_valid=20: there are 20 examples to draw from"),
     "a negative size": (words("dataset.n_valid=-1"), "dataset.n_valid=-1: there are 20 examples to draw from"),
     "no override": (words("dataset.train"), "'dataset.train' is not a Hydra override"),
-    "a pair that is the text": (words("dataset.label=text", "dataset.text_pair=nope"), "no column 'nope'"),
+    "a pair that is the text": (words("dataset.text_pair=text"), "dataset.text and dataset.text_pair are both 'text'"),
+    "a label that is the text": (words("dataset.label=text"), "dataset.label and dataset.text are both 'text'"),
+    "a label that is the pair": (words("dataset.text_pair=label"), "dataset.label and dataset.text_pair are both"),
 }  # fmt: skip
 
 
@@ -318,10 +325,6 @@ def test_a_malformed_input_is_one_sentence_and_leaves_nothing(
     spoil(inputs)
     assert message in refusals.of(main, inputs.argv(), tmp_path)
     assert_nothing_half_written(tmp_path / "data")
-
-
-def test_the_list_is_as_long_as_it_should_be() -> None:
-    assert len(CASES) >= 60
 
 
 def test_a_text_the_model_does_not_know_is_refused_with_examples(workspace: Workspace, tmp_path: Path) -> None:
