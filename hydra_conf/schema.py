@@ -13,7 +13,7 @@ from omegaconf import MISSING
 
 @dataclass
 class PackageSource:
-    """One file inside one package of the package index, both pinned by sha256; never installed, only read."""
+    """One file inside one package of the package index, both pinned by sha256; nothing of it is installed or run."""
 
     package: str = MISSING
     version: str = MISSING
@@ -29,7 +29,7 @@ class RemoteFile:
 
     name: str = MISSING  # in data/raw/<raw>/; put a file of this name there and nothing is fetched
     urls: list[str] = MISSING  # tried in order
-    sha256: str | None = MISSING  # None: not pinned; recorded beside the file on first use, checked from then on
+    sha256: str | None = MISSING  # None: not pinned; recorded beside the file once it was read, checked from then on
     members: dict[str, str] = field(default_factory=dict)  # what for -> pattern of the member's path, or of its name
     unpacked_limit: int = 4 * 10**9  # bytes; an archive that unpacks to more is refused
 

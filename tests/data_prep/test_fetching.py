@@ -14,7 +14,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from data_prep import fetching
-from data_prep.fetching import fetch_file, record_first_use
+from data_prep.fetching import fetch_file, record_first_use, shown
 from data_prep.whole_files import locked
 from hydra_conf.errors import UsageError
 from tests.data_prep.web import Page, Web, serving
@@ -222,6 +222,21 @@ def test_passwords_in_an_address_are_not_shown(web: Web, tmp_path: Path, capsys:
     said = str(caught.value) + capsys.readouterr().out
     assert f"{web.url('/a')}: HTTP 404" in said
     assert "sec" not in said
+
+
+@pytest.mark.parametrize(
+    ("url", "as_shown"),
+    [
+        ("http://me:pass@host:80/a@b", "http://host:80/a@b"),
+        ("http://me@host/x", "http://host/x"),
+        ("http://me:p@ss@host/x", "http://host/x"),
+        ("http://me:pa/ss@host/x", "http://host/x"),
+        ("no page: http://me:pass@host, http://you:word@other", "no page: http://host, http://other"),
+        ("http://host:80/a@b http://[::1]:80/a@b", "http://host:80/a@b http://[::1]:80/a@b"),
+    ],
+)
+def test_what_is_shown_of_an_address(url: str, as_shown: str) -> None:
+    assert shown(url) == as_shown
 
 
 def test_when_nothing_can_be_reached_one_message_says_what_to_do(web: Web, tmp_path: Path) -> None:

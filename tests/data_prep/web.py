@@ -1,5 +1,6 @@
 """A web server on this machine that misbehaves as asked: breaks off, refuses, redirects, sends something else."""
 
+import base64
 import contextlib
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ class Page:
     """What one address answers.
 
     `statuses` are answered first, one a request; then the body, which breaks off after `breaks[i]` bytes in the i-th
-    answer that holds it. `etag` lets a broken download go on; without one it cannot.
+    answer that holds it. `etag` lets a broken download go on; without one it cannot. Who does not give `password`, as
+    in name:password, is refused.
     """
 
     body: bytes = b""
@@ -20,6 +22,8 @@ class Page:
     breaks: list[int] = field(default_factory=list)
     etag: str | None = '"1"'
     location: str | None = None
+    password: str | None = None
+    kind: str | None = None  # what it says that it is: text/html
     ranges: list[str | None] = field(default_factory=list)  # the Range header of each request, as it came
 
 
@@ -39,7 +43,10 @@ class Web:
                     self.answer(404)
                     return
                 page.ranges.append(self.headers.get("Range"))
-                if page.location:
+                given = self.headers.get("Authorization", "").removeprefix("Basic ")
+                if page.password is not None and base64.b64decode(given).decode() != page.password:
+                    self.answer(401)
+                elif page.location:
                     self.answer(302, {"Location": page.location})
                 elif page.statuses:
                     self.answer(page.statuses.pop(0))
@@ -62,8 +69,9 @@ class Web:
                 self.send_response(206 if start else 200)
                 body = page.body[start:]
                 self.send_header("Content-Length", str(len(body)))
-                if page.etag:
-                    self.send_header("ETag", page.etag)
+                for name, value in {"ETag": page.etag, "Content-Type": page.kind}.items():
+                    if value:
+                        self.send_header(name, value)
                 self.end_headers()
                 until = page.breaks.pop(0) if page.breaks else len(body)
                 with contextlib.suppress(ConnectionError):
