@@ -75,12 +75,12 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
 
     logs = read_sweep(sweep_folder, folder / "scalars.parquet")
     folders = {str(key): path for key, path in find_runs(sweep_folder).items()}
-    results, unlike = keep_alike(results_of(logs, planned_runs(sweep_folder)), folders)
+    results = keep_alike(results_of(logs, planned_runs(sweep_folder)), folders)
     evidence = gather_evidence(results, folders, threshold)
     if not evidence.groups:
-        raise UsageError(nothing_to_report(sweep, sweep_folder, results, logs))
+        raise UsageError(nothing_to_report(sweep, sweep_folder, results))
     baselines, classes, unfitted = baselines_and_classes(evidence, folders, data_dir, folder / "baselines.json")
-    problems = [*problems_of_logs(logs), *unlike, *unfitted]
+    problems = [*problems_of_logs(logs, results), *unfitted]
     weights = encoder_weights(published()["model"], data_dir) if published_groups(evidence) else None
     numbers, claims = number_verdicts(evidence, weights), claim_verdicts(evidence)
     titles = write_figures(folder / "figures", logs.scalars, evidence, baselines)

@@ -46,8 +46,8 @@ def _inputs(folder: Path) -> dict[str, Any]:
     return found
 
 
-def keep_alike(results: list[RunResult], folders: dict[str, Path]) -> tuple[list[RunResult], list[str]]:
-    """Return the results, those that do not belong to their group without figures, and a sentence for each of these.
+def keep_alike(results: list[RunResult], folders: dict[str, Path]) -> list[RunResult]:
+    """Return the results, those that do not belong to their group without figures and with the reason.
 
     Of each group the configuration and inputs that most runs have are kept, the lowest seed's on a tie. `folders` holds
     the runs' folders by name.
@@ -63,13 +63,14 @@ def keep_alike(results: list[RunResult], folders: dict[str, Path]) -> tuple[list
             name = str(run.key)
             if kinds[name] != kept:
                 left_out[name] = _difference(made_from[name], made_from[str(first.key)], first.key.seed)
-    kept_results = [
-        replace(run, status=UNLIKE, best_step=None, best_valid=None, test=None, last_test=None)
+    return [
+        replace(
+            run, status=UNLIKE, best_step=None, best_valid=None, test=None, last_test=None, why=left_out[str(run.key)]
+        )
         if str(run.key) in left_out
         else run
         for run in results
     ]
-    return kept_results, [f"{name} is left out: {why}." for name, why in left_out.items()]
 
 
 def _difference(own: tuple[Any, Any], kept: tuple[Any, Any], seed: int) -> str:

@@ -5,8 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from analysis.statistics import share_interval
 from data_prep.stages import read_manifest
 from data_prep.whole_files import write_json
@@ -75,7 +73,7 @@ def fit_baselines(splits: Path) -> list[Baseline]:
     words = TfidfVectorizer(ngram_range=(1, 2))
     find = words.build_analyzer()
     sides = [side for side in sides if any(find(getattr(example, side)) for example in examples["train"])]
-    counted: dict[str, list[Any]] = {split: [np.zeros((len(own), 0))] for split, own in examples.items()}
+    counted: dict[str, list[Any]] = {split: [scipy.sparse.csr_matrix((len(own), 0))] for split, own in examples.items()}
     for side in sides:
         vectorizer = TfidfVectorizer(ngram_range=(1, 2)).fit([getattr(example, side) for example in examples["train"]])
         for split in SPLITS:

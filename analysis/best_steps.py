@@ -1,6 +1,6 @@
 """Curves of each run, its best step, and what follows from it: the summary that other programs read."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ class RunResult:
     test: float | None
     last_test: float | None
     curve: pd.DataFrame  # step, valid, test; NaN where a split was not evaluated at a step
+    why: str = ""  # why there are no figures, where more is known than the status
 
 
 def run_curves(scalars: pd.DataFrame) -> dict[RunKey, pd.DataFrame]:
@@ -65,10 +66,13 @@ def run_result(key: RunKey, status: str, curve: pd.DataFrame | None, progress: d
 def results_of(logs: SweepLogs, planned: list[RunKey]) -> list[RunResult]:
     """Return one result a run, planned or found, in order; a planned run without a folder has status `missing`."""
     curves = run_curves(logs.scalars)
-    return [
+    results = [
         run_result(key, logs.states.get(key, "missing"), curves.get(key), logs.progress.get(key, {}))
         for key in sorted({*planned, *logs.states})
     ]
+    reasons = {**logs.errors, **{key: "; ".join(damage) for key, damage in logs.damage.items()}}
+    return [result if result.test is not None else replace(result, why=reasons.get(result.key, "")) for result in
+            results]  # fmt: skip
 
 
 def by_group(results: list[RunResult]) -> dict[tuple[str, ...], list[RunResult]]:

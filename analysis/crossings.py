@@ -22,7 +22,7 @@ from analysis.statistics import (
     mean_over_seeds,
 )
 
-SAME_BRACKETS = "all runs pass between the same evaluations"
+SAME_BRACKETS = "the evaluations do not tell the runs apart"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -138,9 +138,10 @@ def _draw_curves(axis: Axes, group: Group, split: str) -> None:
     axis.fill_between(steps, low, high, color=_colour(init), alpha=0.14, lw=0)
 
 
-def training_loss(scalars: pd.DataFrame) -> Drawing | None:
-    """Return each run's training loss (nats an example, mean over each logging interval) over steps."""
-    own = scalars[(scalars["split"] == "train_inner") & (scalars["tag"] == "loss")]
+def training_loss(scalars: pd.DataFrame, evidence: Evidence) -> Drawing | None:
+    """Return the training loss (nats an example, mean over each logging interval) of the evidence's runs over steps."""
+    keys = pd.DataFrame([asdict(run.key) for group in evidence.groups for run in group.runs])
+    own = scalars[(scalars["split"] == "train_inner") & (scalars["tag"] == "loss")].merge(keys, on=KEYS)
     if own.empty:
         return None
     panels = list(own.groupby(PANEL))
@@ -278,7 +279,7 @@ def write_figures(
             "steps_to_threshold": steps_to_threshold(evidence),
             "seed_spread": seed_spread(evidence) if any(group.n > 1 for group in evidence.groups) else None,
             "valid_against_test": validation_against_test(evidence),
-            "train_loss": training_loss(scalars),
+            "train_loss": training_loss(scalars, evidence),
         }
         for name, drawing in drawn.items():
             if drawing is None:

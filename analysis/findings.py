@@ -136,36 +136,54 @@ def steps_ends(interval: Estimate) -> str:
 
 def passing(group: Group, name: str, mark: str) -> str:
     """Return when a group's runs pass the threshold `mark`, or how many of them never do."""
+    end = f"within {count(group.last_step, 'step')}"
     if group.n_censored == group.n:
-        return f"no {name} run passes {mark} within {count(group.last_step, 'step')}"
+        return f"no {name} run passes {mark} {end}"
     if group.n_censored:
-        return (
-            f"{group.n_censored} of {count(group.n, f'{name} run')} never pass {mark} within {group.last_step:,} steps"
-        )
+        verb = "passes" if group.n_censored == 1 else "pass"
+        return f"{group.n_censored} of {count(group.n, f'{name} run')} never {verb} {mark} {end}"
     low, high = geometric_bounds(group.brackets)
-    who = f"the {name} run passes" if group.n == 1 else f"{name} runs pass"
-    return f"{who} {mark} between steps {low:.0f} and {high:.0f}"
+    between = f"{mark} between steps {low:.0f} and {high:.0f}"
+    if group.n == 1:
+        return f"the {name} run passes {between}"
+    return f"{name} runs pass {between} (geometric mean of {group.n})"
 
 
 def steps_sentence(c: Comparison) -> str:
-    """Return when both groups pass the threshold and how many times as many steps the second needs.
+    """Return when both groups pass the threshold and how many times as many steps the second needs."""
+    mark = f"{c.threshold:g} % test accuracy"
+    if c.steps is None or all(group.n_censored == group.n for group in (c.one, c.other)):
+        return ratio_sentence(c)
+    first = passing(c.one, prose(c.sides[0]), mark)
+    first = first if first.startswith(("fairseq", "hf")) else first[0].upper() + first[1:]
+    return f"{first}; {passing(c.other, prose(c.sides[1]), 'it')}. {ratio_sentence(c)}"
+
+
+def ratio_sentence(c: Comparison) -> str:
+    """Return how many times as many steps the second group needs to the threshold.
 
     The one place that knows all cases: no run passes, runs of one side or of both never pass, a run starts above it.
     """
     mark = f"{c.threshold:g} % test accuracy"
-    one, other = (prose(side) for side in c.sides)
     if c.steps is None:
-        return f"A run is at {mark} before its first step, so the steps to it are not compared."
+        return f"A run is at or above {mark} before its first step, so the steps to it are not compared."
     if all(group.n_censored == group.n for group in (c.one, c.other)):
         return f"No run passes {mark}."
-    first = passing(c.one, one, mark)
-    first = first if first.startswith(("fairseq", "hf")) else first[0].upper() + first[1:]
-    averaged = any(group.n > 1 and not group.n_censored for group in (c.one, c.other))
-    told = f"{first}; {passing(c.other, other, 'it')}{' (geometric means over seeds)' if averaged else ''}."
     if not c.steps.is_known:
-        return f"{told} Runs of both kinds never pass it, so the ratio of steps has no bound."
-    more = f"{prose(c.sides[1], opens=True)} runs need {times(c.steps)} the steps of {one} runs"
-    return f"{told} {more} (bounds by the evaluations; {steps_ends(c.steps.interval)})."
+        return f"Runs of both kinds never pass {mark}, so the ratio of the steps to it has no bound."
+    one, other = prose(c.sides[0]), prose(c.sides[1], opens=True)
+    return (f"{other} runs need {times(c.steps)} the steps of {one} runs to {c.threshold:g} % (bounds by the "
+            f"evaluations; {steps_ends(c.steps.interval)}).")  # fmt: skip
+
+
+def ratio_cell(c: Comparison) -> str:
+    """Return the same for a table."""
+    if c.steps is None:
+        return "not compared: a run starts above it"
+    if not c.steps.is_known:
+        whole = all(group.n_censored == group.n for group in (c.one, c.other))
+        return "no bound: no run passes it" if whole else "no bound: runs of both kinds never pass it"
+    return f"{times(c.steps)}; {steps_ends(c.steps.interval)}"
 
 
 def higher(c: Comparison) -> str:
@@ -173,7 +191,7 @@ def higher(c: Comparison) -> str:
     one, other = c.sides
     told = f"{prose(one, True)} minus {prose(other)}: {c.difference.value:+.2f} points, {gap_interval(c)}"
     if not c.difference.has_interval:
-        return f"{told}. These runs cannot tell which ends higher."
+        return f"{told}. These runs cannot tell which ends higher with new seeds."
     if doubts(c):
         return f"{told}. {doubts(c)[0]}"
     return f"{told}. {prose(one if c.difference.value > 0 else other, True)} runs end higher."
@@ -181,11 +199,14 @@ def higher(c: Comparison) -> str:
 
 def faster(c: Comparison) -> str:
     """Return which of two groups needs fewer steps to the threshold, as far as the runs tell."""
-    told = steps_sentence(c)
+    told = ratio_sentence(c)
     winner = faster_side(c)
-    if winner is None:
-        return f"{told} These runs cannot tell which is faster."
-    return f"{told} {prose(winner, True)} runs are faster."
+    if winner is not None:
+        return f"{told} {prose(winner, True)} runs are faster."
+    if c.steps is not None and (c.steps.low > 1 or c.steps.high < 1):
+        seen = prose(c.sides[0] if c.steps.low > 1 else c.sides[1])
+        return f"{told} Here {seen} runs are faster; that new seeds would be, these runs do not show."
+    return f"{told} These runs cannot tell which is faster."
 
 
 def faster_side(c: Comparison) -> str | None:
@@ -226,8 +247,11 @@ def p_value(p: float) -> str:
 
 def against_baseline(c: Comparison, baseline: Baseline) -> str:
     """Return how two groups stand to a simple baseline."""
-    standing = [f"{prose(side)} runs are {above(group.spread.mean - baseline.test)} it on average"
-                for side, group in zip(c.sides, (c.one, c.other), strict=True)]  # fmt: skip
+    standing = [
+        f"{'the ' if group.n == 1 else ''}{prose(side)} {'run is' if group.n == 1 else 'runs are'} "
+        f"{above(group.spread.mean - baseline.test)} it{'' if group.n == 1 else ' on average'}"
+        for side, group in zip(c.sides, (c.one, c.other), strict=True)
+    ]
     return (
         f"{c.rest['dataset']}: {baseline.name} on the same splits reaches {baseline.test:.2f} % (95 % interval "
         f"{baseline.low:.2f} to {baseline.high:.2f} for new texts). {c.rest['model']} ({c.rest['backend']}, "
@@ -260,25 +284,20 @@ def unequal(evidence: Evidence) -> list[str]:
 def no_answer(evidence: Evidence, results: list[RunResult]) -> str:
     """Return why a sweep does not say what pre-training buys, and what to do."""
     opening = "These runs do not say what pre-training buys: "
-    with_figures = {group.names["init"] for group in evidence.groups}
-    without = {"pretrained", "random"} - with_figures
-    if not without:
-        if evidence.unequal:
-            return f"{opening}pre-trained and random runs are not on equal terms."
-        return (f"{opening}no pre-trained and random runs share dataset, model, back end and method. Train both with "
-                "INIT=pretrained,random.")  # fmt: skip
-    states = {init: [run.status for run in results if run.key.init == init] for init in sorted(without)}
-    planned = {init: found for init, found in states.items() if found}
-    if planned:
-        said = listed(f"{len(found)} of {count(len(found), f'{prose(init)} run')} {_are(found)}"
-                      for init, found in planned.items())  # fmt: skip
-        return f"{opening}{said}. Run the same command again."
-    have = " and ".join(f"{prose(init)}" for init in sorted(with_figures))
-    return f"{opening}all start from {have} weights. Train both with INIT=pretrained,random."
-
-
-def _are(states: list[str]) -> str:
-    return f"{'is' if len(states) == 1 else 'are'} {' or '.join(sorted(set(states)))}"
+    have = {group.names["init"] for group in evidence.groups}
+    for init in ("pretrained", "random"):
+        states = Counter(run.status for run in results if run.key.init == init)
+        if init not in have and states:
+            counted = ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
+            return (f"{opening}no {prose(init)} run has figures ({counted}). Mend what stopped them and run the same "
+                    "command again.")  # fmt: skip
+    if not {"pretrained", "random"} <= have:
+        names = " and ".join(prose(init) for init in sorted(have))
+        return f"{opening}all start from {names} weights. Train both with INIT=pretrained,random."
+    if evidence.unequal:
+        return f"{opening}pre-trained and random runs are not on equal terms."
+    return (f"{opening}no pre-trained and random runs share dataset, model, back end and method. Train both with "
+            "INIT=pretrained,random.")  # fmt: skip
 
 
 def comparisons(evidence: Evidence) -> list[tuple[str, list[str]]]:
@@ -335,7 +354,8 @@ def title_of_gaps(evidence: Evidence) -> str:
     start = f"{prose(one, True)} minus {prose(other)}: "
     if len(found) > 3:
         gaps = sorted(c.difference.value for c in found)
-        return f"{start}{gaps[0]:+.1f} to {gaps[-1]:+.1f} points of test accuracy in {len(found)} comparisons"
+        ends = list(dict.fromkeys([f"{gaps[0]:+.1f}", f"{gaps[-1]:+.1f}"]))
+        return f"{start}{' to '.join(ends)} points of test accuracy in {len(found)} comparisons"
     return start + "; ".join(
         f"{c.difference.value:+.1f} points of test accuracy{of(c, found)} ({c.difference.words('+.1f')})" for c in found
     )
@@ -473,26 +493,26 @@ def caption_of_loss(counts: list[int]) -> str:
 # --- the foot and the problems
 
 
-def problems_of_logs(logs: SweepLogs) -> list[str]:
-    """Return a sentence for each damaged file, failed run, further attempt and skipped step."""
+def problems_of_logs(logs: SweepLogs, results: list[RunResult]) -> list[str]:
+    """Return a sentence for each damaged file, further attempt and skipped steps of the runs that have figures."""
+    have = {result.key for result in results if result.test is not None}
     return [
-        *(sentence for sentences in logs.damage.values() for sentence in sentences),
-        *(f"{key} failed: {error}" for key, error in logs.errors.items()),
-        *(f"{key} took {count(n, 'attempt')} (cut and taken up, or redone)." for key, n in logs.attempts.items()),
+        *(sentence for key, sentences in logs.damage.items() if key in have for sentence in sentences),
+        *(f"{key} took {count(n, 'attempt')} (cut and taken up, or redone)."
+          for key, n in logs.attempts.items() if key in have),
         *(f"{key} skipped {n:,} of {count(planned, 'step')}: the gradients overflowed."
-          for key, (n, planned) in logs.skipped.items()),
+          for key, (n, planned) in logs.skipped.items() if key in have),
     ]  # fmt: skip
 
 
-def nothing_to_report(sweep: str, sweep_folder: Path, results: list[RunResult], logs: SweepLogs) -> str:
+def nothing_to_report(sweep: str, sweep_folder: Path, results: list[RunResult]) -> str:
     """Return why a sweep has no run with figures, and what to do."""
     if not results:
         return f"{sweep_folder} holds no run; `make sweep SWEEP={sweep}` makes some"
-    states = Counter(result.status for result in results)
-    counted = ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
-    first = "; ".join(problems_of_logs(logs)[:1])
-    return (f"{sweep_folder} holds no run with figures ({counted}){f'; {first}' if first else ''}; mend what stopped "
-            "them and call `make sweep` again as before")  # fmt: skip
+    counted = ", ".join(f"{n} {state}" for state, n in sorted(Counter(run.status for run in results).items()))
+    first = next((f"; {absent([run])[0]}" for run in results if run.why), "")
+    return (f"{sweep_folder} holds no run with figures ({counted}){first}; mend what stopped them and call `make "
+            "sweep` again as before")  # fmt: skip
 
 
 def about_std() -> str:
@@ -511,7 +531,8 @@ def about_best_step() -> str:
 
 def absent(results: list[RunResult]) -> list[str]:
     """Return the runs that have no figures, each with its state."""
-    return [f"{result.key} ({result.status})" for result in results if result.test is None]
+    return [f"{result.key} ({result.status}{f': {result.why}' if result.why else ''})"
+            for result in results if result.test is None]  # fmt: skip
 
 
 def std_cell(group: Group) -> str:
@@ -521,6 +542,12 @@ def std_cell(group: Group) -> str:
     return f"{group.spread.std:.2f} ({group.std.ends()})" if group.std.has_interval else (
         f"{group.spread.std:.2f} ({ALL_THE_SAME})"
     )  # fmt: skip
+
+
+def spread_words(c: Comparison) -> str:
+    """Return Brown and Forsythe's p, or why there is none."""
+    why = no_spread_test(c.one.test, c.other.test)
+    return p_value(c.spread_p) if why is None else f"none ({why})"
 
 
 def permutation_words(c: Comparison) -> str:
@@ -534,6 +561,6 @@ def permutation_words(c: Comparison) -> str:
 def needed_words(c: Comparison) -> str:
     """Return how many seeds show a difference of 1, 2 and 5 points with a power of 80 %."""
     if not c.needed:
-        return "none (the std of the differences is not known)"
+        return "none (one seed)" if min(c.one.n, c.other.n) < 2 else f"none ({c.difference.why_none})"
     return ", ".join(f"{count(int(points), 'point')}: {f'{n:,}' if n is not None else 'more than 10,000'}"
                      for points, n in c.needed.items())  # fmt: skip

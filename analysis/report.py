@@ -157,10 +157,10 @@ def _beside_published(material: Material) -> list[Section]:
     """Return the published tables with ours beside them, for the runs that are of the published experiment alone."""
     evidence, report = material.evidence, published()
     parts = []
-    for group in evidence.groups:
-        if found := departures(group):
-            said = f"{group.title}: not beside the published tables, because its training is not theirs: "
-            parts.append(Section(f"Not the published training: {group.title}", [f"{said}{', '.join(found)}."]))
+    others = [f"{group.title}: {', '.join(found)}." for group in evidence.groups if (found := departures(group))]
+    if others:
+        said = "These runs are of the published dataset and model and of another training, so they get no verdict."
+        parts.append(Section("Not beside the published tables", [said], others))
     found_groups = published_groups(evidence)
     if not found_groups:
         return parts

@@ -325,6 +325,8 @@ def no_spread_test(one: ArrayLike, other: ArrayLike) -> str | None:
     first, second = checked(one), checked(other)
     if min(len(first), len(second)) < 3:
         return "fewer than three runs have no test of their spread"
+    if np.ptp(first) == 0 and np.ptp(second) == 0:
+        return "all runs of a group are equally accurate"
     distances = [np.abs(array - np.median(array)) for array in (first, second)]
     if all(np.ptp(array) == 0 for array in distances):
         return "every run is as far from its group's median as the others"

@@ -14,12 +14,11 @@ from analysis.findings import (
     answers,
     needed_words,
     notes,
-    p_value,
     pairing,
     permutation_words,
+    ratio_cell,
+    spread_words,
     std_cell,
-    steps_ends,
-    times,
 )
 from analysis.statistics import NEW_TEXTS, SAME_TEXTS, Estimate
 from data_prep.whole_files import write_text
@@ -86,10 +85,9 @@ def comparisons_table(evidence: Evidence) -> pd.DataFrame:
             f"95 %: {NEW_TEXTS}": "none (the texts' answers are not known)" if texts is None else texts.ends("+.2f"),
             "permutation test p": permutation_words(c),
             "std (ddof 0), first; second": f"{std_cell(c.one)}; {std_cell(c.other)}",
-            "Brown-Forsythe p": p_value(c.spread_p),
+            "Brown-Forsythe p": spread_words(c),
             f"steps to {c.threshold:g} %, second to first":
-                "none" if c.steps is None or not c.steps.is_known
-                else f"{times(c.steps)}; {steps_ends(c.steps.interval)}",
+                ratio_cell(c),
             "never reached, first / second":
                 f"{c.one.n_censored} of {c.one.n} / {c.other.n_censored} of {c.other.n}",
             "seeds to see a difference with 80 % power": needed_words(c),

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -74,10 +75,11 @@ RANDOM = of_seeds("random", [71.25, 74.5, 72.75], valid=74.0, pace=90)
 PUBLISHED = {"dataset": "cls_books", "model": "roberta_small_fr", "steps": PUBLISHED_STEPS,
              "overrides": ("experiment=published",)}  # fmt: skip
 SIX_PUBLISHED = [
-    *(replace(run, best=best, valid=valid) for run, best, valid in zip(
-        of_seeds("pretrained", [79.5, 78.5, 80.1], pace=300, **PUBLISHED), (1125, 675, 900), (81.5, 80, 83.5))),
-    *(replace(run, best=best, valid=valid) for run, best, valid in zip(
-        of_seeds("random", [65.4, 66.7, 67.4], pace=400, **PUBLISHED), (900, 450, 1125), (62, 65, 63))),
+    replace(run, best=best, valid=valid)
+    for run, (best, valid) in zip(
+        [*of_seeds("pretrained", [79.5, 78.5, 80.1], pace=300, **PUBLISHED),
+         *of_seeds("random", [65.4, 66.7, 67.4], pace=400, **PUBLISHED)],
+        [(1125, 81.5), (675, 80.0), (900, 83.5), (900, 62.0), (450, 65.0), (1125, 63.0)], strict=True)
 ]  # fmt: skip
 THIRTY = (4 * np.random.default_rng(1).normal(0, 1.5, (2, 30))).round() / 4  # quarters of a point: whole texts of 400
 
@@ -101,7 +103,7 @@ SWEEPS: dict[str, list[Run]] = {
                                              overrides=("recipe.epochs=1",)) for run in PRETRAINED)],
     "two_datasets_two_models": [
         replace(run, dataset=dataset, model=model, test=run.test - down)
-        for down, (dataset, model) in enumerate((d, m) for d in ("amazon_fr", "cls_dvd") for m in ("e5_small_fr", "tiny"))
+        for down, (dataset, model) in enumerate(product(("amazon_fr", "cls_dvd"), ("e5_small_fr", "tiny")))
         for run in (*PRETRAINED[:2], *RANDOM[:2])
     ],
     "all_failed": [replace(run, state="failed", status={"error": "out of memory (RuntimeError: no memory); lower "
@@ -131,8 +133,10 @@ SWEEPS: dict[str, list[Run]] = {
                                         for run in SIX_PUBLISHED],
     "two_published_datasets": [*SIX_PUBLISHED, *(replace(run, dataset="cls_books_course", test=run.test - 1)
                                                  for run in SIX_PUBLISHED)],
+    "unequal_inits": [*PRETRAINED, *(replace(run, overrides=("recipe.epochs=5",)) for run in RANDOM)],
     "unlike_runs": [*PRETRAINED[:2], replace(PRETRAINED[2], overrides=("recipe.weight_decay=0.5",)), *RANDOM],
-    "skipped_steps": [replace(run, status={"planned_steps": 294, "skipped_steps": 3 * run.seed, "attempts": 1 + run.seed})
+    "skipped_steps": [replace(run, status={"planned_steps": 294, "skipped_steps": 3 * run.seed,
+                                              "attempts": 1 + run.seed})
                       for run in (*PRETRAINED[:2], *RANDOM[:2])],
 }  # fmt: skip
 
@@ -156,7 +160,7 @@ def reader_of(labels: list[str], n_valid: int, n_test: int) -> Any:
 
 
 def write_data(root: Path, dataset: str, model: str) -> dict[str, Any]:
-    """Write data/splits and data/bin as prep does, as far as a report reads them; return a run's record of its inputs."""
+    """Write data/splits and data/bin as prep does, as far as a report reads them; return what a run records of them."""
     words = ["dataset=table", f"dataset.name={dataset}"] if dataset == "mine" else [f"dataset={dataset}"]
     config = compose_config([*words, f"model={model}"]).dataset
     labels = ["mal", "moyen", "bien"] if dataset == "mine" else list(config.labels or [])
@@ -176,7 +180,7 @@ def write_data(root: Path, dataset: str, model: str) -> dict[str, Any]:
         return {"max_positions": 256, "examples": examples, "labels": labels,
                 "tokens": {split: 100 * n for split, n in examples.items()},
                 "unknown_share": dict.fromkeys(examples, 0.001),
-                "cut": dict.fromkeys(examples, {"examples": 3, "share": 0.05})}  # fmt: skip
+                "cut": {split: {"examples": 3, "share": 0.05} for split in examples}}  # fmt: skip
 
     build_stage(binarised, {"splits": manifest["outputs"]}, binarise)
     made = read_manifest(binarised)
@@ -221,6 +225,10 @@ def write_run(root: Path, sweep: str, run: Run, inputs: dict[str, Any]) -> None:
     for split, top, after, n in (("valid", run.valid, 1.0, inputs["examples"]["valid"]),
                                  ("test", run.test, -0.25, inputs["examples"]["test"])):  # fmt: skip
         counts[split] = [round(n * value / 100) for value in curve_of(run, top, after)]
+        if split == "valid":  # the best step is the only one with its count
+            most = counts[split][run.steps.index(run.best)]
+            counts[split] = [right if step == run.best else min(right, most - 1)
+                             for step, right in zip(run.steps, counts[split], strict=True)]  # fmt: skip
         with SummaryWriter(str(folder / "tb" / split)) as writer:
             for step, right in zip(run.steps, counts[split], strict=True):
                 writer.add_scalar("n_correct", right, step)
@@ -248,7 +256,7 @@ def write_run(root: Path, sweep: str, run: Run, inputs: dict[str, Any]) -> None:
 
 def write_sweep(root: Path, sweep: str, runs: list[Run]) -> None:
     """Write a whole sweep and the data it was made from below `root`."""
-    inputs = {(run.dataset, run.model): write_data(root, run.dataset, run.model) for run in runs}
+    inputs = {pair: write_data(root, *pair) for pair in {(run.dataset, run.model) for run in runs}}
     for run in runs:
         if run.state != "absent":
             write_run(root, sweep, run, inputs[run.dataset, run.model])

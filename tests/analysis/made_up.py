@@ -18,9 +18,11 @@ PUBLISHED: dict[tuple[str, str], list[Best]] = {
 
 def made_up(best: Best, seed: int, backend: str = "fairseq", init: str = "pretrained", dataset: str = "cls_books",
             start: float = 50.0, method: str = "full") -> RunResult:  # fmt: skip
-    """Return a done run that rises from `start` at step 0 to its best step, and stays there until step 1 200."""
+    """Return a done run that rises from `start` at step 0 to its best step, and stays there until step 1 125."""
     step, valid, test = best
-    curve = pd.DataFrame({"step": [0, step, 1200], "valid": [start, valid, valid], "test": [start, test, test]})
+    steps = sorted({0, step, 1125})
+    curve = pd.DataFrame({"step": steps, "valid": [start if at == 0 else valid for at in steps],
+                          "test": [start if at == 0 else test for at in steps]})  # fmt: skip
     key = RunKey(dataset, "roberta_small_fr", backend, method, init, seed)
     return RunResult(key, "done", step, float(valid), float(test), float(test), curve.astype(float))
 

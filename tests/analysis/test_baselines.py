@@ -48,6 +48,15 @@ def test_both_texts_of_a_pair_are_counted_and_apart(tmp_path: Path) -> None:
     assert fit_baselines(tmp_path)[0].test == 100  # joined, both classes would hold the same words
 
 
+def test_texts_without_a_word_leave_the_commonest_class_alone(tmp_path: Path) -> None:
+    for split, n in (("train", 40), ("valid", 10), ("test", 10)):
+        rows = [{"id": str(k), "text": "à" if k % 4 else "y", "text_pair": None, "label": str(k % 2)} for k in range(n)]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (found,) = fit_baselines(tmp_path)
+    assert found.name == "commonest class"
+    assert found.test == 50
+
+
 def test_they_are_kept_for_the_same_splits(splits: Path, tmp_path: Path) -> None:
     memory = tmp_path / "baselines.json"
     first = baselines_of(splits, memory)

@@ -1,18 +1,19 @@
-"""Groups, comparisons and sentences, on runs made up for the purpose."""
+"""Groups, comparisons and sentences, on runs made up for the purpose; whole reports are in test_reports.py."""
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.text import Text
 from scipy import stats
 
-from analysis.evidence import Evidence, as_json, gather_evidence, what_n_allows
-from analysis.figures import steps_to_threshold
-from analysis.findings import answer, no_answer, tighter
-from analysis.tables import comparisons_table, steps_table
+from analysis.crossings import Bracket
+from analysis.evidence import Comparison, Evidence, as_json, gather_evidence, pairs_of
+from analysis.findings import answer, doubts, faster, faster_side, notes, of_few, steps_sentence, tighter, tighter_side
+from analysis.statistics import brown_forsythe
 from tests.analysis.made_up import PUBLISHED, folders_of, made_up, published_runs
 
 
@@ -48,9 +49,9 @@ def test_a_comparison_holds_what_the_statistics_say(published: Evidence) -> None
     one, other = ([test for _, _, test in PUBLISHED["fairseq", init]] for init in ("pretrained", "random"))
     interval = stats.ttest_rel(one, other).confidence_interval()
     assert c.paired
-    assert "head's first weights" in c.why
     assert (c.difference.low, c.difference.high) == pytest.approx((interval.low, interval.high))
-    assert c.permutation.p == pytest.approx(0.1) == c.permutation.smallest
+    assert c.permutation.p == pytest.approx(0.25) == c.permutation.smallest
+    assert c.spread_p == pytest.approx(brown_forsythe(one, other))
     texts = c.difference_over_texts
     assert texts is not None
     assert texts.value == pytest.approx(c.difference.value)
@@ -60,21 +61,69 @@ def test_a_comparison_holds_what_the_statistics_say(published: Evidence) -> None
     assert texts.high >= c.difference.high - 1e-9
     assert c.one.n_censored == 0
     assert c.other.n_censored == 3
-    assert c.other.counted_steps.tolist() == [1200.0] * 3
-    assert c.one.steps_evaluated == [1125.0, 675.0, 900.0]
-    assert c.one.steps[0] == pytest.approx(1125 * 20 / 29.5)
-    assert c.needed[1.0] is not None
-    assert c.needed[1.0] > (c.needed[5.0] or 0)
+    assert c.one.brackets == [Bracket(1, 1125), Bracket(1, 675), Bracket(1, 900)]
+    assert [bracket.low for bracket in c.other.brackets] == [1126] * 3
+    assert c.one.best_minus_last == 0
+    std = np.subtract(one, other).std(ddof=1)
+    for points, n in c.needed.items():
+        assert n is not None
+        power = [_power(points / std, k) for k in (n - 1, n)]
+        assert power[1] >= 0.8
+        assert n == 2 or power[0] < 0.8
+
+
+def _power(effect: float, n: int) -> float:
+    bound, centre = stats.t.ppf(0.975, n - 1), effect * math.sqrt(n)
+    return float(stats.nct.sf(bound, n - 1, centre) + stats.nct.cdf(-bound, n - 1, centre))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "pairs"),
+    [
+        ([0, 1, 2], [0, 1, 2], [0, 1, 2]),
+        ([0], [0], [0]),
+        ([0, 1, 2], [0, 1], [0, 1]),
+        (list(range(10)), [seed for seed in range(10) if seed != 4], [0, 1, 2, 3, 5, 6, 7, 8, 9]),
+        ([0, 1, 2], [2, 3, 4], []),  # one pair has no interval
+        (list(range(10)), [8, 9, *range(10, 18)], []),  # two pairs of ten would waste the rest
+        ([0, 1], [10, 11, 12], []),
+        ([0], [1], []),
+    ],
+)
+def test_the_seeds_that_both_groups_have_are_paired(one: list[int], other: list[int], pairs: list[int]) -> None:
+    assert pairs_of(one, other) == pairs
+    assert pairs_of(other, one) == pairs
+
+
+def test_a_failed_run_costs_its_pair_and_no_other(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    shared = (20 * rng.normal(0, 2, 10)).round() / 20  # whole texts of 2 000
+    runs = [made_up((900, 80.0, 80 + gap), seed) for seed, gap in enumerate(shared)]
+    runs += [made_up((900, 60.0, 70 + gap + 0.05 * seed), seed, init="random") for seed, gap in enumerate(shared)
+             if seed != 4]  # fmt: skip
+    (c,) = gather_evidence(runs, folders_of(tmp_path, runs), 70.0).comparisons
+    assert c.paired
+    assert c.one.seeds == c.other.seeds == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    assert c.left_out == ["cls_books/roberta_small_fr/fairseq/full/pretrained/seed=4"]
+    assert "seed=4 has no partner of the same seed and is left out." in answer(c)
+    assert c.difference.method == "paired t, 9 seeds"
+    assert c.one.right is not None
+    assert c.one.right.shape[0] == 9
+    assert c.difference.high - c.difference.low < 0.5  # 4 points by Welch's t
 
 
 def test_runs_of_other_seeds_are_not_paired() -> None:
     runs = [made_up((900, 80.0, 79.0 + seed), seed) for seed in (0, 1, 2)]
-    runs += [made_up((900, 60.0, 64.0 + seed), seed, init="random") for seed in (0, 1)]
+    runs += [made_up((900, 60.0, 64.0 + seed), seed, init="random") for seed in (10, 11)]
     (c,) = gather_evidence(runs, nowhere(runs), 70.0).comparisons
     assert not c.paired
-    assert c.why == "not paired: seeds 0,1,2 against 0,1"
+    assert c.left_out == []
     assert c.difference.method == "Welch's t, 3 and 2 seeds"
+    assert c.permutation.smallest == pytest.approx(0.2)
     assert math.isnan(c.spread_p)
+    assert "A permutation test of 3 against 2 runs cannot give a p below 0.2" in " ".join(
+        notes(gather_evidence(runs, nowhere(runs), 70.0))
+    )
 
 
 @pytest.mark.parametrize(
@@ -116,67 +165,87 @@ def test_one_seed_says_that_it_is_one_draw() -> None:
     runs = [made_up((900, 80.0, 79.0), 0), made_up((900, 60.0, 64.0), 0, init="random")]
     evidence = gather_evidence(runs, nowhere(runs), 70.0)
     (c,) = evidence.comparisons
-    assert "buys +15.00 points, without an interval (one seed). " in answer(c)
+    assert "buys 15.00 points, no interval: one seed. One seed is one draw" in answer(c)
     assert c.needed == {}
-    assert tighter(c) == "One seed has no spread"
-    assert what_n_allows(1)[0].startswith("One seed is one draw")
+    assert "One seed has no spread" in tighter(c)
     json.dumps(as_json(evidence), allow_nan=False)
 
 
-def test_three_seeds_are_told_what_they_allow_and_five_are_not() -> None:
-    words = " ".join(what_n_allows(3))
-    assert "cannot give a p below 0.1, so it can never reach 0.05" in words
-    assert "0.52 to 6.3 times" in words
+def test_few_seeds_are_told_what_they_allow_and_five_are_not() -> None:
     for n, factor in ((2, 12.706), (3, 4.3027), (4, 3.1824)):
-        assert f"reaches {stats.t.ppf(0.975, n - 1):.1f} standard errors" in what_n_allows(n)[0], factor
-    assert what_n_allows(5) == []
+        assert f"reaches {stats.t.ppf(0.975, n - 1):.1f} standard errors" in of_few(n)[0], factor
+        low, high = (math.sqrt(n / stats.chi2.ppf(share, n - 1)) for share in (0.975, 0.025))
+        assert f"{low:.2f} to {high:.1f} times the std in the table (ddof 0)" in of_few(n)[1]
+    assert f"{stats.t.ppf(0.975, 9):.1f} with ten seeds" in of_few(3)[0]
+    assert of_few(5) == []
 
 
-def test_the_answer_is_made_of_the_numbers(published: Evidence) -> None:
-    said = answer(published.comparisons[0])
-    assert said.startswith(
-        "On cls_books, roberta_small_fr (fairseq, full) reaches 79.37 % test accuracy from pre-trained weights and "
-        "66.50 % from random ones: pre-training buys +12.87 points (95 % interval +9.99 to +15.75 for new seeds, "
-        "on this test set and on new texts; 3 paired seeds). They pass 70 % after "
-    )
-    assert "interpolated between evaluations 1125 steps apart)" in said
-    assert "(3 of 3 random runs never do, and count with their last step), at least " in said
-    assert "do not show a difference" not in said
-
-
-def test_the_figure_of_steps_tells_a_lower_bound_and_no_interval_of_one_seed(published: Evidence) -> None:
-    runs = [made_up((900, 80.0, 79.0), 0), made_up((900, 60.0, 64.0), 0, init="random")]
-    said = []
-    for evidence in (published, gather_evidence(runs, nowhere(runs), 70.0)):
-        said.append(" ".join(" ".join(text.get_text() for text in steps_to_threshold(evidence).findobj(Text)).split()))
-    assert "Random runs need at least" in said[0]
-    assert "to 70 % (95 % interval" in said[0]
-    assert "Random runs need at least" in said[1]
-    assert "(95 % interval" not in said[1]
+def comparison(one: list[float], other: list[float]) -> Comparison:
+    """Return a comparison of pre-trained and random runs of these test accuracies."""
+    runs = [made_up((900, 80.0, test), seed) for seed, test in enumerate(one)]
+    runs += [made_up((900, 80.0, test), seed, init="random") for seed, test in enumerate(other)]
+    (c,) = gather_evidence(runs, nowhere(runs), 70.0).comparisons
+    return c
 
 
 def test_a_gap_that_may_be_nothing_is_called_that() -> None:
-    runs = [made_up((900, 80.0, test), seed) for seed, test in enumerate((70.0, 80.0, 75.0))]
-    runs += [made_up((900, 80.0, test), seed, init="random") for seed, test in enumerate((76.0, 71.0, 77.0))]
-    (c,) = gather_evidence(runs, nowhere(runs), 70.0).comparisons
-    assert "these runs do not show a difference" in answer(c)
+    assert "these runs do not show a difference" in answer(comparison([70.0, 80.0, 75.0], [76.0, 71.0, 77.0]))
+    c = comparison([80.0, 81.0, 82.5], [70.0, 70.5, 73.0])
+    assert doubts(c) == []
+    unsure = replace(c.difference, low=-1.0, high=21.0)
+    assert doubts(replace(c, difference_over_texts=unsure)) == [
+        "The interval for new texts holds 0: on other texts there may be no difference."
+    ]
+    assert "and -1.00 to +21.00 for new texts, new seeds" in answer(replace(c, difference_over_texts=unsure))
 
 
-def test_a_run_that_starts_above_the_mark_gives_no_ratio() -> None:
-    runs = [made_up((900, 80.0, 79.0 + seed), seed, start=72.0) for seed in (0, 1)]
-    runs += [made_up((900, 80.0, 75.0 + seed), seed, init="random") for seed in (0, 1)]
-    (c,) = gather_evidence(runs, nowhere(runs), 70.0).comparisons
-    assert c.steps_ratio is None
-    assert "above 70 % before its first step" in answer(c)
+def test_the_side_that_is_faster_or_tighter_is_named_only_where_the_interval_or_test_shows_it() -> None:
+    wide, narrow = [60.0, 70.0, 80.0, 90.0, 65.0, 85.0], [75.0, 75.25, 75.5, 75.0, 75.25, 75.75]
+    assert tighter_side(comparison(narrow, wide)) == "pretrained"
+    assert tighter_side(comparison(wide, narrow)) == "random"
+    assert "Pre-trained runs spread less." in tighter(comparison(narrow, wide))
+    assert tighter_side(comparison(wide, wide[::-1])) is None
+    c = comparison([80.0, 81.0], [75.0, 76.0])
+    assert c.steps is not None
+    for low, high, side in (
+        (1.1, 3.0, "pretrained"),
+        (0.2, 0.9, "random"),
+        (0.9, 1.1, None),
+        (1.2, math.inf, "pretrained"),
+        (-math.inf, 0.5, "random"),
+        (-math.inf, 1.5, None),
+        (math.nan, math.nan, None),
+    ):
+        told = replace(
+            c, steps=replace(c.steps, interval=replace(c.steps.interval, low=low, high=high, method="none: x"))
+        )
+        assert faster_side(told) == side
+        assert ("runs are faster." in faster(told)) == (side is not None)
 
 
-def test_one_init_alone_has_no_answer() -> None:
-    runs = [made_up((900, 80.0, 79.0), seed) for seed in (0, 1)]
-    assert "cannot say what pre-training buys" in no_answer(gather_evidence(runs, nowhere(runs), 70.0))
-
-
-def test_tables_of_comparisons_and_steps(published: Evidence) -> None:
-    table = comparisons_table(published)
-    assert table["difference, points"].tolist() == ["+12.87", "+0.80"]
-    assert table["never reached, first / second"].tolist() == ["0 of 3 / 3 of 3", "0 of 3 / 0 of 3"]
-    assert steps_table(published)["interpolated"].tolist()[3:6] == ["never"] * 3
+def test_the_sentence_of_steps_knows_every_case() -> None:
+    passes, never = Bracket(14, 25), Bracket(295, math.inf)
+    cases = {
+        "No run passes 70 % test accuracy.": ([never] * 2, [never] * 2),
+        "never pass 70 % test accuracy, so the ratio": ([never, passes], [never, passes]),
+        "need at least": ([passes] * 2, [never, passes]),
+        "need at most": ([never, passes], [passes] * 2),
+        "need 0.56 to 1.79 times": ([passes] * 2, [passes] * 2),
+        "A run is at or above 70 % test accuracy before its first step": ([passes, Bracket(0, 0)], [passes] * 2),
+    }
+    for said, (one, other) in cases.items():
+        runs = [
+            made_up((900, 80.0, 80.0 + seed), seed, init=init) for init in ("pretrained", "random") for seed in (0, 1)
+        ]
+        for brackets, init in ((one, "pretrained"), (other, "random")):
+            for bracket, run in zip(brackets, [run for run in runs if run.key.init == init], strict=True):
+                end = 294 if bracket.is_censored else bracket.high
+                steps = sorted({0.0, max(bracket.low - 1.0, 0), float(end), 294.0})
+                run.curve.drop(run.curve.index, inplace=True)
+                for step in steps:
+                    run.curve.loc[len(run.curve)] = [step, 50.0, 80.0 if step >= bracket.high else 50.0]
+        (c,) = gather_evidence(runs, nowhere(runs), 70.0).comparisons
+        assert (c.one.brackets, c.other.brackets) == (one, other)
+        sentence = steps_sentence(c)
+        assert said in sentence
+        assert sum(words in sentence for words in cases) == 1

@@ -1,7 +1,8 @@
 """Every statistic against an independent computation: scipy, statsmodels, a formula written out, or brute force."""
 
 import math
-from itertools import combinations
+import tracemalloc
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -67,14 +68,41 @@ def test_one_seed_and_equal_seeds_have_no_interval_and_say_why() -> None:
         (own.mean_over_seeds([80.0, 80.0, 80.0]), "none: all values are the same"),
         (own.difference_over_seeds([80.0], [70.0, 71.0], paired=False), "none: one seed"),
         (own.difference_over_seeds([80.0], [70.0], paired=True), "none: one seed"),
-        (own.difference_over_seeds([80.0, 81.0], [70.0, 71.0], paired=True), "none: all values are the same"),
-        (own.mean_over_texts([[100.0, 0.0, 100.0]]), "none: one seed, or one text"),
+        (own.difference_over_seeds([80.0, 81.0], [70.0, 71.0], paired=True), "none: all differences are the same"),
+        (own.difference_over_seeds([80.0, 80.0], [70.0, 70.0], paired=False), "none: all values are the same"),
+        (own.mean_over_texts([[100.0, 0.0, 100.0]]), "none: one seed"),
+        (own.mean_over_texts([[100.0], [0.0]]), "none: one text"),
         (own.mean_over_texts([[100.0, 100.0], [100.0, 100.0]]), "none: all values are the same"),
+        (own.mean_over_texts([[100.0, 0.0, 100.0], [0.0, 100.0, 100.0]]), "none: all values are the same"),
+        (own.std_interval([80.0]), "none: one seed"),
+        (own.std_interval([80.0, 80.0]), "none: all values are the same"),
+        (own.std_ratio([80.0], [70.0, 71.0]), "none: one seed"),
+        (own.std_ratio([80.0, 81.0], [70.0, 70.0]), "none: all values are the same"),
+        (own.one_more_run([80.0]), "none: one seed"),
+        (own.one_more_run([80.0, 80.0]), "none: all values are the same"),
     ):
         assert not found.has_interval
         assert not found.excludes(0)
         assert math.isnan(found.high)
         assert found.method == why
+        assert found.ends() == f"none ({why.removeprefix('none: ')})"
+        assert found.words() == f"no interval: {why.removeprefix('none: ')}"
+
+
+def test_an_interval_is_worded_with_its_ends_and_an_open_end_is_said() -> None:
+    def estimate(low: float, high: float) -> own.Estimate:
+        return own.Estimate(1.0, low, high, own.SAME_TEXTS, "made up")
+
+    assert estimate(-1.234, 101.5).ends() == "-1.23 to 101.50"
+    assert estimate(-1.234, 101.5).ends("+.1f", least=0, most=100) == "+0.0 to +100.0"
+    assert estimate(2.0, math.inf).ends(".1f") == "from 2.0"
+    assert estimate(-math.inf, 2.0).ends(".1f") == "up to 2.0"
+    assert estimate(-math.inf, math.inf).ends() == "none (no end is known)"
+    assert estimate(1.0, 2.0).words() == "95 % interval 1.00 to 2.00"
+    assert estimate(1.0, 2.0).excludes(0.99)
+    assert estimate(1.0, 2.0).excludes(2.01)
+    assert not estimate(1.0, 2.0).excludes(1.0)
+    assert not estimate(1.0, math.inf).excludes(1e9)
 
 
 @given(arrays(np.int8, st.tuples(st.integers(2, 5), st.integers(2, 12)), elements=st.integers(0, 1)))
@@ -104,8 +132,10 @@ def test_the_interval_over_texts_is_that_of_the_two_way_random_model(
     freedom = (n * m * variance) ** 2 / sum((weights[name] * squares[name]) ** 2 / terms[name] for name in weights)
     half = stats.t.ppf(0.975, freedom) * math.sqrt(variance)
     over_seeds = own.mean_over_seeds(scores.mean(axis=1))
-    if over_seeds.has_interval:
-        half = max(half, over_seeds.high - over_seeds.value)
+    if not over_seeds.has_interval:  # all runs are equally accurate: none for this test set, so none for new texts
+        assert not found.has_interval
+        return
+    half = max(half, over_seeds.high - over_seeds.value)
     assert (found.low, found.high) == pytest.approx((scores.mean() - half, scores.mean() + half))
 
 
@@ -125,7 +155,9 @@ def test_a_paired_difference_over_texts_is_the_mean_of_differences_and_the_unpai
 
 
 @given(VALUES.filter(lambda values: len(values) <= 5), VALUES.filter(lambda values: len(values) <= 4))
-def test_the_permutation_test_counts_every_way_to_deal_the_values(one: list[float], other: list[float]) -> None:
+def test_the_unpaired_permutation_test_counts_every_way_to_deal_the_values(
+    one: list[float], other: list[float]
+) -> None:
     values, n = [*one, *other], len(one)
     seen = np.mean(one) - np.mean(other)
     gaps = []
@@ -133,16 +165,50 @@ def test_the_permutation_test_counts_every_way_to_deal_the_values(one: list[floa
         rest = [values[index] for index in range(len(values)) if index not in chosen]
         gaps.append(np.mean([values[index] for index in chosen]) - np.mean(rest))
     tails = [np.mean([gap >= seen - 1e-9 for gap in gaps]), np.mean([gap <= seen + 1e-9 for gap in gaps])]
-    assert own.permutation_test(one, other).p == pytest.approx(min(1.0, 2 * min(tails)))
+    assert own.permutation_test(one, other, paired=False).p == pytest.approx(min(1.0, 2 * min(tails)))
 
 
-def test_three_against_three_cannot_go_below_a_tenth() -> None:
-    found = own.permutation_test(ONE, OTHER)
-    assert found.p == pytest.approx(0.1)
-    assert found.smallest == pytest.approx(0.1)
-    assert math.isnan(own.permutation_test([1.0], [2.0]).p)
-    many = own.permutation_test(np.arange(12), np.arange(12) + 100)
-    assert many.p == pytest.approx(many.smallest) == pytest.approx(2e-5)  # drawn: 24 values can be dealt 2.7 M ways
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=2, max_size=8))
+def test_the_paired_permutation_test_flips_the_signs_of_the_differences(pairs: list[tuple[int, int]]) -> None:
+    one, other = ([pair[side] for pair in pairs] for side in (0, 1))
+    gaps = np.subtract(one, other)
+    sums = [float(np.dot(signs, gaps)) for signs in product((-1, 1), repeat=len(gaps))]
+    tails = [np.mean([total >= gaps.sum() for total in sums]), np.mean([total <= gaps.sum() for total in sums])]
+    found = own.permutation_test(one, other, paired=True)
+    assert found.p == pytest.approx(min(1.0, 2 * min(tails)))
+    assert found.smallest == 2 / 2 ** len(pairs)
+
+
+def test_three_pairs_cannot_go_below_a_quarter_and_three_against_three_not_below_a_tenth() -> None:
+    for paired, smallest in ((True, 0.25), (False, 0.1)):
+        found = own.permutation_test(ONE, OTHER, paired)
+        assert found.p == pytest.approx(smallest)
+        assert found.smallest == pytest.approx(smallest)
+        assert math.isnan(own.permutation_test([1.0], [2.0], paired).p)
+        many = own.permutation_test(np.arange(20), np.arange(20) + 100.0, paired)
+        assert many.p == pytest.approx(many.smallest) == pytest.approx(2e-5)  # drawn: a million ways and more
+    with pytest.raises(ValueError, match="pairs need as many"):
+        own.permutation_test([1.0, 2.0], [1.0], paired=True)
+
+
+def test_a_true_null_of_pairs_is_rejected_as_often_as_it_says() -> None:
+    rng, rejected = np.random.default_rng(0), 0
+    for _ in range(400):
+        shared, noise = rng.normal(0, 1, 8), rng.normal(0, 1, (2, 8))
+        rejected += (
+            own.permutation_test(noise[0] + shared, noise[1] - shared, paired=True).p <= 0.05
+        )  # correlation -0.5
+    assert 0.02 <= rejected / 400 <= 0.08  # 0.109 by the unpaired test
+
+
+def test_many_runs_take_little_memory() -> None:
+    rng = np.random.default_rng(0)
+    for paired in (True, False):
+        tracemalloc.start()
+        own.permutation_test(rng.normal(0, 1, 250), rng.normal(0, 1, 250), paired)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 100e6
 
 
 @given(VALUES.filter(lambda values: len(values) > 2), VALUES.filter(lambda values: len(values) > 2))
@@ -154,62 +220,83 @@ def test_brown_forsythe_is_an_f_test_of_distances_from_the_median(one: list[floa
     assert own.brown_forsythe(one, other) == pytest.approx(expected)
 
 
-def test_brown_forsythe_is_silent_where_it_can_say_nothing() -> None:
-    assert math.isnan(own.brown_forsythe([1.0, 2.0], [1.0, 5.0, 9.0]))
-    assert math.isnan(own.brown_forsythe([1.0, 1.0, 1.0], [2.0, 2.0, 2.0]))
+def test_brown_forsythe_says_why_where_it_can_say_nothing() -> None:
+    for one, other, why in (
+        ([1.0, 2.0], [1.0, 5.0, 9.0], "fewer than three runs"),
+        ([1.0, 1.0, 1.0], [2.0, 2.0, 2.0], "equally accurate"),
+        ([1.0, 1.0, 3.0, 3.0], [2.0, 2.0, 2.0], "as far from its group's median"),
+    ):
+        assert math.isnan(own.brown_forsythe(one, other))
+        assert why in (own.no_spread_test(one, other) or "")
+    assert own.no_spread_test([1.0, 2.0, 4.0], [2.0, 2.0, 2.0]) is None
 
 
-@given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 100)), min_size=1, max_size=12), st.integers(1, 100))
-def test_the_first_step_at_a_threshold(points: list[tuple[int, int]], threshold: int) -> None:
-    steps = np.cumsum([gap for gap, _ in points])
-    values = [value for _, value in points]
-    found = own.first_step_at(steps, values, threshold, interpolated=False)
-    reached = [int(step) for step, value in zip(steps, values, strict=True) if value >= threshold]
-    assert found == (reached[0] if reached else None)
-    between = own.first_step_at(steps, values, threshold, interpolated=True)
-    if between is None or found is None:
-        assert between is found is None
-    else:
-        assert between <= found
-        assert np.interp(between, steps, values) == pytest.approx(threshold) or between == steps[0]
+@given(VALUES, VALUES)
+def test_a_std_and_a_ratio_of_stds_have_the_intervals_of_normal_values(one: list[float], other: list[float]) -> None:
+    assume(len(set(one)) > 1 and len(set(other)) > 1)
+    n, k = len(one), len(other)
+    std = own.std_interval(one)
+    assert std.value == pytest.approx(np.std(one))
+    squares = np.var(one) * n
+    assert (std.low, std.high) == pytest.approx(
+        tuple(math.sqrt(squares / stats.chi2.ppf(q, n - 1)) for q in (0.975, 0.025))
+    )
+    ratio = own.std_ratio(one, other)
+    assert ratio.value == pytest.approx(np.std(one, ddof=1) / np.std(other, ddof=1))
+    back = own.std_ratio(other, one)
+    assert (ratio.low, ratio.high) == pytest.approx((1 / back.high, 1 / back.low))
+    assert ratio.low == pytest.approx(ratio.value / math.sqrt(stats.f.ppf(0.975, n - 1, k - 1)))
 
 
-def test_a_ratio_of_steps_is_the_exponent_of_a_difference_of_logarithms() -> None:
-    random, pretrained = [200.0, 392.0, 392.0], [50.0, 40.0, 80.0]
-    found = own.ratio_over_seeds(random, pretrained, paired=True)
-    expected = stats.ttest_rel(np.log(random), np.log(pretrained)).confidence_interval()
-    assert found.value == pytest.approx(stats.gmean(random) / stats.gmean(pretrained))
-    assert (found.low, found.high) == pytest.approx((math.exp(expected.low), math.exp(expected.high)))
-    with pytest.raises(ValueError, match="positive"):
-        own.ratio_over_seeds([0.0, 1.0], [1.0, 2.0], paired=True)
-
-
-def test_the_area_under_a_curve_is_its_mean_height() -> None:
-    assert own.area_under([0, 10, 30], [50, 70, 90]) == pytest.approx((10 * 60 + 20 * 80) / 30)
-    assert own.area_under([0], [50]) == 50
-    with pytest.raises(ValueError, match="rise"):
-        own.area_under([0, 0], [1, 2])
+def test_one_more_run_is_within_a_prediction_interval() -> None:
+    values = np.array(ONE)
+    found = own.one_more_run(values)
+    half = 4.302653 * values.std(ddof=1) * math.sqrt(4 / 3)
+    assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half), rel=1e-6)
 
 
 @pytest.mark.parametrize("paired", [True, False])
-@pytest.mark.parametrize("effect", [3.0, 1.0, 0.6, 0.1])
-def test_so_many_seeds_and_not_one_fewer_have_the_power(effect: float, paired: bool) -> None:
-    def power(n: int) -> float:
+def test_the_power_is_that_of_a_simulated_t_test(paired: bool) -> None:
+    rng, repeats = np.random.default_rng(0), 40_000
+    for n, effect in ((2, 3.0), (3, 1.0), (3, 8.0), (10, 0.6)):
+        one = rng.normal(effect, 1, (repeats, n))
+        if paired:
+            p = stats.ttest_1samp(one, 0, axis=1).pvalue
+        else:
+            p = stats.ttest_ind(one, rng.normal(0, 1, (repeats, n)), axis=1).pvalue
+        assert own.power_of(effect, n, paired) == pytest.approx(float(np.mean(p < 0.05)), abs=0.01)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_every_effect_has_its_number_of_seeds_and_more_effect_needs_no_more_seeds(paired: bool) -> None:
+    def by_closed_form(effect: float, n: int) -> float:
         freedom, centre = (n - 1, effect * math.sqrt(n)) if paired else (2 * n - 2, effect * math.sqrt(n / 2))
         bound = stats.t.ppf(0.975, freedom)
         return float(stats.nct.sf(bound, freedom, centre) + stats.nct.cdf(-bound, freedom, centre))
 
-    n = own.seeds_needed(2 * effect, 2.0, paired)
-    assert n is not None
-    assert power(n) >= 0.8
-    assert n == 2 or power(n - 1) < 0.8
+    before = own.MOST_SEEDS
+    for effect in np.arange(0.3, 14, 0.1):
+        n = own.seeds_needed(float(effect), 1.0, paired)
+        assert n is not None
+        assert 2 <= n <= before
+        before = n
+        powers = {k: own.power_of(float(effect), k, paired) for k in range(2, n + 2)}
+        assert all(0 < power <= 1 + 1e-9 for power in powers.values())
+        assert sorted(powers.values()) == pytest.approx(list(powers.values()), abs=1e-9)
+        assert n == min(k for k, power in powers.items() if power >= 0.8)
+        for k, power in powers.items():
+            if math.isfinite(by_closed_form(float(effect), k)):  # it has holes
+                assert power == pytest.approx(by_closed_form(float(effect), k), abs=1e-5)
+    assert before == 2
 
 
 def test_seeds_that_no_one_has_are_not_promised() -> None:
     assert own.seeds_needed(0.01, 2.0, paired=False) is None
     assert own.seeds_needed(1.0, 0.0, paired=True) == 2
-    with pytest.raises(ValueError, match="no number of seeds"):
-        own.seeds_needed(0.0, 2.0, paired=True)
+    assert own.seeds_needed(-5.0, 1.14, paired=True) == own.seeds_needed(5.0, 1.14, paired=True) == 3
+    for difference, std in ((0.0, 2.0), (1.0, -1.0), (math.nan, 1.0), (1.0, math.inf)):
+        with pytest.raises(ValueError, match="no number of seeds"):
+            own.seeds_needed(difference, std, paired=True)
 
 
 @given(st.integers(1, 400), st.data())
@@ -219,8 +306,8 @@ def test_a_share_has_wilsons_interval(n: int, data: st.DataObject) -> None:
 
 
 def test_the_std_of_three_seeds_is_known_within_a_factor_of_twelve() -> None:
-    low, high = own.std_factors(3)
-    assert (low, high) == pytest.approx((math.sqrt(2 / 7.377759), math.sqrt(2 / 0.0506356)))
+    low, high = own.std_factors(3)  # of a std with ddof 0
+    assert (low, high) == pytest.approx((math.sqrt(3 / 7.377759), math.sqrt(3 / 0.0506356)))
     assert all(math.isnan(factor) for factor in own.std_factors(1))
 
 
@@ -230,9 +317,9 @@ def test_nan_infinity_and_nothing_are_refused_everywhere(bad: list[float]) -> No
     for call in (
         lambda: own.spread(bad), lambda: own.mean_over_seeds(bad),
         lambda: own.difference_over_seeds(bad, good, paired=False), lambda: own.difference_over_seeds(good, bad, True),
-        lambda: own.permutation_test(good, bad), lambda: own.brown_forsythe(bad, good),
-        lambda: own.first_step_at(good, bad, 1.0, True), lambda: own.ratio_over_seeds(bad, good, False),
-        lambda: own.area_under(good, bad), lambda: own.mean_over_texts(grid),
+        lambda: own.permutation_test(good, bad, False), lambda: own.brown_forsythe(bad, good),
+        lambda: own.std_interval(bad), lambda: own.std_ratio(good, bad), lambda: own.one_more_run(bad),
+        lambda: own.mean_over_texts(grid),
         lambda: own.difference_over_texts(grid, grid, True),
     ):  # fmt: skip
         with pytest.raises(ValueError, match="NaN or infinite|at least one"):
