@@ -68,8 +68,8 @@ def mean_and_std(group: Group | None) -> str:
 
 
 def within(estimate: Estimate | None) -> str:
-    """Return an interval of accuracies, cut to 0 to 100, a dash where there is none."""
-    return estimate.ends(least=0, most=100) if estimate is not None and estimate.has_interval else "-"
+    """Return an interval of accuracies, cut to 0 to 100, or why there is none; a dash where there is no group."""
+    return "-" if estimate is None else estimate.ends(least=0, most=100)
 
 
 def comparisons_table(evidence: Evidence) -> pd.DataFrame:

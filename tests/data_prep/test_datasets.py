@@ -131,7 +131,8 @@ def test_cls_is_read_from_its_xml(web: Web, tmp_path: Path, part: str) -> None:
     assert len(made["valid"]) == 4
     sides = [example.label for example in made["valid"]]
     assert sides.count("positive") == sides.count("negative")
-    assert [path.name for path in (tmp_path / "data/raw/cls").glob("unpacked-*/*.review")] != []
+    unpacked = (tmp_path / "data/raw/cls").glob("unpacked-*/*")  # and nothing that is not wanted
+    assert sorted(path.name for path in unpacked) == ["manifest.json", "test.review", "train.review"]
 
 
 def course_files(flipped: bool = False) -> dict[str, str]:
@@ -210,6 +211,7 @@ def test_prepared_again_nothing_is_fetched_or_unpacked(web: Web, tmp_path: Path)
     words = ["dataset.files.0.members={train: train.review, test: test.review}"]
     splits_of(web, tmp_path, "cls_books", [tar_of(files, "w:gz")], *words)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*.review")}
+    assert len(before) == 2
     splits_of(web, tmp_path, "cls_books", [tar_of(files, "w:gz")], *words)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert web.pages["/0"].ranges == []
