@@ -190,7 +190,7 @@ def coverage_of_bootstraps(n: int, repeats: int, seed: int = 0) -> dict[tuple[st
 
 
 def _cell(share: float, given: float) -> str:
-    return f"{100 * share:.1f} %" + (f" (given in {100 * given:.0f} %)" if given < 1 else "")
+    return f"{100 * share:.1f} %" + (f" (given in {100 * given:.0f} %)" if given < 0.995 else "")
 
 
 def main() -> int:

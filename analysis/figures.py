@@ -112,9 +112,9 @@ def accuracy_over_steps(evidence: Evidence, split: str) -> Drawing | None:
 
 
 def _row_label(group: Group, groups: list[Group]) -> str:
-    differing = [value for key, value in group.names.items()
+    differing = [prose(value) for key, value in group.names.items()
                  if key == "init" or any(other.names[key] != value for other in groups)]  # fmt: skip
-    return "\n".join(textwrap.wrap(f"{' · '.join(differing)} (n = {group.n})", 30))
+    return "\n".join(textwrap.wrap(f"{' · '.join(differing)} (n\u00a0=\u00a0{group.n})", 30))
 
 
 def _draw_curves(axis: Axes, group: Group, split: str) -> None:
