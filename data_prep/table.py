@@ -67,11 +67,9 @@ def _label(value: Any, column: str, place: str) -> str:
 def read_rows(path: Path, columns: list[str], quoted: bool = True) -> Iterator[Row]:
     """Yield every row's wanted columns. `quoted=False` reads a TSV whose quotes are plain characters.
 
-    Raises `UsageError` for a file that is missing, of another kind, in another encoding, without rows or without one
+    Raises `UsageError` for a file of another kind, in another encoding, without rows or without one
     of the columns, and for a row of another width.
     """
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}")
     suffix = path.suffix.lower()
     if suffix in (".csv", ".tsv"):
         rows = _delimited_rows(path, columns, quoted)

@@ -145,6 +145,12 @@ def test_a_broken_archive_is_one_sentence(tmp_path: Path, name: str) -> None:
             take(path, tmp_path / "out")
 
 
+def test_what_the_disk_does_is_not_blamed_on_the_archive(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", {"train.review": b"t"})
+    with pytest.raises(FileNotFoundError):
+        take_members(path, {"train": "train.review"}, tmp_path / "nowhere", LIMIT)
+
+
 @pytest.mark.parametrize(
     ("members", "message"),
     [

@@ -206,6 +206,41 @@ def test_xnli_takes_the_french_rows_and_three_classes(web: Web, tmp_path: Path) 
     assert made["test"][2].text_pair == "or 2"
 
 
+@pytest.mark.parametrize(
+    ("dataset", "files", "told"),
+    [
+        (
+            "allocine",
+            {f"data/{name}.jsonl": '{"review": "bien", "polarity": 2}\n' for name in ("train", "val", "test")},
+            "train.jsonl, line 1: expected a review and a polarity of 0 or 1",
+        ),
+        (
+            "allocine",
+            {f"data/{name}.jsonl": '{"review": null, "polarity": 1}\n' for name in ("train", "val", "test")},
+            "train.jsonl, line 1: expected a review and a polarity of 0 or 1",
+        ),
+        (
+            "pawsx_fr",
+            {f"x/fr/{name}.tsv": "id\ts1\ts2\tlabel\n" for name in ("translated_train", "dev_2k", "test_2k")},
+            r"train.tsv, line 1: the header is \['id', 's1', 's2', 'label'\], expected \['id', 'sentence1',",
+        ),
+    ],
+)
+def test_a_line_of_another_form_is_named(
+    web: Web, tmp_path: Path, dataset: str, files: dict[str, str], told: str
+) -> None:
+    with pytest.raises(UsageError, match=told):
+        splits_of(web, tmp_path, dataset, [tar_of(files, "w:gz")])
+
+
+def test_an_xnli_label_that_is_none_is_named(web: Web, tmp_path: Path) -> None:
+    judged = "language\tgold_label\tsentence1\tsentence2\nde\t-\tweil\talso\nfr\t-\tun\tdonc\n"
+    first = {f"XNLI-1.0/xnli.{name}.tsv": judged for name in ("dev", "test")}
+    second = {"XNLI-MT-1.0/multinli/multinli.train.fr.tsv": "premise\thypo\tlabel\nun\tdeux\tneutral\n"}
+    with pytest.raises(UsageError, match=r"valid.tsv, line 3: label '-', expected one of contradiction, neutral, ent"):
+        splits_of(web, tmp_path, "xnli_fr", [zip_of(first), zip_of(second)])
+
+
 def test_prepared_again_nothing_is_fetched_or_unpacked(web: Web, tmp_path: Path) -> None:
     files = {f"x/{part}.review": cls_xml(40, part) for part in ("train", "test")}
     words = ["dataset.files.0.members={train: train.review, test: test.review}"]
