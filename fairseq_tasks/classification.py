@@ -26,6 +26,7 @@ from fairseq.data import (
     OffsetTokensDataset,
     PrependTokenDataset,
     RightPadDataset,
+    SortDataset,
     StripTokenDataset,
     data_utils,
 )
@@ -119,6 +120,8 @@ class ClassificationTask(FairseqTask):
         dataset = NestedDictionaryDataset(fields, sizes=[tokens.sizes])
         if split == self.cfg.train_subset:
             dataset = ShuffledDataset(dataset, self.cfg.seed, self.cfg.reshuffle)
+        else:  # texts of like length in a batch: transformers, and fairseq on CUDA, compute on padding
+            dataset = SortDataset(dataset, sort_order=[tokens.sizes])
         expected = self.manifest["examples"][split]
         if len(dataset) != expected:
             raise UsageError(f"{self.cfg.data}: {split} holds {len(dataset)} examples, its manifest says {expected}")

@@ -3,7 +3,8 @@
 Both inits get the same budget: every learning rate, on the same repeated splits, with the same seed. The test split is
 the default one and is never read: the training and validation texts are drawn anew from the rest, with more of them
 in validation, since 100 examples have a standard error of 3.8 points. A rate's score is the validation accuracy at the
-best step, pooled over the splits.
+best step, pooled over the splits; the best step is one of those of the recipe (`recipe.evaluate_every`), as in the runs
+that the rates are chosen for.
 """
 
 import argparse

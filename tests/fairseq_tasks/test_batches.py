@@ -90,6 +90,17 @@ def test_the_published_batches_are_fixed_and_only_their_order_changes(workspace:
     assert first != second
 
 
+def test_an_evaluation_batches_texts_of_like_length_and_scores_each_once(workspace: Workspace, tmp_path: Path) -> None:
+    task = plain_task(workspace, tmp_path)
+    for split in ("valid", "test"):
+        task.load_dataset(split)
+        iterator = task.get_batch_iterator(task.dataset(split), max_sentences=8)
+        made = list(iterator.next_epoch_itr(shuffle=False))
+        lengths = [int(length) for batch in made for length in batch["net_input"]["src_lengths"]]
+        assert lengths == sorted(lengths)
+        assert sorted(int(index) for batch in made for index in batch["id"]) == list(range(SIZES[split]))
+
+
 def test_no_two_seeds_share_a_random_stream_within_the_stride() -> None:
     starts = [internal_seed(seed) for seed in range(LARGEST + 1)]
     assert min(b - a for a, b in pairwise(starts)) == STRIDE

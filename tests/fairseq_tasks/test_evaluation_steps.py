@@ -7,12 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairseq_tasks.evaluation_steps import EARLIEST, evaluation_steps
+from hydra_conf.compose import compose_config
 
 LENGTHS = st.lists(st.integers(1, 400), min_size=1, max_size=6)
 
 
-def test_the_default_runs_are_evaluated_where_their_curves_move() -> None:
-    assert evaluation_steps([98, 196, 294], "geometric") == [0, 13, 25, 49, 98, 147, 196, 245, 294]
+@pytest.mark.parametrize("init", ["pretrained", "random"])
+def test_the_default_runs_are_evaluated_where_their_curves_move(init: str) -> None:
+    """784 texts in batches of 8 make 98 steps an epoch."""
+    recipe = compose_config([f"init={init}"]).recipe
+    ends = [98 * epoch for epoch in range(1, recipe.epochs + 1)]
+    assert evaluation_steps(ends, recipe.evaluate_every) == [0, 13, 25, 49, 98, 147, 196, 245, 294]
 
 
 def test_epoch_is_step_0_and_each_epochs_end() -> None:
