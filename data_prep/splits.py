@@ -74,9 +74,9 @@ def is_empty(text: str) -> bool:
 def without_case(text: str) -> str:
     """Return a cleaned text as all its near-copies are: case folded, without controls and marks of format."""
     folded = text.casefold()
-    if not folded.isprintable():  # most texts are
-        folded = "".join(one for one in folded if unicodedata.category(one) not in ("Cc", "Cf"))
-    return clean(folded)
+    if folded.isprintable():  # most texts are
+        return unicodedata.normalize("NFC", folded)
+    return clean("".join(one for one in folded if unicodedata.category(one) not in ("Cc", "Cf")))
 
 
 def looks_french(text: str) -> bool:
