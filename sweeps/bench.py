@@ -276,7 +276,7 @@ def our_sweep(task: Task, scratch: Path, arguments: argparse.Namespace, measured
     runs, log = scratch / "ours", scratch / "ours.log"
     command = [sys.executable, "-m", "sweeps", "--seeds", arguments.seeds, "--epochs", str(task.epochs),
                "--runs-dir", str(runs), "--data-dir", str(arguments.data_dir), "--dataset", arguments.dataset,
-               "--model", arguments.model, "--", *arguments.overrides,
+               "--model", arguments.model, "--", "recipe.evaluate_every=epoch", *arguments.overrides,
                *([f"fairseq.optimization.max_update={task.steps}"] if task.cut else [])]  # fmt: skip
     called = datetime.now()
     took, peak = timed([command], log)

@@ -84,7 +84,7 @@ def sweep(arguments: argparse.Namespace, row: Row, words: tuple[str, ...], seeds
         command += ["--data-dir", str(arguments.data_dir), "--runs-dir", str(runs), "--model", arguments.model]
         command += [*(word for word in words if word.startswith("--")), "--"]
         command += [f"fairseq.optimization.max_update={steps}", "fairseq.common.log_interval=1"]
-        command += ["fairseq.dataset.valid_subset=valid", *arguments.overrides]
+        command += ["fairseq.dataset.valid_subset=valid", "recipe.evaluate_every=epoch", *arguments.overrides]
         command += [word for word in words if not word.startswith("--")]
         seconds, _ = timed([command], runs / "said.log")
         row.sweep.append(seconds)
