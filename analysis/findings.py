@@ -114,23 +114,30 @@ def pairing(c: Comparison) -> str:
 def times(ratio: Ratio) -> str:
     """Return the bounds of a ratio of steps: `3.0 to 7.8 times`, `at least 3.0 times`, `at most 0.5 times`."""
     if math.isinf(ratio.high):
-        return f"at least {_digits(ratio.low)} times"
-    return f"at most {_digits(ratio.high)} times" if ratio.low == 0 else (
-        f"{_digits(ratio.low)} to {_digits(ratio.high)} times"
-    )  # fmt: skip
+        return f"at least {bound(ratio.low, up=False)} times"
+    if ratio.low == 0:
+        return f"at most {bound(ratio.high, up=True)} times"
+    return f"{bound(ratio.low, up=False)} to {bound(ratio.high, up=True)} times"
 
 
-def _digits(value: float) -> str:
-    """Return two significant digits of a ratio, three where it is near 1."""
-    return f"{value:.2f}" if value < 1.995 else f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
+def bound(value: float, up: bool) -> str:
+    """Return a positive bound with two significant digits, three near 1, rounded outwards so that it holds."""
+    decimals = 2 if value < 2 else 1 if value < 10 else 0
+    decimals = 1 - math.floor(math.log10(value)) if value < 0.1 else decimals
+    whole = math.ceil(value * 10**decimals - 1e-9) if up else math.floor(value * 10**decimals + 1e-9)
+    return f"{whole / 10**decimals:,.{decimals}f}"
 
 
 def steps_ends(interval: Estimate) -> str:
     """Return a ratio's interval, or why there is none, as words."""
     if not interval.has_interval:
         return interval.words()
-    low, high = _digits(interval.low) if math.isfinite(interval.low) else "", _digits(interval.high)
-    ends = f"from {low}" if math.isinf(interval.high) else f"up to {high}" if not low else f"{low} to {high}"
+    if math.isinf(interval.high):
+        ends = f"from {bound(interval.low, up=False)}"
+    elif math.isinf(interval.low):
+        ends = f"up to {bound(interval.high, up=True)}"
+    else:
+        ends = f"{bound(interval.low, up=False)} to {bound(interval.high, up=True)}"
     return f"95 % interval {ends} for {SAME_TEXTS}"
 
 
@@ -143,7 +150,7 @@ def passing(group: Group, name: str, mark: str) -> str:
         verb = "passes" if group.n_censored == 1 else "pass"
         return f"{group.n_censored} of {count(group.n, f'{name} run')} never {verb} {mark} {end}"
     low, high = geometric_bounds(group.brackets)
-    between = f"{mark} between steps {low:.0f} and {high:.0f}"
+    between = f"{mark} between steps {bound(low, up=False)} and {bound(high, up=True)}"
     if group.n == 1:
         return f"the {name} run passes {between}"
     return f"{name} runs pass {between} (geometric mean of {group.n})"
@@ -227,7 +234,7 @@ def tighter(c: Comparison) -> str:
     why = no_spread_test(one.test, other.test)
     if why is not None:
         return f"{told}. These runs cannot tell which spreads less: {why}."
-    told += f", Brown-Forsythe p = {p_value(c.spread_p)}"
+    told += f", Brown-Forsythe p {'=' if c.spread_p >= 0.001 else 'is'} {p_value(c.spread_p)}"
     side = tighter_side(c)
     if side is None:
         return f"{told}. These runs do not show which spreads less."

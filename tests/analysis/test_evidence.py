@@ -12,7 +12,18 @@ from scipy import stats
 
 from analysis.crossings import Bracket
 from analysis.evidence import Comparison, Evidence, as_json, gather_evidence, pairs_of
-from analysis.findings import answer, doubts, faster, faster_side, notes, of_few, steps_sentence, tighter, tighter_side
+from analysis.findings import (
+    answer,
+    bound,
+    doubts,
+    faster,
+    faster_side,
+    notes,
+    of_few,
+    steps_sentence,
+    tighter,
+    tighter_side,
+)
 from analysis.statistics import brown_forsythe
 from tests.analysis.made_up import PUBLISHED, folders_of, made_up, published_runs
 
@@ -221,6 +232,19 @@ def test_the_side_that_is_faster_or_tighter_is_named_only_where_the_interval_or_
         )
         assert faster_side(told) == side
         assert ("runs are faster." in faster(told)) == (side is not None)
+
+
+def test_a_bound_is_rounded_outwards_so_that_it_holds() -> None:
+    for value, down, up in (
+        (11.8, "11", "12"),
+        (5.68, "5.6", "5.7"),
+        (1.234, "1.23", "1.24"),
+        (0.0712, "0.071", "0.072"),
+        (1234.5, "1,234", "1,235"),
+        (14.0, "14", "14"),
+        (9.99, "9.9", "10.0"),
+    ):
+        assert (bound(value, up=False), bound(value, up=True)) == (down, up)
 
 
 def test_the_sentence_of_steps_knows_every_case() -> None:
