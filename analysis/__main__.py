@@ -66,7 +66,7 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     from analysis.event_files import read_sweep
     from analysis.evidence import as_json, gather_evidence
     from analysis.figures import write_figures
-    from analysis.findings import nothing_to_report, problems_of_logs
+    from analysis.findings import nothing_to_report, problems_of_logs, unrecorded
     from analysis.parameters import encoder_weights
     from analysis.report import Material, write_report
     from analysis.tables import foot, results_table, write_tables
@@ -80,7 +80,7 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     if not evidence.groups:
         raise UsageError(nothing_to_report(sweep, sweep_folder, results))
     baselines, classes, unfitted = baselines_and_classes(evidence, folders, data_dir, folder / "baselines.json")
-    problems = [*problems_of_logs(logs, results), *unfitted]
+    problems = [*problems_of_logs(logs, results), *unrecorded(evidence, folders), *unfitted]
     weights = encoder_weights(published()["model"], data_dir) if published_groups(evidence) else None
     numbers, claims = number_verdicts(evidence, weights), claim_verdicts(evidence)
     titles = write_figures(folder / "figures", logs.scalars, evidence, baselines)

@@ -74,6 +74,10 @@ def keep_alike(results: list[RunResult], folders: dict[str, Path]) -> list[RunRe
 
 
 def _difference(own: tuple[Any, Any], kept: tuple[Any, Any], seed: int) -> str:
+    if not own[0]:
+        return "its config.yaml is not there"
+    if not kept[0]:
+        return f"it has a config.yaml and seed {seed}, which the group keeps, has none"
     differing = differing_keys(kept[0], own[0])
     differing += [f"{name} (input)" for name in sorted(kept[1].keys() | own[1].keys())
                   if kept[1].get(name) != own[1].get(name)]  # fmt: skip
@@ -84,6 +88,8 @@ def unequal_terms(axis: str, one: Path, other: Path) -> list[str]:
     """Return in what the runs of two folders differ and must not, when they are compared in `axis`."""
     first, second = configuration(one), configuration(other)
     own = OWN.get(axis)
+    if bool(first) != bool(second):
+        return ["config.yaml, which one of them lacks"]
     if own is None:
         differing = unfair_keys(first, second)
     else:

@@ -26,6 +26,8 @@ class Baseline:
 
 def data_problem(binarised: Path, splits: Path, outputs: dict[str, str]) -> str | None:
     """Return why these splits are not those of runs that recorded `outputs` of data/bin, or None when they are."""
+    if not outputs:
+        return "the runs do not record their data"
     made, own = read_manifest(binarised), read_manifest(splits)
     if made is None or own is None:
         return f"{splits if own is None else binarised} is not there"

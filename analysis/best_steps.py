@@ -60,7 +60,8 @@ def run_result(key: RunKey, status: str, curve: pd.DataFrame | None, progress: d
     tests = curve.dropna(subset=["test"])
     test = float(best["test"]) if np.isfinite(best["test"]) else None
     last = float(tests["test"].iloc[-1]) if len(tests) else None
-    return RunResult(key, status, int(best["step"]), float(best["valid"]), test, last, curve)
+    why = "" if test is not None else "test was not evaluated at its best step"
+    return RunResult(key, status, int(best["step"]), float(best["valid"]), test, last, curve, why)
 
 
 def results_of(logs: SweepLogs, planned: list[RunKey]) -> list[RunResult]:
@@ -71,8 +72,10 @@ def results_of(logs: SweepLogs, planned: list[RunKey]) -> list[RunResult]:
         for key in sorted({*planned, *logs.states})
     ]
     reasons = {**logs.errors, **{key: "; ".join(damage) for key, damage in logs.damage.items()}}
-    return [result if result.test is not None else replace(result, why=reasons.get(result.key, "")) for result in
-            results]  # fmt: skip
+    return [
+        result if result.test is not None else replace(result, why=reasons.get(result.key, result.why))
+        for result in results
+    ]
 
 
 def by_group(results: list[RunResult]) -> dict[tuple[str, ...], list[RunResult]]:

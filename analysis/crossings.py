@@ -22,6 +22,8 @@ from analysis.statistics import (
     mean_over_seeds,
 )
 
+WIDEST = 1_000.0  # times: an interval whose ends are further apart says nothing
+TOO_WIDE = "its ends would be more than a factor of 1,000 apart"
 SAME_BRACKETS = "the evaluations do not tell the runs apart"
 
 
@@ -107,6 +109,8 @@ def ratio_of_steps(one: list[Bracket], other: list[Bracket], paired: bool, level
     upper = math.inf if estimates[1] is None else math.exp(estimates[1].high)
     if lower == 0 and math.isinf(upper):
         return Ratio(least, greatest, Estimate(math.nan, math.nan, math.nan, SAME_TEXTS, "none: too many never pass"))
+    if lower > 0 and math.isfinite(upper) and upper > WIDEST * lower:
+        return Ratio(least, greatest, Estimate(math.nan, math.nan, math.nan, SAME_TEXTS, f"none: {TOO_WIDE}"))
     method = "t of both ends' logarithms, seeds and brackets"
     return Ratio(least, greatest, Estimate(math.nan, lower or -math.inf, upper, SAME_TEXTS, method))
 

@@ -7,6 +7,7 @@ metadata says which files it was made from.
 
 import json
 import struct
+import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ KEYS = ["dataset", "model", "backend", "method", "init", "seed"]
 COLUMNS = [*KEYS, "split", "tag", "step", "value", "wall_time"]
 FORMAT = "1"  # raised when the same files would give another table
 MADE_FROM = b"warmstart"
+LONGEST_ERROR = 300  # characters
 
 Scalar = tuple[str, int, float, float]  # tag, step, value, wall time
 
@@ -140,13 +142,16 @@ def read_sweep(sweep_folder: Path, table: Path | None = None) -> SweepLogs:
         status = read_status(folder)
         states[key] = status["state"]
         if states[key] != "done":
-            errors.update({key: str(status["error"])} if status.get("error") else {})
+            told = " ".join(str(status.get("error") or "").split())
+            errors.update({key: textwrap.shorten(told, LONGEST_ERROR, placeholder=" ...")} if told else {})
             continue
         progress[key] = status["progress"]
-        if status.get("attempts", 1) > 1:
-            attempts[key] = int(status["attempts"])
-        if status.get("skipped_steps"):
-            skipped[key] = int(status["skipped_steps"]), int(status["planned_steps"])
+        counts = {name: status.get(name) for name in ("attempts", "skipped_steps", "planned_steps")}
+        whole = {name: n for name, n in counts.items() if isinstance(n, int)}
+        if whole.get("attempts", 1) > 1:
+            attempts[key] = whole["attempts"]
+        if whole.get("skipped_steps", 0) > 0 and "planned_steps" in whole:
+            skipped[key] = whole["skipped_steps"], whole["planned_steps"]
         name, files = str(key), fingerprint(folder)
         known = notes.get(name, {})
         if known.get("files") == files and name in before:

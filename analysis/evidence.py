@@ -189,6 +189,7 @@ def compare(axis: str, one: Group, other: Group, threshold: float) -> Comparison
         over_texts = difference_over_texts(one.right, other.right, paired)
     is_at_start = any(bracket.is_at_start for bracket in [*one.brackets, *other.brackets])
     std = _std_of_difference(one.test, other.test, paired)
+    difference = difference_over_seeds(one.test, other.test, paired)
     return Comparison(
         axis=axis,
         one=one,
@@ -196,12 +197,12 @@ def compare(axis: str, one: Group, other: Group, threshold: float) -> Comparison
         threshold=threshold,
         paired=paired,
         left_out=left_out,
-        difference=difference_over_seeds(one.test, other.test, paired),
+        difference=difference,
         difference_over_texts=over_texts,
         permutation=permutation_test(one.test, other.test, paired),
         spread_p=brown_forsythe(one.test, other.test),
         steps=None if is_at_start else ratio_of_steps(other.brackets, one.brackets, paired),
-        needed={points: seeds_needed(points, std, paired) for points in DIFFERENCES} if std > 0 else {},
+        needed={points: seeds_needed(points, std, paired) for points in DIFFERENCES} if difference.has_interval else {},
     )
 
 
@@ -222,16 +223,16 @@ class Evidence:
     threshold: float
     groups: list[Group]
     comparisons: list[Comparison]  # pretrained against random first
-    unequal: list[tuple[str, list[str]]]  # pairs of groups not on equal terms: what they would compare, and why not
+    unequal: list[tuple[Comparison, list[str]]]  # those not on equal terms, which say nothing, and in what they differ
 
     def of_init(self) -> list[Comparison]:
         """Return the comparisons of pre-trained with random weights, which answer the question."""
         return [comparison for comparison in self.comparisons if comparison.sides == ("pretrained", "random")]
 
     def leading(self) -> list[Comparison]:
-        """Return the comparisons that titles speak of: those that answer, or those of the first axis that there is."""
-        axis = self.comparisons[0].axis if self.comparisons else ""
-        return self.of_init() or [comparison for comparison in self.comparisons if comparison.axis == axis]
+        """Return the comparisons that titles speak of: those that answer, or those with the first one's sides."""
+        sides = self.comparisons[0].sides if self.comparisons else ()
+        return self.of_init() or [comparison for comparison in self.comparisons if comparison.sides == sides]
 
 
 def gather_evidence(results: list[RunResult], folders: dict[str, Path], threshold: float) -> Evidence:
@@ -252,7 +253,7 @@ def gather_evidence(results: list[RunResult], folders: dict[str, Path], threshol
         why_not = unequal_terms(axis, *(folders[str(group.runs[0].key)] for group in (one, other)))
         comparison = compare(axis, one, other, threshold)
         if why_not:
-            unequal.append((comparison.title, why_not))
+            unequal.append((comparison, why_not))
         else:
             comparisons.append(comparison)
     comparisons.sort(key=lambda comparison: list(ORDER).index(comparison.axis))
@@ -300,7 +301,7 @@ def as_json(evidence: Evidence) -> dict[str, Any]:
             }
             for c in evidence.comparisons
         ],
-        "not_compared": [{"title": title, "differs": why} for title, why in evidence.unequal],
+        "not_compared": [{"title": c.title, "differs": why} for c, why in evidence.unequal],
     }
 
 

@@ -129,6 +129,8 @@ def _draw_curves(axis: Axes, group: Group, split: str) -> None:
         best = table[table["step"] == run.best_step]
         axis.plot(best["step"], best[split], color=_colour(init), marker=_marker(init), mfc="white", ms=6, lw=0,
                   alpha=max(faint, 0.3), zorder=4, clip_on=False)  # fmt: skip
+    if len(tables) == 1:  # a mean of one run is the run
+        return
     at = pd.concat(tables).groupby("step")[split]
     whole = at.count() == len(tables)  # a mean over the runs that happen to be there would jump
     means = [(float(str(step)), mean_over_seeds(values)) for step, values in at if whole[step]]
@@ -151,8 +153,9 @@ def training_loss(scalars: pd.DataFrame, evidence: Evidence) -> Drawing | None:
             runs = of_init.groupby("seed")
             for _, run in runs:
                 axis.plot(run["step"], run["value"], color=_colour(init), lw=0.7, alpha=min(0.5, 5 / len(runs)))
-            mean = of_init.groupby("step")["value"].mean()
-            axis.plot(mean.index, mean, color=_colour(init), lw=2.2)
+            if len(runs) > 1:
+                mean = of_init.groupby("step")["value"].mean()
+                axis.plot(mean.index, mean, color=_colour(init), lw=2.2)
         axis.set_xlabel("step (optimiser updates)")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(panels) > 1:
@@ -238,7 +241,9 @@ def steps_to_threshold(evidence: Evidence) -> Drawing:
         places = height + np.linspace(-0.28, 0.28, group.n) if group.n > 1 else [height]
         width = max(1.0, min(4.5, 14 / group.n))
         for place, bracket in zip(places, group.brackets, strict=True):
-            if bracket.is_censored:
+            if bracket.is_at_start:
+                axis.plot([0], [place], marker="o", color=colour, ms=6, lw=0, clip_on=False)
+            elif bracket.is_censored:
                 axis.plot([bracket.low - 1], [place], marker=">", color=colour, mfc="white", ms=7, lw=0, clip_on=False)
             else:
                 axis.plot([max(bracket.low - 1, 0), bracket.high], [place, place], color=colour, lw=width,

@@ -25,6 +25,7 @@ from analysis.statistics import (
 PROSE = {"pretrained": "pre-trained", "lora": "LoRA", "full": "fully fine-tuned"}
 FEW = 5  # seeds; with fewer the report says in words what they allow
 CHANCE = 1 - LEVEL
+POSSIBLE = (-100.0, 100.0)  # points that two accuracies can differ by
 T_BOUND = {2: "12.7", 3: "4.3", 4: "3.2"}  # standard errors on each side of a mean, by Student's t
 
 
@@ -78,10 +79,10 @@ def gap_interval(c: Comparison) -> str:
     if not seeds.has_interval:
         return seeds.words()
     if texts is None or not texts.has_interval:
-        return f"{seeds.words('+.2f')} for {SAME_TEXTS}"
+        return f"{seeds.words('+.2f', *POSSIBLE)} for {SAME_TEXTS}"
     if texts.ends("+.2f") == seeds.ends("+.2f"):
-        return f"{seeds.words('+.2f')} for new seeds, on this test set and on new texts"
-    return f"{seeds.words('+.2f')} for {SAME_TEXTS}, and {texts.ends('+.2f')} for {NEW_TEXTS}"
+        return f"{seeds.words('+.2f', *POSSIBLE)} for new seeds, on this test set and on new texts"
+    return f"{seeds.words('+.2f', *POSSIBLE)} for {SAME_TEXTS}, and {texts.ends('+.2f', *POSSIBLE)} for {NEW_TEXTS}"
 
 
 def doubts(c: Comparison) -> list[str]:
@@ -150,7 +151,7 @@ def passing(group: Group, name: str, mark: str) -> str:
         verb = "passes" if group.n_censored == 1 else "pass"
         return f"{group.n_censored} of {count(group.n, f'{name} run')} never {verb} {mark} {end}"
     low, high = geometric_bounds(group.brackets)
-    between = f"{mark} between steps {bound(low, up=False)} and {bound(high, up=True)}"
+    between = f"{mark} between steps {math.floor(low + 1e-9):,} and {math.ceil(high - 1e-9):,}"
     if group.n == 1:
         return f"the {name} run passes {between}"
     return f"{name} runs pass {between} (geometric mean of {group.n})"
@@ -284,8 +285,8 @@ def answers(evidence: Evidence, results: list[RunResult]) -> list[str]:
 
 def unequal(evidence: Evidence) -> list[str]:
     """Return a sentence for each pair of groups that is not on equal terms."""
-    return [f"{title}: not compared, because not on equal terms; they differ in {', '.join(why)}."
-            for title, why in evidence.unequal]  # fmt: skip
+    return [f"{c.title}: not compared, because not on equal terms; they differ in {', '.join(why)}."
+            for c, why in evidence.unequal]  # fmt: skip
 
 
 def no_answer(evidence: Evidence, results: list[RunResult]) -> str:
@@ -296,15 +297,28 @@ def no_answer(evidence: Evidence, results: list[RunResult]) -> str:
         states = Counter(run.status for run in results if run.key.init == init)
         if init not in have and states:
             counted = ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
-            return (f"{opening}no {prose(init)} run has figures ({counted}). Mend what stopped them and run the same "
-                    "command again.")  # fmt: skip
+            stopped = "" if states.keys() <= {"missing", "pending", "running"} else "Mend what stopped them and run"
+            return f"{opening}no {prose(init)} run has figures ({counted}). {stopped or 'Run'} the same command again."
     if not {"pretrained", "random"} <= have:
         names = " and ".join(prose(init) for init in sorted(have))
         return f"{opening}all start from {names} weights. Train both with INIT=pretrained,random."
-    if evidence.unequal:
+    if any(c.sides == ("pretrained", "random") for c, _ in evidence.unequal):
         return f"{opening}pre-trained and random runs are not on equal terms."
     return (f"{opening}no pre-trained and random runs share dataset, model, back end and method. Train both with "
             "INIT=pretrained,random.")  # fmt: skip
+
+
+def unrecorded(evidence: Evidence, folders: dict[str, Path]) -> list[str]:
+    """Return a sentence for each run with figures whose configuration or inputs are not recorded."""
+    said = []
+    for name in (str(run.key) for group in evidence.groups for run in group.runs):
+        gone = [file for file in ("config.yaml", "provenance.json") if not (folders[name] / file).is_file()]
+        if gone:
+            verb = "is" if len(gone) == 1 else "are"
+            said.append(
+                f"{name}: {listed(gone)} {verb} not there, so whether the run is alike the others is not known."
+            )
+    return said
 
 
 def comparisons(evidence: Evidence) -> list[tuple[str, list[str]]]:
@@ -341,15 +355,17 @@ def of_test(c: Comparison) -> str:
         what = f"A sign-flip test of {count(c.one.n, 'pair')}"
     else:
         what = f"A permutation test of {c.one.n} against {count(c.other.n, 'run')}"
-    return f"{what} cannot give a p below {c.permutation.smallest:.2g}, so it never reaches {CHANCE:.2g}."
+    return f"{what} cannot give a p below {c.permutation.smallest:.3g}, so it never reaches {CHANCE:.2g}."
 
 
 # --- figures
 
 
-def label(c: Comparison, among: list[Comparison]) -> str:
-    """Return what tells a comparison from the others, empty where there is no other."""
-    return " · ".join(name for key, name in c.rest.items() if any(other.rest[key] != name for other in among))
+def label(c: Comparison, evidence: Evidence) -> str:
+    """Return what tells a comparison's groups from the other groups of the sweep, empty where there is no other."""
+    return " · ".join(
+        name for key, name in c.rest.items() if any(group.names[key] != name for group in evidence.groups)
+    )
 
 
 def title_of_gaps(evidence: Evidence) -> str:
@@ -361,15 +377,16 @@ def title_of_gaps(evidence: Evidence) -> str:
     start = f"{prose(one, True)} minus {prose(other)}: "
     if len(found) > 3:
         gaps = sorted(c.difference.value for c in found)
-        ends = list(dict.fromkeys([f"{gaps[0]:+.1f}", f"{gaps[-1]:+.1f}"]))
+        ends = list(dict.fromkeys([f"{gaps[0]:+.2f}", f"{gaps[-1]:+.2f}"]))
         return f"{start}{' to '.join(ends)} points of test accuracy in {len(found)} comparisons"
     return start + "; ".join(
-        f"{c.difference.value:+.1f} points of test accuracy{of(c, found)} ({c.difference.words('+.1f')})" for c in found
+        f"{c.difference.value:+.2f} points of test accuracy{of(c, evidence)} ({c.difference.words('+.2f', *POSSIBLE)})"
+        for c in found
     )
 
 
-def of(c: Comparison, found: list[Comparison]) -> str:
-    own = label(c, found)
+def of(c: Comparison, evidence: Evidence) -> str:
+    own = label(c, evidence)
     return f" on {own}" if own else ""
 
 
@@ -383,12 +400,12 @@ def title_of_steps(evidence: Evidence) -> str:
     said = []
     for c in found:
         if c.steps is None:
-            said.append(f"a run starts above it{of(c, found)}")
+            said.append(f"a run starts above it{of(c, evidence)}")
         elif not c.steps.is_known:
             whole = all(group.n_censored == group.n for group in (c.one, c.other))
-            said.append(f"{'no run passes it' if whole else 'runs of both kinds never pass it'}{of(c, found)}")
+            said.append(f"{'no run passes it' if whole else 'runs of both kinds never pass it'}{of(c, evidence)}")
         else:
-            said.append(f"{prose(other)} runs need {times(c.steps)} the steps of {prose(one)} runs{of(c, found)}")
+            said.append(f"{prose(other)} runs need {times(c.steps)} the steps of {prose(one)} runs{of(c, evidence)}")
     return f"Steps to {mark}: {'; '.join(said)}"
 
 
@@ -415,7 +432,8 @@ def title_of_spread(evidence: Evidence) -> str:
     found = evidence.leading()
     if len(found) != 1:
         return "Spread of test accuracy over seeds"
-    return tighter(found[0]).removesuffix(".")
+    own = label(found[0], evidence)
+    return f"{own}: {tighter(found[0])}".removeprefix(": ").removesuffix(".")
 
 
 def title_of_luck(evidence: Evidence) -> str:
@@ -457,6 +475,8 @@ def caption_of_gaps(evidence: Evidence) -> str:
         words.append(f"Thick line: 95 % interval of the mean for {SAME_TEXTS} (Student's t).")
     if any(group.over_texts is not None and group.over_texts.has_interval for group in evidence.groups):
         words.append(f"Thin line: for {NEW_TEXTS} (crossed random effects).")
+    if any(c.left_out for c in evidence.comparisons):
+        words.append("Runs without a partner of the same seed are drawn here and left out of the difference.")
     return " ".join(words)
 
 
@@ -465,6 +485,8 @@ def caption_of_steps(evidence: Evidence) -> str:
              f"{evidence.threshold:g} % to the first at or above it; it passes in between."]  # fmt: skip
     if any(group.n_censored for group in evidence.groups):
         words.append("Arrow: a run that ends below.")
+    if any(bracket.is_at_start for group in evidence.groups for bracket in group.brackets):
+        words.append("Dot at step 0: a run that starts at or above it.")
     return " ".join(words)
 
 
@@ -562,7 +584,7 @@ def permutation_words(c: Comparison) -> str:
     if math.isnan(c.permutation.p):
         return "none (one seed)"
     kind = f"sign flips of {count(c.one.n, 'pair')}" if c.paired else f"{c.one.n} against {count(c.other.n, 'run')}"
-    return f"{p_value(c.permutation.p)} ({kind}; the smallest possible is {c.permutation.smallest:.2g})"
+    return f"{p_value(c.permutation.p)} ({kind}; the smallest possible is {c.permutation.smallest:.3g})"
 
 
 def needed_words(c: Comparison) -> str:

@@ -15,7 +15,7 @@ from analysis.best_steps import RunResult
 from analysis.evidence import Evidence, Group
 from analysis.findings import about_best_step, about_std, absent, against_baseline, answers, comparisons, notes
 from analysis.statistics import NEW_TEXTS, SAME_TEXTS
-from analysis.tables import comparisons_table, groups_table, mean_and_std, results_table, steps_table
+from analysis.tables import comparisons_table, groups_table, in_markdown, mean_and_std, results_table, steps_table
 from analysis.verdict import (
     CANNOT_TELL,
     NOT_REPRODUCED,
@@ -62,7 +62,7 @@ class Table:
 
     @property
     def markdown(self) -> str:
-        return str(self.frame.to_markdown(index=False, disable_numparse=True))
+        return in_markdown(self.frame)
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def _standing(material: Material) -> list[str]:
 def _questions(evidence: Evidence) -> list[str]:
     """Return what each comparison says of the three questions, by its title where there are several."""
     found = comparisons(evidence)
-    if len(found) == 1:
+    if len(found) == 1 and len(evidence.groups) == 2:
         return found[0][1]
     return [f"{title}. {' '.join(said)}" for title, said in found]
 
@@ -159,7 +159,8 @@ def _beside_published(material: Material) -> list[Section]:
     parts = []
     others = [f"{group.title}: {', '.join(found)}." for group in evidence.groups if (found := departures(group))]
     if others:
-        said = "These runs are of the published dataset and model and of another training, so they get no verdict."
+        said = ("These runs are of the published dataset and model, and their training is not the published one, or is "
+                "not recorded: they get no verdict.")  # fmt: skip
         parts.append(Section("Not beside the published tables", [said], others))
     found_groups = published_groups(evidence)
     if not found_groups:
@@ -226,6 +227,9 @@ def side_by_side(backend: str, groups: list[Group]) -> pd.DataFrame:
 def numbers_table(numbers: list[Verdict]) -> pd.DataFrame:
     """Return the published numbers, ours, the differences with their intervals and the verdicts."""
 
+    def is_ratio(row: Verdict) -> bool:
+        return row.unit == "ratio" and row.difference is not None and row.difference == row.difference
+
     def show(value: float | None, unit: str, signed: bool = False) -> str:
         if value is None or value != value:
             return "-"
@@ -233,8 +237,8 @@ def numbers_table(numbers: list[Verdict]) -> pd.DataFrame:
 
     return pd.DataFrame([
         {"dataset": row.dataset, "number": row.what, "where": row.where, "published": show(row.published, row.unit),
-         "ours": show(row.ours, row.unit),
-         "difference": show(row.difference, row.unit, True) + " times" * (row.unit == "ratio" and row.ours is not None),
+         "ours (over all seeds)": show(row.ours, row.unit),
+         "difference": show(row.difference, row.unit, True) + " times" * is_ratio(row),
          "95 % interval": f"{show(row.low, row.unit, True)} to {show(row.high, row.unit, True)}"
          if row.low == row.low else "-", "verdict": row.verdict}
         for row in numbers
@@ -283,7 +287,8 @@ def _data_cards(material: Material) -> list[Section]:
             continue
         frame = pd.DataFrame([
             {"split": split, "examples": f"{n:,}",
-             **{label: f"{count:,}" for label, count in zip(splits["labels"], splits["per_class"][split], strict=True)},
+             **{f"class {label}": f"{count:,}"
+                for label, count in zip(splits["labels"], splits["per_class"][split], strict=True)},
              "tokens a text": f"{binarised['tokens'][split] / n:.0f}",
              f"cut at {binarised['max_positions']} tokens": f"{100 * binarised['cut'][split]['share']:.1f} %",
              "unknown tokens": f"{100 * binarised['unknown_share'][split]:.3f} %"}
@@ -312,7 +317,8 @@ def _provenance(material: Material) -> Section:
         inputs = record.get("inputs", {})
         told = {
             "commit": record.get("git_commit"), "machine": record.get("device"), "system": record.get("platform"),
-            "precision, threads a run": f"{record.get('precision')}, {record.get('threads')}", "versions": versions,
+            "precision": record.get("precision"), "threads a run": record.get("threads"),
+            "versions": versions,
             "sha256 of the checkpoint": inputs.get("checkpoint"),
             **{f"sha256 of {name}": digest for name, digest in inputs.get("data", {}).items()},
         }  # fmt: skip
@@ -327,7 +333,7 @@ def _provenance(material: Material) -> Section:
 
 def _figures_command(material: Material) -> str:
     name = "" if material.sweep == "default" else f" SWEEP={material.sweep}"
-    mark = "" if material.evidence.threshold == THRESHOLD else f' ARGS="--threshold {material.evidence.threshold:g}"'
+    mark = "" if material.evidence.threshold == THRESHOLD else f' ARGS="--threshold {material.evidence.threshold!r}"'
     return f"make figures{name}{mark}"
 
 

@@ -65,11 +65,11 @@ class Estimate:
             return f"from {low:{form}}"
         return f"up to {high:{form}}" if math.isinf(low) else f"{low:{form}} to {high:{form}}"
 
-    def words(self, form: str = ".2f") -> str:
-        """Return `95 % interval low to high`, or `no interval: why`."""
+    def words(self, form: str = ".2f", least: float = -math.inf, most: float = math.inf) -> str:
+        """Return `95 % interval low to high`, or `no interval: why`; the ends are cut to `least` and `most`."""
         if not self.has_interval:
             return f"no interval: {self.why_none}"
-        return f"{100 * LEVEL:.0f} % interval {self.ends(form)}"
+        return f"{100 * LEVEL:.0f} % interval {self.ends(form, least, most)}"
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,11 @@ def checked(values: ArrayLike, dimensions: int = 1) -> Array:
     return array
 
 
+def are_alike(array: Array) -> bool:
+    """Whether values are all the same but for rounding: accuracies are shares of texts, and 0.1 is no binary number."""
+    return bool(np.ptp(array) <= 1e-9 * max(1.0, float(np.abs(array).max())))
+
+
 def spread(values: ArrayLike) -> Spread:
     """Return mean and standard deviations of values over seeds, shape (runs,)."""
     array = checked(values)
@@ -127,7 +132,7 @@ def std_interval(values: ArrayLike, level: float = LEVEL) -> Estimate:
     if len(array) < 2:
         return _none(math.nan, SAME_TEXTS, ONE_SEED)
     std = float(array.std())
-    if np.ptp(array) == 0:
+    if are_alike(array):
         return _none(0.0, SAME_TEXTS, ALL_THE_SAME)
     low, high = (std * factor for factor in std_factors(len(array), level))
     return Estimate(std, low, high, SAME_TEXTS, "chi-squared")
@@ -141,7 +146,7 @@ def std_ratio(one: ArrayLike, other: ArrayLike, level: float = LEVEL) -> Estimat
     first, second = checked(one), checked(other)
     if min(len(first), len(second)) < 2:
         return _none(math.nan, SAME_TEXTS, ONE_SEED)
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
+    if are_alike(first) or are_alike(second):
         return _none(math.nan, SAME_TEXTS, ALL_THE_SAME)
     ratio = float(first.std(ddof=1) / second.std(ddof=1))
     low, high = stats.f.ppf([(1 + level) / 2, (1 - level) / 2], len(first) - 1, len(second) - 1)
@@ -325,10 +330,10 @@ def no_spread_test(one: ArrayLike, other: ArrayLike) -> str | None:
     first, second = checked(one), checked(other)
     if min(len(first), len(second)) < 3:
         return "fewer than three runs have no test of their spread"
-    if np.ptp(first) == 0 and np.ptp(second) == 0:
+    if are_alike(first) and are_alike(second):
         return "all runs of a group are equally accurate"
     distances = [np.abs(array - np.median(array)) for array in (first, second)]
-    if all(np.ptp(array) == 0 for array in distances):
+    if all(map(are_alike, distances)):
         return "every run is as far from its group's median as the others"
     return None
 

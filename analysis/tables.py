@@ -8,6 +8,7 @@ from analysis.baselines import Baseline
 from analysis.best_steps import RunResult, by_group
 from analysis.evidence import Evidence, Group
 from analysis.findings import (
+    POSSIBLE,
     about_best_step,
     about_std,
     absent,
@@ -81,8 +82,9 @@ def comparisons_table(evidence: Evidence) -> pd.DataFrame:
             "comparison": c.title,
             "pairing": pairing(c),
             "difference, points": f"{c.difference.value:+.2f}",
-            f"95 %: {SAME_TEXTS}": c.difference.ends("+.2f"),
-            f"95 %: {NEW_TEXTS}": "none (the texts' answers are not known)" if texts is None else texts.ends("+.2f"),
+            f"95 %: {SAME_TEXTS}": c.difference.ends("+.2f", *POSSIBLE),
+            f"95 %: {NEW_TEXTS}": "none (the texts' answers are not known)" if texts is None
+                else texts.ends("+.2f", *POSSIBLE),
             "permutation test p": permutation_words(c),
             "std (ddof 0), first; second": f"{std_cell(c.one)}; {std_cell(c.other)}",
             "Brown-Forsythe p": spread_words(c),
@@ -113,11 +115,11 @@ def steps_table(evidence: Evidence) -> pd.DataFrame:
     rows = []
     for group in evidence.groups:
         for run, bracket in zip(group.runs, group.brackets, strict=True):
-            last = int(run.curve["step"].max())
+            last, seen = int(run.curve["step"].max()), (run.curve["step"] == bracket.low - 1).any()
             never = bracket.is_censored
             rows.append({
                 "run": str(run.key),
-                "below at step": f"{bracket.low - 1}" if not bracket.is_at_start else "never",
+                "below at step": f"{bracket.low - 1}" if seen else "-",
                 "at or above at step": "never" if never else f"{bracket.high:.0f}",
                 "last step": str(last),
             })  # fmt: skip
@@ -140,9 +142,19 @@ def foot(results: list[RunResult], evidence: Evidence, classes: dict[str, list[s
     return lines
 
 
+def in_markdown(frame: pd.DataFrame) -> str:
+    """Return a table as Markdown; a bar or a line break in a name stays within its cell."""
+
+    def cell(value: object) -> str:
+        return " ".join(str(value).split()).replace("|", r"\|")
+
+    escaped = frame.map(cell).rename(columns=cell)
+    return str(escaped.to_markdown(index=False, disable_numparse=True))
+
+
 def write_tables(folder: Path, table: pd.DataFrame, below: list[str]) -> None:
     """Write results.md, results.csv and results.tex: the table, and the sentences below it."""
-    markdown = table.to_markdown(index=False, disable_numparse=True)
+    markdown = in_markdown(table)
     write_text(folder / "results.md", f"{markdown}\n\n" + "\n".join(f"- {note}" for note in below) + "\n")
     write_text(folder / "results.csv", table.to_csv(index=False))
     latex = table.rename(columns=lambda name: name.replace("%", r"\%")).replace({"_": r"\_", "%": r"\%"}, regex=True)

@@ -79,7 +79,7 @@ def departures(group: Group) -> list[str] | None:
     for key, wanted in (("epochs", training["epochs"]), ("batch_size", training["batch_size"])):
         own = group.config.get(f"recipe.{key}")
         if own != wanted:
-            found.append(f"{key} {own} (published {wanted})")
+            found.append(f"{key} {'not recorded' if own is None else own} (published {wanted})")
     if abs(group.last_step - training["steps"]) > training["steps_within"] * training["steps"]:
         found.append(f"{group.last_step} steps (published {training['steps']})")
     return found
@@ -130,7 +130,7 @@ def _verdicts_of_table(dataset: str, table: dict[str, Any], group: Group | None)
     if group is None:
         return [*verdicts, _not_run(dataset, *_at(mean, where), "points"), _not_run(dataset, *_at(std, where), "ratio")]
     gap, ratio = difference_over_seeds(group.test, tests, paired=False), std_ratio(group.test, tests)
-    sample = group.spread.std_sample
+    sample = group.spread.std_sample if group.n > 1 else None
     return [
         *verdicts,
         Verdict(dataset, mean[0], where, mean[1], group.spread.mean, gap.value, gap.low, gap.high, "points",
@@ -221,7 +221,7 @@ def _steps(c: Comparison) -> ClaimVerdict:
         verdict = REPRODUCED if mean.low >= claim["at_least"] else (
             NOT_REPRODUCED if mean.high < claim["at_least"] else CANNOT_TELL
         )  # fmt: skip
-    return _claim("steps", c, f"mean steps of pre-trained runs: {mean.words('.0f')}", verdict)
+    return _claim("steps", c, f"mean steps of pre-trained runs: {mean.words('.0f', least=1)}", verdict)
 
 
 def _same_range(c: Comparison) -> ClaimVerdict:

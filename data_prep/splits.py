@@ -72,11 +72,11 @@ def is_empty(text: str) -> bool:
 
 
 def without_case(text: str) -> str:
-    """Return a cleaned text as all its near-copies are: case folded, without controls and marks of format."""
+    """Return a cleaned text as all its near-copies are: case folded, without what is not seen."""
     folded = text.casefold()
-    if folded.isprintable():  # most texts are
+    if folded.isprintable() and BLANK.isdisjoint(folded):  # most texts are
         return unicodedata.normalize("NFC", folded)
-    return clean("".join(one for one in folded if unicodedata.category(one) not in ("Cc", "Cf")))
+    return clean("".join(one for one in folded if one.isspace() or is_seen(one)))
 
 
 def looks_french(text: str) -> bool:
@@ -336,18 +336,19 @@ def split_notes(manifest: dict[str, Any]) -> list[str]:
     read, checks = sum(manifest["read"].values()), manifest["checks"]
     notes = [f"{count:,} of {read:,} dropped: {why}" for why, count in manifest["dropped"].items()]
     if checks["texts_with_two_labels"]:
-        notes.append(f"{checks['texts_with_two_labels']:,} texts stand there with two labels; kept as they are")
+        notes.append(f"{_texts(checks['texts_with_two_labels'], 'stand')} there with two labels; kept so")
     if checks.get("near_copies_with_two_labels"):  # a manifest of an older prep has none
-        notes.append(f"{checks['near_copies_with_two_labels']:,} texts stand there with another label {NEAR}; kept as "
-                     "they are")  # fmt: skip
+        notes.append(
+            f"{_texts(checks['near_copies_with_two_labels'], 'stand')} there with another label {NEAR}; kept so"
+        )
     if any(NEAR in why for why in manifest["dropped"]):
         notes.append(NEAR_COPIES)
     for split, count in checks["empty"].items():
         if count:
-            notes.append(f"{count:,} texts of {split} are empty; kept, so that every example is scored")
+            notes.append(f"empty in {split}: {_texts(count)}; kept, so that every example is scored")
     for split, count in checks["repeats_within"].items():
         if count:
-            notes.append(f"{count:,} texts of {split} repeat another one of {split}; kept as they are")
+            notes.append(f"repeats within {split}: {_texts(count)}; kept")
     if checks["labels_unseen_in_train"]:
         unseen = ", ".join(checks["labels_unseen_in_train"])
         notes.append(f"warning: no example of train has the label {unseen}; what has it can only be judged wrong")
@@ -359,6 +360,12 @@ def split_notes(manifest: dict[str, Any]) -> list[str]:
                 f"warning: {100 * share:.0f} % of the texts of {split} hold none of the commonest French words"
             )
     return notes
+
+
+def _texts(count: int, verb: str = "") -> str:
+    """Return `1 text stands`, `2 texts stand`."""
+    one = count == 1
+    return f"{count:,} text{'' if one else 's'}" + (f" {verb}{'s' if one else ''}" if verb else "")
 
 
 def _id_of_line(path: Path, number: int) -> str:

@@ -37,10 +37,12 @@ def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
         if named[one] == named[other]:
             raise UsageError(f"{one} and {other} are both {named[one]!r}; name two columns")
     counted = "row" if path.suffix.lower() == ".parquet" else "line"
+    known = {_label(name, "dataset.labels", str(path)): name for name in dataset.labels or []}
     for line, row in read_rows(path, [text, label, *([pair] if pair else [])]):
         place = f"{path}, {counted} {line}"
         second = _text(row[pair], pair, place) if pair else None
-        yield Example(f"{part}-{line}", _text(row[text], text, place), second, _label(row[label], label, place))
+        found = _label(row[label], label, place)
+        yield Example(f"{part}-{line}", _text(row[text], text, place), second, known.get(found, found))
 
 
 def _text(value: Any, column: str, place: str) -> str:

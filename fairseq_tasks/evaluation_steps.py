@@ -3,7 +3,7 @@
 epoch       step 0 and each epoch's end
 <number>    these, and every step that is a multiple of it
 geometric   these, and steps between them that stand close where a curve moves: each is at most twice the one before,
-            and none is further than half an epoch from the next
+            and none is further than half an epoch, rounded up, from the next
 
 An epoch of `geometric` is halved at its middle, and its first half again (rounding up) until its first step is at most
 EARLIEST (in the first epoch) or at most twice the last step of the epoch before. Epochs of 98 steps give 0, 13, 25, 49,

@@ -74,4 +74,5 @@ def test_splits_that_are_not_those_of_the_runs_are_noticed(workspace: Workspace,
     outputs = (read_manifest(workspace.binarised) or {})["outputs"]
     assert data_problem(workspace.binarised, splits, outputs) is None
     assert "is not there" in (data_problem(workspace.binarised, tmp_path, outputs) or "")
-    assert "was made again since the runs" in (data_problem(workspace.binarised, splits, {}) or "")
+    assert "was made again since the runs" in (data_problem(workspace.binarised, splits, {"label/dict.txt": "x"}) or "")
+    assert data_problem(workspace.binarised, splits, {}) == "the runs do not record their data"

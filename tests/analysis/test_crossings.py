@@ -125,3 +125,9 @@ def test_mean_steps_have_an_interval_of_both_ends() -> None:
     assert mean_steps([*brackets, censored(1125)]).high == math.inf
     assert mean_steps([brackets[0]] * 3).why_none == "the evaluations do not tell the runs apart"
     assert mean_steps(brackets[:1]).why_none == "one seed"
+
+
+def test_an_interval_that_says_nothing_is_not_given() -> None:
+    found = ratio_of_steps([Bracket(148, 196), Bracket(50, 98)], [Bracket(1, 13), Bracket(99, 147)], paired=True)
+    assert found.interval.why_none == "its ends would be more than a factor of 1,000 apart"
+    assert found.is_known

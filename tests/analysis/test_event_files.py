@@ -140,3 +140,20 @@ def test_damage_is_told_again_when_nothing_was_read_again_and_a_broken_table_is_
     table.write_bytes(b"no table")
     assert read_sweep(tmp_path / "s", table).n_read == 2
     assert read_sweep(tmp_path / "s", table).n_read == 0
+
+
+def test_an_odd_status_is_read_as_far_as_it_goes_and_an_error_is_one_short_line(tmp_path: Path) -> None:
+    statuses = [
+        {"state": "done", "skipped_steps": 3},
+        {"state": "done", "attempts": None, "skipped_steps": -3, "planned_steps": 9},
+        {"state": "done", "attempts": 2, "skipped_steps": 3, "planned_steps": 9},
+        {"state": "failed", "error": "one\n## two\n" + "x " * 500},
+    ]
+    for seed, status in enumerate(statuses):
+        (make_run(tmp_path, seed) / "status.json").write_text(json.dumps(status))
+    logs = read_sweep(tmp_path / "s")
+    assert [key.seed for key in logs.attempts] == [2]
+    assert {key.seed: counts for key, counts in logs.skipped.items()} == {2: (3, 9)}
+    (told,) = logs.errors.values()
+    assert told.startswith("one ## two x x")
+    assert len(told) <= 300

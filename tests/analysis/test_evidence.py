@@ -18,6 +18,8 @@ from analysis.findings import (
     doubts,
     faster,
     faster_side,
+    needed_words,
+    no_answer,
     notes,
     of_few,
     steps_sentence,
@@ -232,6 +234,22 @@ def test_the_side_that_is_faster_or_tighter_is_named_only_where_the_interval_or_
         )
         assert faster_side(told) == side
         assert ("runs are faster." in faster(told)) == (side is not None)
+
+
+def test_no_number_of_seeds_is_told_where_the_differences_are_the_same_but_for_rounding() -> None:
+    tests = [[100 * right / 300 for right in counts] for counts in ((211, 223, 229), (181, 193, 199))]
+    c = comparison(*tests)
+    assert c.needed == {}
+    assert needed_words(c) == "none (all differences are the same)"
+
+
+def test_two_back_ends_on_unequal_terms_are_no_pair_of_inits() -> None:
+    runs = [made_up((900, 80.0, 79.0), 0), made_up((900, 60.0, 64.0), 0, init="random", dataset="cls_dvd")]
+    evidence = gather_evidence(runs, nowhere(runs), 70.0)
+    other = comparison([80.0], [70.0])
+    of_back_ends = replace(other, axis="backend")
+    assert "share dataset, model" in no_answer(replace(evidence, unequal=[(of_back_ends, ["x"])]), runs)
+    assert "not on equal terms" in no_answer(replace(evidence, unequal=[(other, ["x"])]), runs)
 
 
 def test_a_bound_is_rounded_outwards_so_that_it_holds() -> None:

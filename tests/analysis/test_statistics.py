@@ -347,3 +347,15 @@ def test_new_texts_never_have_the_narrower_interval() -> None:
                 if seeds.has_interval:
                     assert texts.low <= seeds.low + 1e-9
                     assert texts.high >= seeds.high - 1e-9
+
+
+def test_shares_of_300_texts_that_are_equal_but_for_rounding_are_taken_as_equal() -> None:
+    one, other = ([100 * right / 300 for right in counts] for counts in ((211, 211, 214, 214), (240, 240, 247, 247)))
+    assert "as far from its group's median" in (own.no_spread_test(one, other) or "")
+    assert math.isnan(own.brown_forsythe(one, other))
+    shifted = [100 * (right - 30) / 300 for right in (211, 223, 229)]
+    gaps = own.difference_over_seeds([100 * right / 300 for right in (211, 223, 229)], shifted, paired=True)
+    assert gaps.why_none == "all differences are the same"
+    third = [100 * 0.1 * 3, 30.0]
+    assert not own.std_interval(third).has_interval
+    assert not own.std_ratio(third, [1.0, 2.0]).has_interval

@@ -243,7 +243,7 @@ def test_near_copies_with_two_labels_are_kept_before_anything_is_drawn_and_count
         n_both = len({"TEXTE 3", "texte 3"} & set(texts(made[there[0]])))
         assert facts["checks"]["near_copies_with_two_labels"] == n_both - 1
         told = [
-            note for note in split_notes(facts) if note.startswith("1 texts stand there with another label but for")
+            note for note in split_notes(facts) if note.startswith("1 text stands there with another label but for")
         ]
         assert len(told) == n_both - 1
         across = sum(count for why, count in facts["dropped"].items() if "drawn" not in why)
@@ -363,3 +363,12 @@ def test_what_cannot_be_split_is_one_sentence(
 )
 def test_the_rule_for_french_is_cheap_and_knows_short_texts(text: str, french: bool) -> None:
     assert looks_french(text) is french
+
+
+@pytest.mark.parametrize("unseen", ["\ufe0f", "\u3164", "\u200b", "\u00ad"])
+def test_a_copy_that_differs_in_what_is_not_seen_is_a_leak(tmp_path: Path, unseen: str) -> None:
+    train = [*rows(30), (f"J'adore ce livre ❤{unseen}, la fin est superbe", "a")]
+    test = [(f"essai {number}", "ab"[number % 2]) for number in range(10)]
+    made, facts = split(tmp_path, {"train": train, "test": [*test, ("J'adore ce livre ❤, la fin est superbe", "a")]})
+    assert not any("J'adore" in text for name in ("train", "valid") for text in texts(made[name]))
+    assert sum(facts["dropped"].values()) == 1

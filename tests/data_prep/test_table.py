@@ -143,6 +143,16 @@ def test_a_label_is_one_class_however_it_is_written(tmp_path: Path, case: str, k
     assert [example.label for example in read_split(splits / "test.jsonl")] == [*names, *names]
 
 
+def test_the_labels_that_are_asked_for_are_matched_in_every_writing(tmp_path: Path) -> None:
+    words = ["dataset.labels=[false,true]"]
+    for name, values in (("train", ["False", "TRUE"]), ("test", ["false", "true"])):
+        rows = [{"text": f"{name} {k}", "label": values[k % 2]} for k in range(20)]
+        words.append(f"dataset.{name}={write_table(tmp_path / f'{name}.csv', rows)}")
+    manifest = json.loads((splits_of_tables(tmp_path, words) / "manifest.json").read_text())
+    assert manifest["labels"] == ["False", "True"]
+    assert manifest["per_class"]["test"] == [10, 10]
+
+
 def test_a_label_that_only_looks_like_a_number_keeps_its_writing(tmp_path: Path) -> None:
     labels = ["1.5", "Vrai", "1.0.0", "01", "v1.0", "1.", ".0"]
     words = []
