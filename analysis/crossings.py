@@ -1,9 +1,11 @@
 """When an accuracy curve first reaches a threshold. Evaluations tell it to a bracket, never to the step.
 
-A curve that is below the threshold at one evaluation and at or above it at the next one crosses somewhere between the
-two. No line is drawn between them: curves bend, and a line told 60 steps where evaluations 14 steps apart found 35. A
-run that never gets there is censored: its bracket has no upper end. What happens between two evaluations that are both
-below the threshold is not seen, and is taken to stay below it.
+A curve that is clearly below the threshold at one evaluation and at or above it at a later one crosses somewhere
+between the two. No line is drawn between them: curves bend, and a line told 60 steps where evaluations 14 steps apart
+found 35. Curves waver, too: one passed 70 % at step 167 and stood at 69.25 % at step 196. So an evaluation that is less
+than WAVER below the threshold does not exclude a passage before it. A run that never gets there is censored: its
+bracket has no upper end. What happens between two evaluations that are clearly below is not seen, and is taken to stay
+below.
 """
 
 import math
@@ -22,6 +24,7 @@ from analysis.statistics import (
     mean_over_seeds,
 )
 
+WAVER = 4.0  # points; the most that a run of the default sweep falls between two evaluations after its first epoch
 WIDEST = 1_000.0  # times: an interval whose ends are further apart says nothing
 TOO_WIDE = "its ends would be more than a factor of 1,000 apart"
 SAME_BRACKETS = "the evaluations do not tell the runs apart"
@@ -31,7 +34,7 @@ SAME_BRACKETS = "the evaluations do not tell the runs apart"
 class Bracket:
     """The steps between which a run first reaches the threshold, both ends possible."""
 
-    low: int  # one step after the last evaluation below the threshold
+    low: int  # one step after the last evaluation clearly below the threshold
     high: float  # the first evaluation at or above it; infinity where the run ends below
 
     @property
@@ -71,10 +74,12 @@ def bracket_of(steps: ArrayLike, values: ArrayLike, threshold: float) -> Bracket
     if len(at) != len(curve) or (np.diff(at) <= 0).any():
         raise ValueError("steps and values must be as many, and steps must rise")
     above = np.flatnonzero(curve >= threshold)
-    if not len(above):
-        return Bracket(int(at[-1]) + 1, math.inf)
-    first = int(above[0])
-    return Bracket(int(at[first - 1]) + 1 if first else min(1, int(at[0])), float(at[first]))
+    first = int(above[0]) if len(above) else len(curve)
+    if first == 0:
+        return Bracket(min(1, int(at[0])), float(at[0]))
+    below = np.flatnonzero(curve[:first] < threshold - WAVER)
+    low = int(at[below[-1]]) + 1 if len(below) else 1
+    return Bracket(low, float(at[first]) if len(above) else math.inf)
 
 
 def geometric_bounds(brackets: list[Bracket]) -> tuple[float, float]:

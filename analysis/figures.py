@@ -240,14 +240,14 @@ def steps_to_threshold(evidence: Evidence) -> Drawing:
         colour = _colour(group.names["init"])
         places = height + np.linspace(-0.28, 0.28, group.n) if group.n > 1 else [height]
         width = max(1.0, min(4.5, 14 / group.n))
-        for place, bracket in zip(places, group.brackets, strict=True):
+        for place, run, bracket in zip(places, group.runs, group.brackets, strict=True):
             if bracket.is_at_start:
                 axis.plot([0], [place], marker="o", color=colour, ms=6, lw=0, clip_on=False)
-            elif bracket.is_censored:
-                axis.plot([bracket.low - 1], [place], marker=">", color=colour, mfc="white", ms=7, lw=0, clip_on=False)
             else:
-                axis.plot([max(bracket.low - 1, 0), bracket.high], [place, place], color=colour, lw=width,
-                          solid_capstyle="butt")  # fmt: skip
+                last = float(run.curve["step"].max()) if bracket.is_censored else bracket.high
+                line = axis.plot([bracket.low - 1, last], [place, place], color=colour, lw=width, solid_capstyle="butt")
+                if bracket.is_censored:
+                    line[0].set(marker=">", markevery=[1], mfc="white", ms=7, clip_on=False)
     axis.set_xlim(0, end)
     axis.set_xlabel(f"steps to {evidence.threshold:g} % test accuracy (optimiser updates)")
     return _framed(findings.title_of_steps(evidence), findings.caption_of_steps(evidence), figure)

@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.baselines import Baseline
 from analysis.best_steps import RunResult
-from analysis.crossings import Ratio, geometric_bounds
+from analysis.crossings import WAVER, Ratio, geometric_bounds
 from analysis.event_files import SweepLogs
 from analysis.evidence import SHARED, Comparison, Evidence, Group
 from analysis.statistics import (
@@ -178,7 +178,7 @@ def ratio_sentence(c: Comparison) -> str:
     if all(group.n_censored == group.n for group in (c.one, c.other)):
         return f"No run passes {mark}."
     if not c.steps.is_known:
-        return f"Runs of both kinds never pass {mark}, so the ratio of the steps to it has no bound."
+        return f"Some runs of each kind never pass {mark}, so the ratio of the steps to it has no bound."
     one, other = prose(c.sides[0]), prose(c.sides[1], opens=True)
     return (f"{other} runs need {times(c.steps)} the steps of {one} runs to {c.threshold:g} % (bounds by the "
             f"evaluations; {steps_ends(c.steps.interval)}).")  # fmt: skip
@@ -190,7 +190,7 @@ def ratio_cell(c: Comparison) -> str:
         return "not compared: a run starts above it"
     if not c.steps.is_known:
         whole = all(group.n_censored == group.n for group in (c.one, c.other))
-        return "no bound: no run passes it" if whole else "no bound: runs of both kinds never pass it"
+        return "no bound: no run passes it" if whole else "no bound: some runs of each kind never pass it"
     return f"{times(c.steps)}; {steps_ends(c.steps.interval)}"
 
 
@@ -297,8 +297,7 @@ def no_answer(evidence: Evidence, results: list[RunResult]) -> str:
         states = Counter(run.status for run in results if run.key.init == init)
         if init not in have and states:
             counted = ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
-            stopped = "" if states.keys() <= {"missing", "pending", "running"} else "Mend what stopped them and run"
-            return f"{opening}no {prose(init)} run has figures ({counted}). {stopped or 'Run'} the same command again."
+            return f"{opening}no {prose(init)} run has results ({counted}). {advice(states)}."
     if not {"pretrained", "random"} <= have:
         names = " and ".join(prose(init) for init in sorted(have))
         return f"{opening}all start from {names} weights. Train both with INIT=pretrained,random."
@@ -403,7 +402,7 @@ def title_of_steps(evidence: Evidence) -> str:
             said.append(f"a run starts above it{of(c, evidence)}")
         elif not c.steps.is_known:
             whole = all(group.n_censored == group.n for group in (c.one, c.other))
-            said.append(f"{'no run passes it' if whole else 'runs of both kinds never pass it'}{of(c, evidence)}")
+            said.append(f"{'no run passes it' if whole else 'some runs of each kind never pass it'}{of(c, evidence)}")
         else:
             said.append(f"{prose(other)} runs need {times(c.steps)} the steps of {prose(one)} runs{of(c, evidence)}")
     return f"Steps to {mark}: {'; '.join(said)}"
@@ -481,10 +480,12 @@ def caption_of_gaps(evidence: Evidence) -> str:
 
 
 def caption_of_steps(evidence: Evidence) -> str:
-    words = [f"{shared_words(evidence)}{runs_words(evidence)}. Line: one run, from the last evaluation below "
-             f"{evidence.threshold:g} % to the first at or above it; it passes in between."]  # fmt: skip
+    words = [
+        f"{shared_words(evidence)}{runs_words(evidence)}. Line: one run, from the last evaluation more than {WAVER:g} "
+        f"points below {evidence.threshold:g} % to the first at or above it; it passes in between."
+    ]
     if any(group.n_censored for group in evidence.groups):
-        words.append("Arrow: a run that ends below.")
+        words.append("Arrow: a run that no evaluation finds there.")
     if any(bracket.is_at_start for group in evidence.groups for bracket in group.brackets):
         words.append("Dot at step 0: a run that starts at or above it.")
     return " ".join(words)
@@ -494,13 +495,15 @@ def caption_of_spread(evidence: Evidence) -> str:
     words = [f"{shared_words(evidence)}{runs_words(evidence)}. Point: one run."]
     if any(group.n > 1 for group in evidence.groups):
         words.append("Line: one std (ddof 0) to each side.")
+    if any(c.left_out for c in evidence.comparisons):
+        words.append("Runs without a partner of the same seed are drawn here and left out of the comparison.")
     return " ".join(words)
 
 
 def caption_of_luck(evidence: Evidence) -> str:
     return (
-        f"{shared_words(evidence)}{runs_words(evidence)}. Dashed: equal. A step that is chosen for its validation "
-        "accuracy shows that accuracy at its luckiest; its test accuracy is chosen by nothing."
+        f"{shared_words(evidence)}{runs_words(evidence)}. Dashed: equal. The best step is chosen by validation "
+        "accuracy, which tends to be too high there; test accuracy has no part in the choice."
     )
 
 
@@ -538,15 +541,22 @@ def nothing_to_report(sweep: str, sweep_folder: Path, results: list[RunResult]) 
     """Return why a sweep has no run with figures, and what to do."""
     if not results:
         return f"{sweep_folder} holds no run; `make sweep SWEEP={sweep}` makes some"
-    counted = ", ".join(f"{n} {state}" for state, n in sorted(Counter(run.status for run in results).items()))
+    states = Counter(run.status for run in results)
+    counted = ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
     first = next((f"; {absent([run])[0]}" for run in results if run.why), "")
-    return (f"{sweep_folder} holds no run with figures ({counted}){first}; mend what stopped them and call `make "
-            "sweep` again as before")  # fmt: skip
+    return f"{sweep_folder} holds no run with results ({counted}){first}. {advice(states)}"
+
+
+def advice(states: Counter[str]) -> str:
+    """Return what to do about runs without results, by their states."""
+    if states.keys() <= {"missing", "pending", "running"}:
+        return "They are not trained to their end; call the same `make sweep` again"
+    return "Mend what stopped them and call the same `make sweep` again"
 
 
 def about_std() -> str:
     return (
-        f"std: over seeds, ddof 0, as in the published table. {SAME_TEXTS.capitalize()}: Student's t. "
+        f"std: over seeds, ddof 0. {SAME_TEXTS.capitalize()}: Student's t. "
         f"{NEW_TEXTS.capitalize()}: crossed random effects of seeds and texts; for a baseline, Wilson's interval."
     )
 

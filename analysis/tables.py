@@ -6,6 +6,7 @@ import pandas as pd
 
 from analysis.baselines import Baseline
 from analysis.best_steps import RunResult, by_group
+from analysis.crossings import WAVER
 from analysis.evidence import Evidence, Group
 from analysis.findings import (
     POSSIBLE,
@@ -111,7 +112,7 @@ def groups_table(evidence: Evidence) -> pd.DataFrame:
 
 
 def steps_table(evidence: Evidence) -> pd.DataFrame:
-    """Return each run's first evaluation at or above the threshold and the last one before it."""
+    """Return each run's first evaluation at or above the threshold and the last one before it that is clearly below."""
     rows = []
     for group in evidence.groups:
         for run, bracket in zip(group.runs, group.brackets, strict=True):
@@ -119,7 +120,7 @@ def steps_table(evidence: Evidence) -> pd.DataFrame:
             never = bracket.is_censored
             rows.append({
                 "run": str(run.key),
-                "below at step": f"{bracket.low - 1}" if seen else "-",
+                f"more than {WAVER:g} points below at step": f"{bracket.low - 1}" if seen else "-",
                 "at or above at step": "never" if never else f"{bracket.high:.0f}",
                 "last step": str(last),
             })  # fmt: skip

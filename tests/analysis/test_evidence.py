@@ -75,7 +75,7 @@ def test_a_comparison_holds_what_the_statistics_say(published: Evidence) -> None
     assert c.one.n_censored == 0
     assert c.other.n_censored == 3
     assert c.one.brackets == [Bracket(1, 1125), Bracket(1, 675), Bracket(1, 900)]
-    assert [bracket.low for bracket in c.other.brackets] == [1126] * 3
+    assert [bracket.low for bracket in c.other.brackets] == [1126, 1, 1]  # 66.7 and 67.4 % are not clearly below
     assert c.one.best_minus_last == 0
     std = np.subtract(one, other).std(ddof=1)
     for points, n in c.needed.items():
@@ -269,7 +269,7 @@ def test_the_sentence_of_steps_knows_every_case() -> None:
     passes, never = Bracket(14, 25), Bracket(295, math.inf)
     cases = {
         "No run passes 70 % test accuracy.": ([never] * 2, [never] * 2),
-        "never pass 70 % test accuracy, so the ratio": ([never, passes], [never, passes]),
+        "Some runs of each kind never pass 70 % test accuracy, so the ratio": ([never, passes], [never, passes]),
         "need at least": ([passes] * 2, [never, passes]),
         "need at most": ([never, passes], [passes] * 2),
         "need 0.56 to 1.79 times": ([passes] * 2, [passes] * 2),

@@ -154,7 +154,7 @@ def test_failed_missing_and_damaged_runs_are_named(analysis: Analysis, tmp_path:
     assert foot[-1] in said
     page = Page((tmp_path / "results/default/report.html").read_text())
     assert "amazon_fr/tiny/fairseq/full/random/seed=1 (missing)" in page.text
-    assert "do not say what pre-training buys: no random run has figures (1 failed, 1 missing)" in page.text
+    assert "do not say what pre-training buys: no random run has results (1 failed, 1 missing)" in page.text
 
 
 def test_runs_that_do_not_belong_together_are_named(analysis: Analysis, tmp_path: Path) -> None:
