@@ -54,9 +54,9 @@ class Drawing:
 
 def _framed(title: str, caption: str, figure: Figure) -> Drawing:
     """Put the finding above and what is drawn below, both wrapped to the figure's width."""
-    width = int(figure.get_figwidth() * 9.2)
+    width = int(figure.get_figwidth() * 8.6)
     figure.suptitle("\n".join(textwrap.wrap(title, width)), x=0.01, ha="left", fontsize="large", fontweight="bold")
-    lines = "\n".join(textwrap.wrap(caption, int(width * 1.42)))
+    lines = "\n".join(textwrap.wrap(caption, int(width * 1.52)))
     figure.supxlabel(lines, x=0.01, ha="left", fontsize="small", color="0.35")
     sns.despine(figure)
     return Drawing(figure, title, caption)
