@@ -323,7 +323,7 @@ def _provenance(material: Material) -> Section:
             **{f"sha256 of {name}": digest for name, digest in inputs.get("data", {}).items()},
         }  # fmt: skip
         for name, value in told.items():
-            if value and value not in facts.setdefault(name, []):
+            if value and str(value) not in facts.setdefault(name, []):
                 facts[name].append(str(value))
     frame = pd.DataFrame([{"what": name, "value": "; ".join(values)} for name, values in facts.items()])
     commands = [*read_json(material.sweep_folder / "sweep.json").get("commands", []), _figures_command(material)]
