@@ -410,28 +410,28 @@ MUTATIONS = [
         "(configuration(folders[str(run.key)]), _inputs(folders[str(run.key)]))",
         "(configuration(folders[str(run.key)]), {})",
         "runs of other data are put into one mean",
-        "tests/analysis/test_evidence.py " + report("unlike_runs"),
+        "tests/analysis/test_alike.py",
     ),
     Mutation(
         "analysis/alike.py",
         "Counter(kinds[str(run.key)] for run in members)",
         "Counter(kinds[str(run.key)] for run in reversed(members))",
         "where two kinds are as many, the highest seed's is kept",
-        "tests/analysis/test_evidence.py " + report("unlike_runs"),
+        "tests/analysis/test_alike.py",
     ),
     Mutation(
         "analysis/alike.py",
         "keys = sorted(first.keys() | second.keys())",
         "keys = sorted(first.keys() & second.keys())",
         "a setting that only one of two back ends has is overlooked",
-        "tests/analysis/test_evidence.py " + report("unequal_terms"),
+        "tests/analysis/test_alike.py",
     ),
     Mutation(
         "analysis/alike.py",
         '"init": ("data", "labels")',
         '"init": ("data",)',
         "inits with other classes are compared",
-        "tests/analysis/test_evidence.py " + report("unequal_inits"),
+        "tests/analysis/test_alike.py",
     ),
     # --- answers
     Mutation(

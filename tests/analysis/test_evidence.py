@@ -55,6 +55,7 @@ def test_every_pair_that_differs_in_one_thing_is_compared_inits_first(published:
         ("init", "pretrained", "random"),
         ("backend", "fairseq", "hf"),
     ]
+    assert published.leading() == published.of_init() == published.comparisons[:1]  # what titles speak of
 
 
 def test_a_comparison_holds_what_the_statistics_say(published: Evidence) -> None:

@@ -1,0 +1,64 @@
+"""Runs that are put together must be alike, and groups that are compared on equal terms."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from analysis.alike import UNLIKE, keep_alike, unequal_terms
+from tests.analysis.made_up import made_up
+
+
+def write(folder: Path, text: str, **inputs: object) -> Path:
+    """Write a run's configuration and its record of what it was made from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(text + "\n")
+    (folder / "provenance.json").write_text(json.dumps({"inputs": inputs}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("settings", "data", "kept"),
+    [
+        ([1, 1, 1], "aaa", [0, 1, 2]),
+        ([1, 2, 2], "aaa", [1, 2]),  # the configuration that most have
+        ([1, 2], "aa", [0]),  # the lowest seed's on a tie
+        ([2, 1, 1, 2], "aaaa", [0, 3]),
+        ([1, 1, 1], "aba", [0, 2]),  # other data
+    ],
+)
+def test_the_runs_that_most_are_like_are_kept(tmp_path: Path, settings: list[int], data: str, kept: list[int]) -> None:
+    runs = [made_up((900, 80.0, 79.0), seed) for seed in range(len(settings))]
+    folders = {
+        str(run.key): write(
+            tmp_path / str(seed), f"recipe: {{epochs: {settings[seed]}}}\nseed: {seed}", data=data[seed]
+        )
+        for seed, run in enumerate(runs)
+    }
+    found = keep_alike(runs, folders)
+    assert [run.key.seed for run in found if run.test is not None] == kept
+    left_out = [run for run in found if run.test is None]
+    assert all(run.status == UNLIKE and f"seed {kept[0]}, which the group keeps" in run.why for run in left_out)
+
+
+@pytest.mark.parametrize("axis", ["init", "backend", "method"])
+def test_what_two_groups_must_share(tmp_path: Path, axis: str) -> None:
+    base = "recipe: {epochs: 3, learning_rate: 1}"
+    one = write(tmp_path / "one", base, data="d", labels=["a", "b"], checkpoint="c")
+    assert unequal_terms(axis, one, one) == []
+    other = tmp_path / "other"
+    for text, inputs, said in (
+        (base.replace("3", "4"), {}, ["recipe.epochs (3 against 4)"]),
+        (f"{base}\nextra: 1", {}, ["extra (absent against 1)"]),
+        (base, {"data": "e"}, ["data (input)"]),
+        (base, {"labels": ["a", "c"]}, ["labels (input)"]),
+        (base, {"checkpoint": "x"}, [] if axis == "init" else ["checkpoint (input)"]),
+        (base.replace("learning_rate: 1", "learning_rate: 2"), {},
+         ["recipe.learning_rate (1 against 2)"] if axis == "backend" else []),
+    ):  # fmt: skip
+        write(other, text, **{"data": "d", "labels": ["a", "b"], "checkpoint": "c", **inputs})
+        assert unequal_terms(axis, one, other) == said, text
+        turned = unequal_terms(axis, other, one)
+        assert len(turned) == len(said)
+    (other / "config.yaml").unlink()
+    assert unequal_terms(axis, one, other) == ["config.yaml, which one of them lacks"]
