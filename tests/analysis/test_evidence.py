@@ -100,6 +100,8 @@ def _power(effect: float, n: int) -> float:
         (list(range(10)), [seed for seed in range(10) if seed != 4], [0, 1, 2, 3, 5, 6, 7, 8, 9]),
         ([0, 1, 2], [2, 3, 4], []),  # one pair has no interval
         (list(range(10)), [8, 9, *range(10, 18)], []),  # two pairs of ten would waste the rest
+        ([0, 1, 2, 3], [0, 1], [0, 1]),  # just half of the larger group
+        ([0, 1], [1], []),  # one pair has no interval
         ([0, 1], [10, 11, 12], []),
         ([0], [1], []),
     ],
@@ -124,6 +126,21 @@ def test_a_failed_run_costs_its_pair_and_no_other(tmp_path: Path) -> None:
     assert c.one.right is not None
     assert c.one.right.shape[0] == 9
     assert c.difference.high - c.difference.low < 0.5  # 4 points by Welch's t
+
+
+def test_a_run_without_a_partner_is_named_whichever_side_it_is_on() -> None:
+    runs = [made_up((900, 80.0, 79.0 + seed), seed) for seed in (0, 1)]
+    runs += [made_up((900, 60.0, 64.0 + 2 * seed), seed, init="random") for seed in (0, 1, 2)]
+    (c,) = gather_evidence(runs, nowhere(runs), 70.0).comparisons
+    assert c.left_out == ["cls_books/roberta_small_fr/fairseq/full/random/seed=2"]
+
+
+def test_a_run_that_starts_above_is_seen_whichever_side_it_is_on() -> None:
+    for init in ("pretrained", "random"):
+        runs = [made_up((900, 80.0, 79.0), 0, start=72.0 if init == "pretrained" else 50.0)]
+        runs += [made_up((900, 80.0, 75.0), 0, init="random", start=72.0 if init == "random" else 50.0)]
+        (c,) = gather_evidence(runs, nowhere(runs), 70.0).comparisons
+        assert c.steps is None
 
 
 def test_runs_of_other_seeds_are_not_paired() -> None:
