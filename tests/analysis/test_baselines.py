@@ -76,3 +76,44 @@ def test_splits_that_are_not_those_of_the_runs_are_noticed(workspace: Workspace,
     assert "is not there" in (data_problem(workspace.binarised, tmp_path, outputs) or "")
     assert "was made again since the runs" in (data_problem(workspace.binarised, splits, {"label/dict.txt": "x"}) or "")
     assert data_problem(workspace.binarised, splits, {}) == "the runs do not record their data"
+
+
+def write_texts(folder: Path, **rows: list[tuple[str, str]]) -> Path:
+    """Write the rows (text, label) of each split and return the folder."""
+    for split, own in rows.items():
+        made = [{"id": str(k), "text": text, "text_pair": None, "label": label} for k, (text, label) in enumerate(own)]
+        (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, made)))
+    return folder
+
+
+UNEVEN = [*[("oui", "a")] * 30, *[("non", "b")] * 10]
+
+
+def test_a_strength_that_only_the_test_split_favours_is_not_chosen(tmp_path: Path) -> None:
+    """With C = 0.1 every text is of the commoner class, and so is every test text here."""
+    valid, test = [("oui", "a"), ("non", "b")] * 5, [("oui", "a"), ("non", "a")] * 5
+    found, _ = fit_baselines(write_texts(tmp_path, train=UNEVEN, valid=valid, test=test))
+    assert (found.name, found.valid, found.test) == ("TF-IDF + logistic regression, C = 1", 100, 50)
+
+
+def test_of_equal_strengths_the_smallest_is_taken(tmp_path: Path) -> None:
+    even = [("oui", "a"), ("non", "b")]
+    found, _ = fit_baselines(write_texts(tmp_path, train=even * 20, valid=even * 5, test=even * 5))
+    assert (found.name, found.valid) == (f"TF-IDF + logistic regression, C = {STRENGTHS[0]:g}", 100)
+
+
+def test_words_that_train_does_not_hold_change_nothing(tmp_path: Path) -> None:
+    """Counted, forty of them would leave too little weight to the one word that tells the class."""
+    even, unknown = [("oui", "a"), ("non", "b")], " ".join(f"mot{number}" for number in range(40))
+    test = [("oui", "a"), (f"non {unknown}", "b")] * 5
+    found, _ = fit_baselines(write_texts(tmp_path, train=UNEVEN, valid=even * 5, test=test))
+    assert found.test == 100
+
+
+def test_splits_that_were_made_again_since_the_data_was_binarised_are_noticed(tmp_path: Path) -> None:
+    for name, manifest in (("bin", {"outputs": {"test.bin": "1"}, "inputs": {"splits": {"test.jsonl": "1"}}}),
+                           ("splits", {"outputs": {"test.jsonl": "2"}})):  # fmt: skip
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text(json.dumps(manifest))
+    wrong = data_problem(tmp_path / "bin", tmp_path / "splits", {"test.bin": "1"})
+    assert wrong == f"{tmp_path / 'splits'} was made again since the runs"

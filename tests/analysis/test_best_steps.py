@@ -1,6 +1,8 @@
 """The best step and the summary, against brute force and the published numbers."""
 
+import re
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from analysis.best_steps import results_of, run_curves, run_result, summary_of
 from analysis.event_files import SweepLogs
 from analysis.evidence import gather_evidence
-from analysis.tables import foot, results_table
+from analysis.tables import foot, results_table, write_tables
 from sweeps.folders import RunKey
 from tests.analysis.made_up import PUBLISHED, folders_of
 
@@ -92,3 +94,14 @@ def test_missing_and_failed_runs_are_named_in_the_foot_and_kept_in_the_table(tmp
     assert shown["n"].tolist() == [3, "", "", 3, "", "", "", "", 3, "", ""]
     assert shown["95 %: this test set, new seeds"].tolist()[0] == "77.36 to 81.37"
     assert shown["95 %: new texts, new seeds"].tolist()[0] != "-"
+
+
+def test_the_table_in_latex_has_every_special_character_escaped(tmp_path: Path) -> None:
+    results = results_of(published(), [])
+    evidence = gather_evidence(results, folders_of(tmp_path / "runs", results), 70.0)
+    write_tables(tmp_path, results_table(results, evidence), ["50 % of amazon_fr"])
+    comment, *lines = (tmp_path / "results.tex").read_text(encoding="utf-8").splitlines()
+    assert comment == "% 50 % of amazon_fr"
+    assert not [line for line in lines if re.search(r"(?<!\\)[_%#]", line)]
+    assert any(r"cls\_books" in line for line in lines)
+    assert any(r"test \%" in line for line in lines)

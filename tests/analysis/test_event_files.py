@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.tensorboard import SummaryWriter
 
+from analysis import event_files
 from analysis.best_steps import results_of
 from analysis.event_files import COLUMNS, read_file, read_run, read_sweep
 from sweeps.folders import RunKey
@@ -157,3 +158,13 @@ def test_an_odd_status_is_read_as_far_as_it_goes_and_an_error_is_one_short_line(
     (told,) = logs.errors.values()
     assert told.startswith("one ## two x x")
     assert len(told) <= 300
+
+
+def test_a_table_of_another_format_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tmp_path / "scalars.parquet"
+    make_run(tmp_path)
+    monkeypatch.setattr(event_files, "FORMAT", "0")
+    assert read_sweep(tmp_path / "s", table).n_read == 2
+    monkeypatch.undo()
+    assert read_sweep(tmp_path / "s", table).n_read == 2
+    assert read_sweep(tmp_path / "s", table).n_read == 0

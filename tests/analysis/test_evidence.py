@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from analysis.answers import right_answers
 from analysis.crossings import Bracket
 from analysis.evidence import Comparison, Evidence, as_json, gather_evidence, pairs_of
 from analysis.findings import (
@@ -25,6 +26,7 @@ from analysis.findings import (
     steps_sentence,
     tighter,
     tighter_side,
+    title_of_gaps,
 )
 from analysis.statistics import brown_forsythe
 from tests.analysis.made_up import PUBLISHED, folders_of, made_up, published_runs
@@ -309,3 +311,31 @@ def test_the_sentence_of_steps_knows_every_case() -> None:
         sentence = steps_sentence(c)
         assert said in sentence
         assert sum(words in sentence for words in cases) == 1
+
+
+def test_comparisons_of_inits_come_first_and_titles_speak_of_no_others() -> None:
+    tests = {"pretrained": 79.0, "random": 65.0}
+    runs = [made_up((900, 80.0, test + seed), seed, backend, init)
+            for backend in ("fairseq", "hf") for init, test in tests.items() for seed in (0, 1)]  # fmt: skip
+    evidence = gather_evidence(runs, nowhere(runs), 70.0)
+    assert [c.axis for c in evidence.comparisons] == ["init", "init", "backend", "backend"]
+    assert [(c.axis, c.rest["backend"]) for c in evidence.leading()] == [("init", "fairseq"), ("init", "hf")]
+    assert title_of_gaps(evidence).count("points of test accuracy on") == 2
+
+
+def test_a_title_of_many_comparisons_tells_the_least_and_the_greatest_gap() -> None:
+    gaps = {"cls_books": 5.0, "cls_dvd": 9.0, "cls_music": 2.0, "amazon_fr": 7.0}
+    runs = [made_up((900, 80.0, 70.0 + gap * (init == "pretrained") + seed), seed, init=init, dataset=dataset)
+            for dataset, gap in gaps.items() for init in ("pretrained", "random") for seed in (0, 1)]  # fmt: skip
+    title = title_of_gaps(gather_evidence(runs, nowhere(runs), 70.0))
+    assert title == "Pre-trained minus random: +2.00 to +9.00 points of test accuracy in 4 comparisons"
+
+
+def test_the_same_texts_in_another_order_are_not_laid_beside_each_other(tmp_path: Path) -> None:
+    runs = published_runs()[:2]
+    folders = folders_of(tmp_path, runs)
+    path = folders[str(runs[1].key)] / "predictions.parquet"
+    pd.read_parquet(path).iloc[::-1].to_parquet(path)
+    right, _, why_not = right_answers(runs, folders)
+    assert right is None
+    assert why_not == f"{path} answers other texts than the runs before"

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from analysis.__main__ import main
+from analysis.__main__ import made_from, main
 from tests.conftest import EPOCHS, Refusals, Workspace
 
 FIGURES = ("test_accuracy", "valid_accuracy", "final_accuracy", "steps_to_threshold", "seed_spread",
@@ -210,3 +210,27 @@ def test_no_table_of_the_report_has_an_empty_column(results: Path) -> None:
     tables = pd.read_html(results / "report.html")
     assert [name for table in tables for name in empty_columns(table)] == []
     assert not any(table.columns.duplicated().any() for table in tables)
+
+
+def test_a_change_of_anything_that_a_report_is_made_from_makes_it_anew(tmp_path: Path) -> None:
+    sweep, data = tmp_path / "runs/s", tmp_path / "data"
+    folder = sweep / "amazon_fr/tiny/fairseq/full/random/seed=0"
+    files = [sweep / "sweep.json", folder / "tb/test/events.out.tfevents.1",
+             *(folder / f"{name}.json" for name in ("status", "progress", "provenance")),
+             folder / "config.yaml", folder / "predictions.parquet",
+             data / "splits/amazon_fr/manifest.json", data / "bin/amazon_fr.tiny/manifest.json"]  # fmt: skip
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("before")
+    before = made_from(sweep, data, 70.0)
+    assert made_from(sweep, data, 70.0) == before
+    assert made_from(sweep, data, 80.0) != before
+    for path in files:
+        path.write_text("and after")
+        assert made_from(sweep, data, 70.0) != before, path
+        before = made_from(sweep, data, 70.0)
+
+
+def test_a_threshold_may_be_all_of_a_hundred_percent(refusals: Refusals, tmp_path: Path) -> None:
+    assert "holds no run" in refusals.of(main, ["--threshold", "100"], tmp_path)
+    assert "it is a percentage" in refusals.of(main, ["--threshold", "0"], tmp_path)

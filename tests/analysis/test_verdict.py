@@ -201,3 +201,23 @@ def test_the_published_tables_have_ours_beside_them() -> None:
         "66.50, 0.83",
     ]
     assert side_by_side("hf", [])["ours: test %"].tolist() == ["-"] * 4
+
+
+def test_what_is_claimed_of_pretrained_runs_is_not_judged_on_random_ones() -> None:
+    runs = [*published_runs(), *(made_up((900, 62.0, 65.0 + seed), seed, "hf", "random") for seed in range(3))]
+    evidence = evidence_of(runs)
+    titles = [c.title for c in evidence.comparisons if c.axis == "backend"]
+    assert len(titles) == 2
+    judged = [claim for claim in claim_verdicts(evidence) if claim.comparison in titles]
+    assert [claim.comparison for claim in judged] == [title for title in titles if title.endswith("pretrained")] * 2
+
+
+@pytest.mark.parametrize(("passes", "verdict"), [(420, "cannot tell"), (650, "reproduced"), (250, "not reproduced")])
+def test_a_number_of_steps_is_claimed_by_the_whole_interval(passes: int, verdict: str) -> None:
+    runs = [made_up((passes + 10 * seed, 80.0, 79.0), seed) for seed in range(3)]
+    for run in runs:  # passed in the 120 steps before
+        run.curve.loc[3] = [(run.best_step or 0) - 120, 50.0, 50.0]
+        run.curve.sort_values("step", inplace=True)
+    runs += [made_up((900, 62.0, 65.0), seed, init="random") for seed in range(3)]
+    (steps,) = [claim for claim in claim_verdicts(evidence_of(runs)) if "400 steps" in claim.says]
+    assert steps.verdict == verdict, steps.ours
