@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig
 
-from data_prep import splits
+from data_prep import cls, splits
 from data_prep.__main__ import files_read, prepare_splits
 from data_prep.splits import SPLITS, Example, read_split
 from hydra_conf.compose import compose_config
@@ -323,3 +323,10 @@ def test_a_file_with_another_number_of_examples_is_refused(web: Web, tmp_path: P
     ):
         splits_of(web, tmp_path, "cls_books", [tar_of(files, "w:gz")], "dataset.expected.test=13")
     assert not (tmp_path / "data/splits/cls_books").exists()
+
+
+def test_a_review_of_three_stars_is_not_positive(tmp_path: Path) -> None:
+    items = "".join(item(f"<text>{stars}</text>", f"{stars}.0") for stars in range(1, 6))
+    (tmp_path / "test.review").write_text(f"<items>{items}</items>")
+    read = list(cls.read_part(tmp_path / "test.review", "test", compose_config(["dataset=cls_books"]).dataset))
+    assert [example.label for example in read] == ["negative"] * 3 + ["positive"] * 2

@@ -294,3 +294,10 @@ def test_a_folder_that_one_may_only_read_is_enough_when_the_file_is_there(tmp_pa
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     fetch_file(file("http://nowhere.invalid/x"), tmp_path)
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+def test_a_weak_entity_tag_does_not_tell_the_same_bytes(web: Web, tmp_path: Path) -> None:
+    """It names what means the same; the bytes may be others (RFC 9110, 8.8.3)."""
+    web.pages["/a"] = Page(BODY, breaks=[300_000], etag='W/"1"')
+    assert fetch_file(file(web.url("/a")), tmp_path)[0].read_bytes() == BODY
+    assert web.pages["/a"].ranges == [None, None]

