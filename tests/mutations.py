@@ -165,6 +165,13 @@ MUTATIONS = [
     ),
     Mutation(
         "analysis/crossings.py",
+        "np.flatnonzero(curve[:first] < threshold - WAVER)",
+        "np.flatnonzero(curve[:first] < threshold)",
+        "an evaluation a little below the threshold excludes a passage before it",
+        CROSSINGS + "little_below",
+    ),
+    Mutation(
+        "analysis/crossings.py",
         "low = int(at[below[-1]]) + 1 if",
         "low = int(at[below[-1]]) if",
         "a bracket begins at the evaluation below the threshold",
@@ -246,7 +253,7 @@ MUTATIONS = [
         'if written.get("format") != FORMAT:',
         "if not written:",
         "a table of an older format is taken as it is",
-        "tests/analysis/test_event_files.py",
+        EVENTS + "another_format",
     ),
     Mutation(
         "analysis/event_files.py",
@@ -318,21 +325,21 @@ MUTATIONS = [
         "2 * len(both) >= max(len(one), len(other))",
         "2 * len(both) > max(len(one), len(other))",
         "pairs that are just half of the larger group are given up",
-        "tests/analysis/test_evidence.py",
+        EVIDENCE + "both_groups_have",
     ),
     Mutation(
         "analysis/evidence.py",
         "(len(both) >= 2 and",
         "(len(both) >= 1 and",
         "two groups are cut down to one pair, which has no interval",
-        "tests/analysis/test_evidence.py",
+        EVIDENCE + "both_groups_have",
     ),
     Mutation(
         "analysis/evidence.py",
         "left_out = [str(run.key) for group in (one, other) for run",
         "left_out = [str(run.key) for group in (one,) for run",
         "runs of the second group without a partner are dropped in silence",
-        "tests/analysis/test_evidence.py " + report("three_against_two_seeds"),
+        EVIDENCE + "whichever_side",
     ),
     Mutation(
         "analysis/evidence.py",
@@ -360,7 +367,7 @@ MUTATIONS = [
         "bracket.is_at_start for bracket in [*one.brackets, *other.brackets])",
         "bracket.is_at_start for bracket in one.brackets)",
         "a random run that starts above the threshold is overlooked",
-        "tests/analysis/test_evidence.py " + report("starts_above"),
+        EVIDENCE + "whichever_side",
     ),
     Mutation(
         "analysis/evidence.py",
@@ -388,14 +395,14 @@ MUTATIONS = [
         "    comparisons.sort(key=lambda comparison: list(ORDER).index(comparison.axis))\n",
         "",
         "the comparison that answers the question is not the first",
-        "tests/analysis/test_evidence.py " + report("two_back_ends"),
+        EVIDENCE + "come_first",
     ),
     Mutation(
         "analysis/evidence.py",
         "return self.of_init() or [comparison for comparison in self.comparisons if comparison.sides == sides]",
         "return self.comparisons",
         "titles speak of comparisons that do not answer the question",
-        "tests/analysis/test_evidence.py " + report("two_back_ends", "published_setting"),
+        EVIDENCE + "inits_first",
     ),
     # --- alike
     Mutation(
@@ -446,7 +453,7 @@ MUTATIONS = [
         'if rows and ids != own["id"].tolist():',
         'if rows and set(ids) != set(own["id"]):',
         "answers in another order are laid beside each other",
-        "tests/analysis/test_evidence.py",
+        EVIDENCE + "another_order",
     ),
     # --- findings
     Mutation(
@@ -524,7 +531,7 @@ MUTATIONS = [
         "gaps = sorted(c.difference.value for c in found)",
         "gaps = [c.difference.value for c in found]",
         "a range of gaps is that of the first and the last comparison",
-        "tests/analysis/test_evidence.py " + report("two_datasets_two_models"),
+        EVIDENCE + "greatest_gap",
     ),
     Mutation(
         "analysis/findings.py",
@@ -609,14 +616,14 @@ MUTATIONS = [
         'REPRODUCED if mean.low >= claim["at_least"]',
         'REPRODUCED if mean.high >= claim["at_least"]',
         "a claim of at least 400 steps needs only the upper end",
-        VERDICT + "'judged_by or holds_or_fails'",
+        VERDICT + "whole_interval",
     ),
     Mutation(
         "analysis/verdict.py",
         'if comparison.axis == "backend" and comparison.one.names["init"] == "pretrained":',
         'if comparison.axis == "backend":',
         "a claim on pre-trained runs is judged on random ones",
-        "tests/analysis/test_verdict.py",
+        VERDICT + "not_judged_on_random",
     ),
     Mutation(
         "analysis/verdict.py",
@@ -631,28 +638,28 @@ MUTATIONS = [
         "key=lambda baseline: baseline.valid)",
         "key=lambda baseline: baseline.test)",
         "the test split chooses the baseline's C",
-        "tests/analysis/test_baselines.py",
+        BASELINES + "favours",
     ),
     Mutation(
         "analysis/baselines.py",
         "best = max(by_strength,",
         "best = max(reversed(by_strength),",
         "of equal baselines the largest C is taken",
-        "tests/analysis/test_baselines.py",
+        BASELINES + "smallest",
     ),
     Mutation(
         "analysis/baselines.py",
         '.fit([getattr(example, side) for example in examples["train"]])',
         ".fit([getattr(example, side) for own in examples.values() for example in own])",
         "words of the test split are counted before it is judged",
-        "tests/analysis/test_baselines.py",
+        BASELINES + "change_nothing",
     ),
     Mutation(
         "analysis/baselines.py",
         'if made["inputs"]["splits"] != own["outputs"]:',
         'if not made["inputs"]["splits"]:',
         "splits that were made again since the runs are taken for theirs",
-        "tests/analysis/test_baselines.py",
+        BASELINES + "was_binarised",
     ),
     # --- parameters
     Mutation(
@@ -667,7 +674,7 @@ MUTATIONS = [
         "if gap == rows * width else said",
         "if rows else said",
         "a gap of another shape is put down to rows of embedding",
-        "tests/analysis/test_parameters.py",
+        PARAMETERS + "put_down",
     ),
     # --- tables
     Mutation(
@@ -696,7 +703,7 @@ MUTATIONS = [
         '.replace({"_": r"\\_", "%": r"\\%"}, regex=True)',
         '.replace({"%": r"\\%"}, regex=True)',
         "the LaTeX table does not compile",
-        "tests/analysis/test_best_steps.py " + report("three_seeds"),
+        BEST_STEPS + "latex",
     ),
     Mutation(
         "analysis/tables.py",
@@ -747,21 +754,21 @@ MUTATIONS = [
         '"program": program.hexdigest(), "threshold": threshold}',
         '"program": program.hexdigest()}',
         "a report of another threshold is up to date",
-        "tests/analysis/test_figures_command.py",
+        COMMAND + "makes_it_anew",
     ),
     Mutation(
         "analysis/__main__.py",
         'READ = ("status.json", "progress.json", "predictions.parquet",',
         'READ = ("status.json", "progress.json",',
         "other predictions leave the report as it is",
-        "tests/analysis/test_figures_command.py",
+        COMMAND + "makes_it_anew",
     ),
     Mutation(
         "analysis/__main__.py",
         "if not 0 < arguments.threshold <= 100:",
         "if not 0 < arguments.threshold < 100:",
         "a threshold of 100 % is refused",
-        "tests/analysis/test_figures_command.py",
+        COMMAND + "hundred",
     ),
     # --- splits
     Mutation(
@@ -797,7 +804,7 @@ MUTATIONS = [
         'blake2b("\\n".join(texts).encode()',
         'blake2b("".join(texts).encode()',
         "pairs that are cut at another place are one pair",
-        "tests/data_prep/test_splits.py",
+        SPLITS + "another_place",
     ),
     Mutation(
         "data_prep/splits.py",
@@ -853,7 +860,7 @@ MUTATIONS = [
         "config.expected.get(part, n) != n",
         "config.expected.get(part, n) > n",
         "a file with more examples than the published one is taken",
-        "tests/data_prep/test_splits.py",
+        SPLITS + "than_expected",
     ),
     # --- tables and readers
     Mutation(
@@ -896,7 +903,7 @@ MUTATIONS = [
         "float(rating) > POSITIVE_ABOVE",
         "float(rating) >= POSITIVE_ABOVE",
         "three stars are positive",
-        "tests/data_prep/test_datasets.py",
+        DATASETS + "three_stars",
     ),
     Mutation(
         "data_prep/__main__.py",
@@ -918,21 +925,21 @@ MUTATIONS = [
         "for number, label in enumerate(labels)}",
         "for number, label in enumerate(sorted(labels))}",
         "class 0 is not the dataset's first class",
-        "tests/data_prep/test_prep.py tests/data_prep/test_table.py",
+        TABLE + "datasets_order",
     ),
     Mutation(
         "data_prep/binarise.py",
         'if unknown["train"] > max_unknown_share:',
         'if unknown["test"] > max_unknown_share:',
         "a dictionary that does not know the training texts is taken",
-        MALFORMED + "does_not_know",
+        MALFORMED + "knows_the_test_texts",
     ),
     Mutation(
         "data_prep/preprocess.py",
         "(sizes + len(datasets) > max_positions)",
         "(sizes > max_positions)",
         "texts that are cut by one token are not counted",
-        "tests/data_prep/test_prep.py tests/data_prep/test_table.py",
+        TABLE + "put_between",
     ),
     Mutation(
         "data_prep/preprocess.py",
@@ -1003,7 +1010,7 @@ MUTATIONS = [
         'strong = note["validator"] and not note["validator"].startswith("W/")',
         'strong = note["validator"]',
         "a weak entity tag is trusted to name the same bytes",
-        "tests/data_prep/test_fetching.py",
+        FETCHING + "weak",
     ),
     Mutation(
         "data_prep/package_index.py",
@@ -1024,7 +1031,7 @@ MUTATIONS = [
         "if at and own.netloc == host and own.scheme == its.scheme:",
         "if at and own.netloc == host:",
         "a password is sent without encryption",
-        "tests/data_prep/test_packages.py",
+        PACKAGES + "without_encryption",
     ),
     Mutation(
         "data_prep/package_index.py",
@@ -1038,7 +1045,7 @@ MUTATIONS = [
         "                    _verify(temporary, source, target)\n",
         "",
         "a member of another checksum is put in its place before it is refused",
-        "tests/data_prep/test_packages.py",
+        PACKAGES + "never_put",
     ),
     Mutation(
         "data_prep/archives.py",
