@@ -1,16 +1,19 @@
 """Composes the typed root configuration out of the groups and a list of Hydra overrides."""
 
 import difflib
+import math
 import re
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 import hydra_conf.schema
@@ -37,19 +40,23 @@ def compose_config(overrides: list[str]) -> DictConfig:
     `overrides` are plain Hydra overrides, `dataset=amazon_fr` or `fairseq.optimization.lr=[2e-5]`.
     Raises `UsageError` for an unknown group, choice or key, or a value of the wrong type.
     """
-    ours = [_admit_free_form(override) for override in overrides]
+    ours = [_admitted(override) for override in overrides]
     try:
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            config = compose("warmstart", ours)
+            config = compose("warmstart", ours, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise UsageError(_explain(error)) from error
+    chosen = config.hydra.runtime.choices
+    with open_dict(config):
+        del config["hydra"]
+    _check_names(config, chosen)
     _check_values(config)
     return config
 
 
 def quoted(value: object) -> str:
     """Return a value, a path say, so that it can stand in an override whatever characters it holds."""
-    return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return "'" + re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", r"\'"), str(value)) + "'"
 
 
 def group_words(**chosen: str | None) -> list[str]:
@@ -74,17 +81,50 @@ def _folder_words(folder: Path) -> list[str]:
     return ["model=folder", f"model.folder={quoted(folder.absolute())}", f"model.name={quoted(name)}"]
 
 
-def _admit_free_form(override: str) -> str:
+def _admitted(override: str) -> str:
+    """Return a user's override as Hydra takes it. Raises `UsageError` when it is none, or gives a list of values."""
+    key, equals, value = override.partition("=")
+    if equals and (CONF_DIR / key).is_dir() and value not in choices(key):
+        raise UsageError(f"{key.upper()}={value}: there is no such {key}; choose from {', '.join(choices(key))}")
+    if equals and _is_text(key):
+        return f"{key}={_plain(value)}"
     try:
         parsed = OverridesParser.create().parse_override(override)
     except HydraException as error:
         raise UsageError(f"{override!r} is not a Hydra override such as recipe.epochs=3") from error
+    if parsed.is_sweep_override():
+        raise UsageError(f"{override!r}: a key takes one value, and there is no --multirun; call once for each value, "
+                         "each with a SWEEP of its own")  # fmt: skip
     key = parsed.key_or_group or ""
     free = key.startswith(tuple(f"{name}." for name in FREE_FORM))
     plain = not override.startswith(("+", "~"))
     if not plain and not free:
         raise UsageError(f"{override!r}: keys cannot be added or removed outside of {' and '.join(FREE_FORM)}")
     return f"++{override}" if plain and free else override
+
+
+def _is_text(key: str) -> bool:
+    """Whether the schema says that a key holds a text: a name, a path, a column."""
+    *groups, last = key.split(".")
+    node: Any = hydra_conf.schema.RootConfig
+    for part in groups:
+        hint = get_type_hints(node).get(part)
+        node = next((kind for kind in (hint, *get_args(hint)) if is_dataclass(kind)), None)
+        if node is None:
+            return False
+    hint = get_type_hints(node).get(last)
+    return hint is str or set(get_args(hint)) == {str, NoneType}
+
+
+def _plain(value: str) -> str:
+    """Return a text as it stands, whatever characters it holds, unless Hydra would read it as a quoted one, or null."""
+    if value == "null":
+        return value
+    try:
+        parsed = OverridesParser.create().parse_override(f"key={value}")
+    except HydraException:
+        return quoted(value)
+    return value if isinstance(parsed._value, QuotedString) else quoted(value)
 
 
 def _explain(error: Exception) -> str:
@@ -118,6 +158,15 @@ def _known_keys(path: str) -> list[str]:
     return [field.name for field in fields(node)]
 
 
+def _check_names(config: DictConfig, chosen: DictConfig) -> None:
+    """Raise `UsageError` where data or a model of one's own would take the folder of a known one."""
+    for group in ("dataset", "model"):
+        own = None if OmegaConf.is_missing(config[group], "name") else config[group].name
+        if own in choices(group) and own != chosen[group]:
+            raise UsageError(f"{group}.name={own}: {group.upper()}={chosen[group]} would replace what prep made of "
+                             f"the known {group} of this name; give another")  # fmt: skip
+
+
 def _check_values(config: DictConfig) -> None:
     for group in ("dataset", "model"):
         if OmegaConf.is_missing(config[group], "name"):
@@ -133,11 +182,12 @@ def _check_values(config: DictConfig) -> None:
     positive = {"recipe.epochs": recipe.epochs, "recipe.batch_size": recipe.batch_size}
     positive["recipe.learning_rate"] = recipe.learning_rate
     for key, value in positive.items():
-        if value <= 0:
+        if not 0 < value < math.inf:
             raise UsageError(f"{key}={value}: it must be above 0")
     if not 0 <= recipe.warmup_share < 1:
         raise UsageError(f"recipe.warmup_share={recipe.warmup_share}: it is a share of all steps, from 0 to below 1")
     _check_evaluation(recipe.evaluate_every)
+    _check_fairseq(config.fairseq)
     if config.device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"DEVICE={config.device}: choose from auto, cpu, cuda")
     _check_launcher(config.launcher)
@@ -154,6 +204,17 @@ def _check_evaluation(every: str) -> None:
         raise UsageError("recipe.evaluate_every=0: to evaluate at step 0 and at each epoch's end, say epoch")
     if every not in ("geometric", "epoch") and not re.fullmatch(r"[1-9][0-9]*", every):
         raise UsageError(f"recipe.evaluate_every={every}: choose from geometric, epoch, or give a number of steps")
+
+
+def _check_fairseq(node: DictConfig) -> None:
+    """Check the shape of the node, and the rates, which are told before fairseq is imported."""
+    for group, settings in node.items():
+        if not isinstance(settings, DictConfig):
+            raise UsageError(f"fairseq.{group!s}={settings}: it holds keys, as in fairseq.{group!s}.KEY=VALUE")
+    rates = OmegaConf.select(node, "optimization.lr")
+    one = rates[0] if isinstance(rates, ListConfig) and len(rates) == 1 else None
+    if isinstance(one, bool) or not isinstance(one, int | float) or not 0 <= one < math.inf:
+        raise UsageError(f"fairseq.optimization.lr={rates}: give one rate, as in [2e-5]; the schedule lowers it")
 
 
 def _check_launcher(launcher: DictConfig) -> None:

@@ -1,7 +1,7 @@
 """The typed root of our configuration tree. An unknown key or a value of the wrong type is an error that names it.
 
 The nodes `fairseq` and `hf` are free-form here: what they may hold is fairseq's and transformers' own business, and
-is checked against their own dataclasses where a run is planned (`sweeps/fairseq_config.py`).
+is checked against their own dataclasses, and against what a run heeds, where a run is planned (`sweeps/preflight.py`).
 """
 
 from dataclasses import dataclass, field
