@@ -11,11 +11,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from data_prep.stages import build_stage, read_manifest
-from data_prep.whole_files import sha256_of
+from data_prep.whole_files import require_no_dead_link, sha256_of
 from hydra_conf.compose import choices, compose_config, group_words, quoted
+from hydra_conf.counts import counted
 from hydra_conf.errors import UsageError, exit_code
 
-LAYOUT = 5  # raised when what a stage writes changes, so that older folders are rebuilt
+LAYOUT = 6  # raised when what a stage writes changes, so that older folders are rebuilt
 SETTINGS = ("name", "reader", "labels", "expected", "n_test", "n_valid", "valid_share", "test_seed", "valid_seed",
             "text", "text_pair", "label")  # fmt: skip
 ABOUT = ("title", "task", "licence", "citation")
@@ -158,7 +159,7 @@ def prepare_binarised(config: DictConfig, splits: Path, model_folder: Path, know
     unknown, cut = max(manifest["unknown_share"].values()), manifest["cut"]
     n_cut, n = sum(of["examples"] for of in cut.values()), sum(manifest["examples"].values())
     _say(built, folder, f"{sum(manifest['tokens'].values()):,} tokens, at most {100 * unknown:.4f} % unknown; "
-                        f"{n_cut:,} of {n:,} texts cut at {max_positions} tokens")  # fmt: skip
+                        f"{n_cut:,} of {counted(n, 'text')} cut at {max_positions} tokens")  # fmt: skip
     return folder
 
 
@@ -184,6 +185,7 @@ def main() -> int:
     arguments = parser.parse_args()
     start = time.monotonic()
     words = group_words(dataset=arguments.dataset, model=arguments.model, experiment=arguments.experiment)
+    require_no_dead_link(Path(arguments.data_dir).absolute(), "DATA_DIR")
     try:
         prepare(compose_config([*words, f"data_dir={quoted(arguments.data_dir)}", *arguments.overrides]))
     except OSError as error:

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from data_prep.splits import Example
 from data_prep.table import text_lines
+from hydra_conf.counts import counted
 from hydra_conf.errors import UsageError
 
 CLASSES = {"-1": "negative", "1": "positive"}
@@ -21,7 +22,7 @@ def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
     try:
         for number, row in enumerate(csv.reader(text_lines(path), strict=True), start=1):
             if len(row) != 2:
-                raise UsageError(f"{path}, row {number}: {len(row)} columns, expected 2 (text, label)")
+                raise UsageError(f"{path}, row {number}: {counted(len(row), 'column')}, expected 2 (text, label)")
             text, label = row[0], row[1].strip()
             if label not in CLASSES:
                 raise UsageError(f"{path}, row {number}: label {label!r}, expected one of {', '.join(CLASSES)}")

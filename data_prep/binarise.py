@@ -1,6 +1,7 @@
 """Splits to `data/bin/<dataset>.<model>/`: through sentencepiece and fairseq-preprocess, read back, and counted."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -79,7 +80,8 @@ def binarise(
         raise UsageError(
             f"{100 * unknown['train']:.1f} % of the tokens of train are unknown to {model_folder}, at most "
             f"{100 * max_unknown_share:g} % may be: for example {pieces}. Either dict.txt and sentencepiece.bpe.model "
-            "do not belong together, or these texts are not what the model was made for"
+            "do not belong together, or these texts are not what the model was made for: then "
+            f"model.max_unknown_share={math.ceil(100 * unknown['train']) / 100:g} takes them as they are"
         )
     return {
         "labels": labels,

@@ -50,6 +50,9 @@ UNREACHABLE = {  # what else requests says, and what that means
 SOCKS = f"{PROXY} is a SOCKS proxy, which needs the package PySocks"
 # Before an @; a password with a slash in it makes no address, but is one's password all the same.
 CREDENTIALS = re.compile(r"(?<=//)(?:(?:[^/\s@]*@)+|[^/\s@:\[]*:(?!\d*(?:[/\s]|$))[^\s@]*@)")
+QUERY = re.compile(
+    r"(?<=[^\s?])\?[^\s'\">)]*[^\s'\">):;,.]"
+)  # of an address, or of its end; keys of access stand there
 TIMEOUT = 30  # seconds without an answer
 CHUNK = 1 << 16  # bytes; what is lost at most when a download breaks off
 
@@ -136,8 +139,8 @@ def patient(session: requests.Session) -> requests.Session:
 
 
 def shown(url: str) -> str:
-    """Return an address, or a sentence with addresses in it, without the names and passwords in them."""
-    return CREDENTIALS.sub("", url)
+    """Return an address, or a sentence with addresses in it, without the names, passwords and queries in them."""
+    return QUERY.sub("", CREDENTIALS.sub("", url))
 
 
 def why_not(error: Exception, url: str) -> str:

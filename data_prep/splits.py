@@ -15,10 +15,12 @@ file; what is kept in memory is 22 bytes an example.
 """
 
 import json
+import re
 import unicodedata
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -27,12 +29,14 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
+from hydra_conf.counts import counted
 from hydra_conf.errors import UsageError
 
 SPLITS = ("train", "valid", "test")
 PARTS = ("all", *SPLITS)
 TRAIN, VALID, TEST, DROPPED = 0, 1, 2, 3
 NO_LABEL = -1
+NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]{1,2})?")  # no code such as 01
 NEAR = "but for case, characters that are not seen, or which of the pair comes first"
 NEAR_COPIES = f"near-copies, texts that are the same {NEAR}, are dropped across splits as exact copies are"
 # Letters, marks and symbols in name only: they are drawn as nothing, or as a blank.
@@ -95,6 +99,7 @@ class Gathered:
     near: "array[int]" = field(default_factory=lambda: array("Q"))  # 64 bits, the same for all near-copies of a text
     traits: "array[int]" = field(default_factory=lambda: array("b"))  # 1: empty, 2: not French
     label_names: list[str] = field(default_factory=list)
+    renamed: dict[str, str] = field(default_factory=dict)  # label in the scratch file -> its class, where they differ
 
 
 def gather(parts: dict[str, Path], read: Reader, config: DictConfig, scratch: Path) -> Gathered:
@@ -130,7 +135,30 @@ def gather(parts: dict[str, Path], read: Reader, config: DictConfig, scratch: Pa
                 gathered.traits.append(empty | (not looks_french(text)) << 1)
             _check_expected(config, part, path, len(gathered.parts) - before)
     gathered.label_names = list(indices)
+    if config.labels is None:
+        _unite_numbers(gathered)
     return gathered
+
+
+def _unite_numbers(gathered: Gathered) -> None:
+    """Make one class of the labels that are one number (`1.`, `1e0` and 1) where every label is a number."""
+    names = gathered.label_names
+    if not all(map(NUMBER.fullmatch, names)):
+        return
+    spellings: dict[Decimal, list[str]] = {}
+    for name in names:
+        spellings.setdefault(Decimal(name), []).append(name)
+    united = {name: _as_number(number) for number, alike in spellings.items() for name in alike if len(alike) > 1}
+    gathered.renamed = {name: new for name, new in united.items() if name != new}
+    gathered.label_names = list(dict.fromkeys(united.get(name, name) for name in names))
+    place = [gathered.label_names.index(united.get(name, name)) for name in names]
+    gathered.labels = array("i", (label if label == NO_LABEL else place[label] for label in gathered.labels))
+
+
+def _as_number(number: Decimal) -> str:
+    """Return a number without exponent, without zeros behind its last decimal."""
+    whole = number.to_integral_value()
+    return str(int(whole)) if number == whole else f"{number:f}".rstrip("0")
 
 
 def _digest(texts: list[str]) -> int:
@@ -140,8 +168,8 @@ def _digest(texts: list[str]) -> int:
 def _check_expected(config: DictConfig, part: str, path: Path, n: int) -> None:
     if config.expected is not None and config.expected.get(part, n) != n:
         raise UsageError(
-            f"{path} holds {n:,} examples for {part}, {config.name} has {config.expected[part]:,}: it is not the "
-            f"published file, or not whole; dataset.expected.{part}={n} takes it as it is"
+            f"{path} holds {counted(n, 'example')} for {part}, {config.name} has {config.expected[part]:,}: it is not "
+            f"the published file, or not whole; dataset.expected.{part}={n} takes it as it is"
         )
 
 
@@ -225,13 +253,14 @@ def _draw(
     """Move `size` of the examples `numbers` to split `to`, each class in proportion; return the rest of them."""
     from sklearn.model_selection import train_test_split  # a slow import, not needed when all is fresh
 
+    there = counted(len(numbers), "example")
     if not 0 < size < len(numbers):
-        raise UsageError(f"dataset.{key}={size}: there are {len(numbers)} examples to draw from")
+        raise UsageError(f"dataset.{key}={size}: there {'is' if len(numbers) == 1 else 'are'} {there} to draw from")
     classes, counts = np.unique(labels[numbers], return_counts=True)
     if counts.min() < 2 or size < len(classes) or len(numbers) - size < len(classes):
         rarest = gathered.label_names[classes[counts.argmin()]]
         raise UsageError(
-            f"{size} of {len(numbers)} examples cannot be drawn with all {len(classes)} classes in proportion (class "
+            f"{size} of {there} cannot be drawn with all {len(classes)} classes in proportion (class "
             f"{rarest!r} has {counts.min()}); bring more examples, or a validation split of your own as dataset.valid"
         )
     rest, drawn = train_test_split(numbers, test_size=size, stratify=labels[numbers], random_state=seed)
@@ -308,7 +337,7 @@ def make_splits(folder: Path, config: DictConfig, parts: dict[str, Path], read: 
     with scratch.open("rb") as lines:
         for line, to in zip(lines, split.tolist(), strict=True):
             if to != DROPPED:
-                outputs[to].write(line)
+                outputs[to].write(_renamed(line, gathered.renamed) if gathered.renamed else line)
     for output in outputs:
         output.close()
     scratch.unlink()
@@ -329,6 +358,13 @@ def make_splits(folder: Path, config: DictConfig, parts: dict[str, Path], read: 
         "dropped": {why: count for why, count in dropped.items() if count},
         "checks": checks,
     }
+
+
+def _renamed(line: bytes, renamed: dict[str, str]) -> bytes:
+    """Return an example's line with its label as its class is called."""
+    example = json.loads(line)
+    example["label"] = renamed.get(example["label"], example["label"])
+    return (json.dumps(example, ensure_ascii=False) + "\n").encode()
 
 
 def split_notes(manifest: dict[str, Any]) -> list[str]:

@@ -1,10 +1,11 @@
 """Your own tables (CSV, TSV, JSONL, Parquet), and the rows of everybody else's.
 
 A CSV or TSV has a header line; a field that holds a line break, a quote or the separator is quoted, quotes doubled.
+Its separator is the comma or the tab, or else whichever of `, ; tab |` makes the wanted columns out of the header.
 JSONL is one object a line. Text files are UTF-8, with or without a byte-order mark.
 
 A label is one class however the format writes it: booleans are `true` and `false` (True, TRUE), and a float that is
-whole is its integer (1.0 is 1).
+whole is its integer (1.0 is 1). Where every label is a number, `1.` and `1e0` are 1 and `-0` is 0, too (splits.py).
 """
 
 import csv
@@ -19,9 +20,11 @@ from omegaconf import DictConfig
 
 from data_prep.splits import Example, clean, is_empty
 from hydra_conf.compose import nearest
+from hydra_conf.counts import counted
 from hydra_conf.errors import UsageError
 
 LONGEST_FIELD = 10_000_000  # characters of one CSV field; csv's own limit is 131 072
+SEPARATORS = (",", ";", "\t", "|")
 WHOLE = re.compile(r"-?[0-9]{1,300}\.0+")  # a float that is an integer
 Row = tuple[int, dict[str, Any]]  # (line it begins on, or row number in Parquet, both counted from 1; its columns)
 
@@ -97,8 +100,15 @@ def text_lines(path: Path) -> Iterator[str]:
             try:
                 yield line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
-                raise UsageError(f"{path}, line {number}: byte {error.start + 1} (0x{line[error.start]:02x}) is not "
-                                 "UTF-8; save the file as UTF-8") from error  # fmt: skip
+                byte = f"byte {error.start + 1} (0x{line[error.start]:02x}) is not UTF-8"
+                raise UsageError(f"{path}, line {number}: {byte}{_as_windows(line[error.start])}; save the file as "
+                                 "UTF-8") from error  # fmt: skip
+
+
+def _as_windows(byte: int) -> str:
+    """Return what the byte would be in Windows-1252, which Excel writes in the west of Europe, if it were a letter."""
+    letter = bytes([byte]).decode("cp1252", errors="replace")
+    return f", it may be {letter!r} in Windows-1252 (Excel has 'CSV UTF-8', too)" if letter.isalpha() else ""
 
 
 def _require_columns(path: Path, columns: list[str], there: list[str]) -> None:
@@ -114,7 +124,8 @@ def _require_columns(path: Path, columns: list[str], there: list[str]) -> None:
 
 def _delimited_rows(path: Path, columns: list[str], quoted: bool) -> Iterator[Row]:
     csv.field_size_limit(LONGEST_FIELD)
-    separator = "," if path.suffix.lower() == ".csv" else "\t"
+    usual = "," if path.suffix.lower() == ".csv" else "\t"
+    separator = _separator(path, columns, usual) if quoted else usual
     dialect: dict[str, Any] = {"delimiter": separator, "quoting": csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE}
     reader = csv.reader(text_lines(path), strict=True, **dialect)
     header, begins = None, 1
@@ -127,10 +138,32 @@ def _delimited_rows(path: Path, columns: list[str], quoted: bool) -> Iterator[Ro
             elif len(row) == len(header):
                 yield line, dict(zip(header, row, strict=True))
             elif row:  # an empty line is no row
-                raise UsageError(f"{path}, line {line}: {len(row)} columns, the header has {len(header)}")
+                raise UsageError(f"{path}, line {line}: {counted(len(row), 'column')}, the header has {len(header)}")
     except csv.Error as error:
         raise UsageError(f"{path}, line {begins}: {error}; a field with a quote, a line break or the separator in it "
                          "is quoted, its quotes doubled") from error  # fmt: skip
+
+
+def _separator(path: Path, columns: list[str], usual: str) -> str:
+    """Return the usual separator, or the first other one that makes the wanted columns out of the header; say so then.
+
+    Where none does, and the usual one makes a single column of it, it is the one that makes the most of it.
+    """
+    headers = {}
+    for separator in (usual, *(other for other in SEPARATORS if other != usual)):
+        try:
+            headers[separator] = next(csv.reader(text_lines(path), delimiter=separator, strict=True), [])
+        except csv.Error:
+            continue
+        if set(columns) <= set(headers[separator]):
+            if separator != usual:
+                print(f"  {path} is separated by {separator!r}", flush=True)
+            return separator
+    widest = max(headers, key=lambda separator: len(headers[separator]), default=usual)
+    if len(headers.get(usual, [])) == 1 and len(headers[widest]) > 1 and "".join(headers[widest]).isprintable():
+        print(f"  {path} is separated by {widest!r}", flush=True)
+        return widest
+    return usual
 
 
 def _jsonl_rows(path: Path, columns: list[str]) -> Iterator[Row]:

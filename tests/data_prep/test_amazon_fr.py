@@ -37,7 +37,7 @@ def test_any_text_comes_back_with_its_label(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('"bien","1"\n"seul"\n', "row 2: 1 columns, expected 2"),
+        ('"bien","1"\n"seul"\n', "row 2: 1 column, expected 2"),
         ('"bien","2"\n', "row 1: label '2', expected one of -1, 1"),
         ('"ouvert,1\n', "is not CSV"),
     ],

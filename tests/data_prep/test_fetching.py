@@ -75,7 +75,7 @@ def test_without_an_entity_tag_a_broken_download_starts_again(web: Web, tmp_path
 
 
 def test_a_file_that_changed_meanwhile_is_fetched_anew(web: Web, tmp_path: Path) -> None:
-    web.pages["/a"] = Page(b"old" * 400_000, breaks=[300_000] * fetching.ATTEMPTS)
+    web.pages["/a"] = Page(b"old" * 400_000, breaks=[300_000, *[0] * (fetching.ATTEMPTS - 1)])
     with pytest.raises(UsageError):
         fetch_file(file(web.url("/a")), tmp_path)
     web.pages["/a"] = Page(BODY, etag='"2"')
@@ -232,6 +232,11 @@ def test_passwords_in_an_address_are_not_shown(web: Web, tmp_path: Path, capsys:
         ("http://me:p@ss@host/x", "http://host/x"),
         ("http://me:pa/ss@host/x", "http://host/x"),
         ("no page: http://me:pass@host, http://you:word@other", "no page: http://host, http://other"),
+        ("http://host/x.zip?token=abc&download=1: HTTP 404", "http://host/x.zip: HTTP 404"),
+        (
+            "Max retries exceeded with url: /x?token=abc (Caused by it?)",
+            "Max retries exceeded with url: /x (Caused by it?)",
+        ),
         ("http://host:80/a@b http://[::1]:80/a@b", "http://host:80/a@b http://[::1]:80/a@b"),
     ],
 )

@@ -200,11 +200,16 @@ CASES: dict[str, tuple[Callable[[Inputs], None], str]] = {
     "no label column": (csv_table("text,classe\na,b\n"), "no column 'label'; it has: classe, text"),
     "a column twice": (csv_table("text,label,text\na,b,c\n"), "has 2 columns called 'text'"),
     "no such pair column": (words("dataset.text_pair=autre"), "no column 'autre'"),
-    "too few fields": (csv_table(GOOD + "seul\n"), "bad.csv, line 22: 1 columns, the header has 2"),
+    "too few fields": (csv_table(GOOD + "seul\n"), "bad.csv, line 22: 1 column, the header has 2"),
     "too many fields": (csv_table(HEADER + "a,b,c\n"), "bad.csv, line 2: 3 columns, the header has 2"),
     "an open quote": (csv_table(HEADER + 'bien,a\n"ouvert,b\nfin,a\n'), "bad.csv, line 3: unexpected end of data"),
     "text after a quote": (csv_table(HEADER + '"bien"dit,a\n'), "bad.csv, line 2: ',' expected after '\"'"),
-    "semicolons": (csv_table(GOOD.replace(",", ";")), "no column 'text'"),
+    "semicolons, other columns": (
+        csv_table(GOOD.replace(",", ";").replace("text", "avis")), "no column 'text'; it has: avis, label"
+    ),
+    "Excel's Windows-1252": (
+        csv_table("text;label\ndéçu;a\n".encode("cp1252")), "(0xe9) is not UTF-8, it may be 'é' in Windows-1252"
+    ),
     "Latin-1": (csv_table(HEADER.encode() + "déçu,a\n".encode("latin-1")), "line 2: byte 2 (0xe9) is not UTF-8"),
     "UTF-16": (csv_table(GOOD.encode("utf-16")), "bad.csv, line 1: this is UTF-16"),
     "a cut character": (csv_table(GOOD.encode() + "é".encode()[:1]), "line 22: byte 1 (0xc3) is not UTF-8"),
@@ -221,7 +226,6 @@ CASES: dict[str, tuple[Callable[[Inputs], None], str]] = {
     "two rows": (csv_table(HEADER + SHORT), "cannot be drawn with all 2 classes in proportion"),
     "only empty texts": (csv_table(HEADER + " ,a\n ,b\n"), "dataset.n_valid=1: there are 0 examples to draw from"),
     "train is test": (lambda inputs: setattr(inputs, "test", inputs.train), "nothing is left for train"),
-    "a TSV with commas": (csv_table(GOOD, "bad.tsv"), "no column 'text'"),
     "a huge field": (csv_table(HEADER + "x" * 10_000_001 + ",a\n"), "field larger than field limit"),
     "JSONL, not JSON": (jsonl('{"text": "a", "label": "b"}', "{"), "bad.jsonl, line 2 is not JSON"),
     "JSONL, a list": (jsonl("[1]"), "bad.jsonl, line 1 is not a JSON object"),
@@ -252,7 +256,7 @@ CASES: dict[str, tuple[Callable[[Inputs], None], str]] = {
     "a tar archive with a device": (allocine(tar_bytes({"x": b""}, tarfile.BLKTYPE)), "'x' is a link or a device"),
     "a label file that is too short": (course_files(train_label="0\n1\n"), "do not have the same number of lines"),
     "a label that is none": (course_files(test_label="2\n" * 2000), "line 1: '2', expected 0 or 1"),
-    "another number of reviews": (course_files(test_review="a\n", test_label="1\n"), "holds 1 examples for test"),
+    "another number of reviews": (course_files(test_review="a\n", test_label="1\n"), "holds 1 example for test"),
     "Latin-1 reviews": (course_files(valid_review="é\udce9\n"), "is not UTF-8"),
     "XML that is none": (cls("<items><item>"), "is not XML"),
     "XML without a rating": (cls("<items><item><text>a</text></item></items>"), "item 1: its rating is ''"),

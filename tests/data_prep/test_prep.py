@@ -1,12 +1,15 @@
 """`python -m data_prep`, run as a user runs it."""
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from data_prep.splits import read_split
-from tests.conftest import REPEATS, SIZES, Workspace, make_workspace, refused
+from tests.conftest import BAD, GOOD, REPEATS, SIZES, Workspace, make_workspace, refused
 
 
 @pytest.fixture
@@ -90,3 +93,35 @@ def test_another_validation_seed_remakes_the_splits_and_what_depends_on_them(own
 def test_bad_input_is_refused_in_one_sentence(workspace: Workspace, words: tuple[str, ...], message: str) -> None:
     answer = workspace.python("data_prep", "--model", "tiny", *workspace.overrides, *words)
     assert message in refused(answer)
+
+
+def own_tables(own: Workspace, labels: list[str], ending: str = "") -> list[str]:
+    """Write a train and a test table and return the words that prepare them."""
+    rows = [(f"ce roman est {word}{ending}", labels[number % 2]) for number, word in enumerate([*GOOD, *BAD])]
+    for name, add in (("train", "et la fin aussi"), ("test", "mais long")):
+        lines = ["text,label", *(f"{text} {add},{label}" for text, label in rows)]
+        (own.root / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    files = [f"dataset.{name}={own.root / name}.csv" for name in ("train", "test")]
+    return ["data_prep", "--model", "tiny", "--dataset", "table", "dataset.name=mine", "dataset.n_valid=4", *files]
+
+
+def test_a_label_that_the_terminal_cannot_show_is_shown_as_it_can(
+    own: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    words = own_tables(own, ["chef-d'œuvre", "navet"])
+    command = [sys.executable, "-m", *words]
+    answer = subprocess.run(command, cwd=own.root, capture_output=True, text=True, encoding="latin-1")
+    assert answer.returncode == 0, answer.stderr
+    assert "classes chef-d'?uvre, navet" in answer.stdout
+    labels = json.loads((own.root / "data/splits/mine/manifest.json").read_text(encoding="utf-8"))["labels"]
+    assert labels == ["chef-d'œuvre", "navet"]
+
+
+def test_texts_with_many_unknown_pieces_are_told_how_to_be_taken(own: Workspace) -> None:
+    words = own_tables(own, ["a", "b"], " 😀")
+    said = refused(own.python(*words))
+    advised = re.search(r"model\.max_unknown_share=0\.\d+", said)
+    assert advised, said
+    answer = own.python(*words, advised.group())
+    assert answer.returncode == 0, answer.stderr

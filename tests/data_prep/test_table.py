@@ -222,3 +222,58 @@ def test_a_text_is_cut_where_its_tokens_and_those_that_are_put_between_are_too_m
             made.add_item(torch.zeros(size, dtype=torch.int32))
         made.finalize(str(tmp_path / column / "test.idx"))
     assert n_cut(tmp_path, columns, "test", 11) == cut
+
+
+@pytest.mark.parametrize(
+    ("suffix", "separator"), [("csv", ";"), ("csv", "\t"), ("csv", "|"), ("tsv", ","), ("tsv", ";")]
+)
+def test_another_separator_is_found_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str, separator: str
+) -> None:
+    """As Excel writes a CSV where the comma is the decimal mark."""
+    for name, texts in (("train", 12), ("test", 4)):
+        rows = [f'"{name}{separator} {k}"{separator}{k % 2}{separator}' for k in range(texts)]
+        lines = [f'text{separator}label{separator}"a,b;c\td|e"', *rows]
+        (tmp_path / f"{name}.{suffix}").write_text("\r\n".join(lines) + "\r\n", encoding="utf-8-sig")
+    files = [f"dataset.{name}={tmp_path / name}.{suffix}" for name in ("train", "test")]
+    splits = splits_of_tables(tmp_path, [*files, "dataset.n_valid=2"])
+    assert sorted(example.text for example in read_split(splits / "test.jsonl")) == [
+        clean(f"test{separator} {k}") for k in range(4)
+    ]
+    assert f"train.{suffix} is separated by {separator!r}" in capsys.readouterr().out
+
+
+def test_the_usual_separator_is_kept_where_it_makes_the_columns(tmp_path: Path) -> None:
+    for name, texts in (("train", 12), ("test", 4)):
+        rows = [f"{name};{k},{k % 2},a;b" for k in range(texts)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["text,label,c;d", *rows]) + "\n", encoding="utf-8")
+    files = [f"dataset.{name}={tmp_path / name}.csv" for name in ("train", "test")]
+    splits = splits_of_tables(tmp_path, [*files, "dataset.n_valid=2"])
+    assert next(read_split(splits / "test.jsonl")).text == "test;0"
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "classes"),
+    [
+        (["1.", "0."], ["1", "0"], ["0", "1"]),
+        (["1e0", "-0"], ["1", "0"], ["0", "1"]),
+        (["10", "1e1", "0"], ["1.0e1", "0"], ["0", "10"]),
+        (["2.50", "1"], ["2.5", "1"], ["1", "2.5"]),
+        (["1e0", "a"], ["1e0", "a"], ["1e0", "a"]),
+        (["01", "1"], ["01", "1"], ["01", "1"]),
+        (["-1", "1"], ["-1.", "1"], ["-1", "1"]),
+    ],
+)
+def test_where_all_labels_are_numbers_a_number_is_one_class(
+    tmp_path: Path, train: list[str], test: list[str], classes: list[str]
+) -> None:
+    for name, labels in (("train", train), ("test", test)):
+        rows = [{"text": f"{name} {k}", "label": label} for k in range(6) for label in labels]
+        rows = [{**row, "text": f"{row['text']} {number}"} for number, row in enumerate(rows)]
+        write_table(tmp_path / f"{name}.csv", rows)
+    files = [f"dataset.{name}={tmp_path / name}.csv" for name in ("train", "test")]
+    splits = splits_of_tables(tmp_path, [*files, "dataset.n_valid=2"])
+    assert sorted(json.loads((splits / "manifest.json").read_text())["labels"]) == sorted(classes)
+    found = [example.label for example in read_split(splits / "test.jsonl")]
+    assert set(found) == set(classes)
+    assert len(found) == 6 * len(test)
