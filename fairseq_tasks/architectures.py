@@ -3,6 +3,7 @@
 They are registered models, so `--arch roberta_small` works in stock fairseq-train with `--user-dir fairseq_tasks` too.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,7 +81,20 @@ class RobertaTinyConfig(RobertaConfig):
 
 
 class Float32Head(RobertaClassificationHead):
-    """fairseq's head, kept out of autocast: bfloat16 logits tie, and a tie would count for class 0."""
+    """fairseq's head in float32, weights and logits: logits of 16 bits tie, and a tie would count for class 0.
+
+    It is kept out of autocast, and stays in float32 when the model around it is halved, as fairseq does for float16.
+    """
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> "Float32Head":
+        """As torch's, by which a module is moved and converted; a conversion to 16 bits becomes one to float32."""
+
+        def kept(tensor: torch.Tensor) -> torch.Tensor:
+            made = fn(tensor)
+            return tensor.to(made.device, torch.float32) if made.dtype in (torch.float16, torch.bfloat16) else made
+
+        super()._apply(kept, recurse)
+        return self
 
     def forward(self, features: torch.Tensor, **kwargs: Any) -> torch.Tensor:
         """Return (batch, classes) logits of (batch, tokens, width) features."""

@@ -40,7 +40,7 @@ from fairseq_tasks.batches import PairDataset, ShuffledDataset, TruncatedDataset
 from fairseq_tasks.initialisation import initialise
 from fairseq_tasks.progress import Progress
 from fairseq_tasks.resume import stop_if_asked
-from hydra_conf.errors import UsageError
+from hydra_conf.errors import UsageError, is_out_of_memory
 
 HEAD = "sentence_classification_head"
 
@@ -60,6 +60,7 @@ class ClassificationConfig(FairseqDataclass):
     reshuffle: bool = field(default=True, metadata={"help": "new batches each epoch; False: stock's fixed ones"})
     autocast: bool = field(default=False, metadata={"help": "bfloat16 autocast around the forward pass"})
     goes_on: bool = field(default=False, metadata={"help": "take up progress.json of a run that was cut"})
+    fp16: bool = II("common.fp16")
     max_positions: int = II("model.max_positions")
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
@@ -81,8 +82,9 @@ class ClassificationTask(FairseqTask):
         self.awaiting: list[str] = []
         self.evaluated: torch.nn.Module | None = None
         self.progress = Progress(
-            Path(cfg.save_dir), Path(cfg.data), manifest, lambda best: self.save_best(self.evaluated, best), cfg.goes_on
-        )
+            Path(cfg.save_dir), Path(cfg.data), manifest, lambda best: self.save_best(self.evaluated, best),
+            cfg.goes_on, cfg.fp16,
+        )  # fmt: skip
 
     @classmethod
     def setup_task(cls, cfg: ClassificationConfig, **kwargs: Any) -> "ClassificationTask":
@@ -172,7 +174,7 @@ class ClassificationTask(FairseqTask):
     ) -> tuple[torch.Tensor, int, dict[str, Any]]:  # fmt: skip
         """As fairseq's, the forward pass under autocast when asked for; counts the batch, stepped on or not.
 
-        Raises `MemoryError` where a GPU's memory is full: fairseq would leave the batch out and go on.
+        Raises `MemoryError` where there is no memory left: fairseq would leave the batch out and go on.
         """
         model.train()
         model.set_num_updates(update_num)
@@ -180,9 +182,11 @@ class ClassificationTask(FairseqTask):
             with self._autocast(sample):
                 loss, sample_size, log = criterion(model, sample)
             optimizer.backward(loss * 0 if ignore_grad else loss)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             raise MemoryError(f"after step {update_num}: {str(error).splitlines()[0]}") from error
-        self.progress.batch(update_num, float(log["loss"]) / sample_size)
+        self.progress.batch(update_num, log["loss"] / sample_size)
         return loss, sample_size, log
 
     def valid_step(self, sample: dict[str, Any], model: torch.nn.Module, criterion: Any) -> Any:

@@ -29,10 +29,15 @@ class FusedAdam(torch.optim.AdamW):
         self.plain_eps = eps
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step, with this step's epsilon: a weight that gets gradients gets them at every step."""
+        """Take one step, with this step's epsilon: a weight that gets gradients gets them at every step.
+
+        The steps taken are counted in `param_groups`, which are saved and loaded: torch's own count is on the GPU.
+        """
         for group in self.param_groups:
-            taken = next((int(self.state[p]["step"]) for p in group["params"] if p in self.state), 0)
-            group["eps"] = self.plain_eps / math.sqrt(1 - group["betas"][1] ** (taken + 1))
+            if "taken" not in group:  # the first step, or the first after a checkpoint that lacks it
+                group["taken"] = next((int(self.state[p]["step"]) for p in group["params"] if p in self.state), 0)
+            group["taken"] += 1
+            group["eps"] = self.plain_eps / math.sqrt(1 - group["betas"][1] ** group["taken"])
         return super().step(closure)
 
 

@@ -45,7 +45,8 @@ def load_encoder(model: Any, checkpoint: Path) -> dict[str, Any]:
 
     Raises `UsageError` when an encoder weight is missing in the checkpoint or has another shape.
     """
-    there = read_checkpoint(checkpoint)["model"]
+    state = read_checkpoint(checkpoint)["model"]
+    there = {name: tensor for name, tensor in state.items() if not name.startswith(HEADS[0])}
     model.upgrade_state_dict(there)  # fairseq's own: brings names of older checkpoints up to date, and adds our heads
     held = {name for name in there if not name.startswith(HEADS[0]) and not name.endswith(BUFFERS)}
     wanted = model.state_dict()

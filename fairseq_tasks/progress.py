@@ -22,33 +22,53 @@ from hydra_conf.errors import UsageError
 SECONDS = 1.0
 
 
+def cure(fp16: bool) -> str:
+    """Return what to do when numbers are not finite any more; `fp16`: in float16, which ends at 65,504."""
+    return "train with PRECISION=bf16 or PRECISION=fp32" if fp16 else "lower the learning rate"
+
+
 class Progress:
     """Counts batches and evaluations; keeps the step of the highest validation accuracy, the earliest on a tie.
 
     `data` is a folder of data/bin and `manifest` its manifest. `save_best` is called with an evaluation when it is the
-    best so far. `goes_on`: the run was cut, and what it had said is taken up. `skipped` counts what Trainer calls a
-    step although its gradients overflowed; fairseq does not call it one.
+    best so far. `goes_on`: the run was cut, and what it had said is taken up. `fp16`: it trains in float16.
+
+    Of the planned steps, `overflowed` counts those that fairseq did not take because the gradients overflowed, and
+    `skipped` those that Trainer counts as taken although they did.
     """
 
     def __init__(
         self, folder: Path, data: Path, manifest: dict[str, Any], save_best: Callable[[dict[str, Any]], None],
-        goes_on: bool = False,
+        goes_on: bool = False, fp16: bool = False,
     ) -> None:  # fmt: skip
         self.path, self.examples, self.save_best = folder / "progress.json", manifest["examples"], save_best
         self.predictions = Predictions(folder, data, manifest)
-        self.state: dict[str, Any] = {"step": 0, "batches": 0, "skipped": 0, "best_step": None, "best_valid": None,
-                                      "weights": None, "evaluated": {}, "evaluation_seconds": 0.0}  # fmt: skip
+        self.state: dict[str, Any] = {"step": 0, "batches": 0, "overflowed": 0, "skipped": 0, "best_step": None,
+                                      "best_valid": None, "weights": None, "evaluated": {},
+                                      "evaluation_seconds": 0.0}  # fmt: skip
         if goes_on:
             self.state.update(json.loads(self.path.read_text(encoding="utf-8")))
+        self.cure = cure(fp16)
+        self.unseen: torch.Tensor | float = 0.0  # sum of the losses since the last look: finite if each of them is
+        self.step = 0  # of the last batch
         self.written_at, self.began = 0.0, time.monotonic()
 
-    def batch(self, step: int, loss: float) -> None:
-        """Note a batch worked off after `step` steps, with its mean loss (nats). Raises `UsageError` unless finite."""
-        if not math.isfinite(loss):
-            raise UsageError(f"after step {step}: the training loss is {loss}; lower the learning rate")
+    def batch(self, step: int, loss: torch.Tensor | float) -> None:
+        """Note a batch worked off after `step` steps, with its mean loss (nats), at which `look` looks later.
+
+        To look at a number on a GPU is to wait for it; here that happens only when progress.json is written.
+        """
         self.state["batches"] += 1
+        self.step, self.unseen = step, self.unseen + loss
         if time.monotonic() - self.written_at > SECONDS:
-            self._write(step=step, loss=loss)
+            self.look()
+            self.write(step=step, loss=float(loss))
+
+    def look(self) -> None:
+        """Raise `UsageError` unless every loss since the last look is finite; called at a step's end at the latest."""
+        seen, self.unseen = float(self.unseen), 0.0
+        if not math.isfinite(seen):
+            raise UsageError(f"after step {self.step}: the training loss is {seen}; {self.cure}")
 
     def is_evaluated(self, step: int, splits: list[str]) -> bool:
         """Whether the last evaluation of each split was at `step`."""
@@ -56,6 +76,7 @@ class Progress:
 
     def begin_evaluation(self) -> None:
         """Begin to count the seconds of an evaluation of every split."""
+        self.look()
         self.began = time.monotonic()
 
     def scored(self, rows: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
@@ -70,7 +91,7 @@ class Progress:
         if n != self.examples[split]:
             raise UsageError(f"step {step}: {n} of the {self.examples[split]} examples of {split} were scored")
         if not math.isfinite(loss):
-            raise UsageError(f"step {step}: the loss on {split} is {loss}; lower the learning rate")
+            raise UsageError(f"step {step}: the loss on {split} is {loss}; {self.cure}")
         answers = self.predictions.evaluated(split, n_correct)
         evaluation = {"step": step, "n_correct": n_correct, "n": n, "loss": loss}
         best = self.state["best_valid"]
@@ -83,7 +104,7 @@ class Progress:
         elif split != "valid" and step == self.state["best_step"]:
             self.predictions.keep(split, answers, first=False)
         before = self.state["evaluated"]
-        self._write(**news, evaluated={**before, split: [*before.get(split, []), step]}, **self._lasted())
+        self.write(**news, evaluated={**before, split: [*before.get(split, []), step]}, **self._lasted())
 
     def _lasted(self) -> dict[str, float]:
         """Return the seconds spent in evaluations so far, those since the last one of a split included."""
@@ -92,7 +113,8 @@ class Progress:
         self.began = now
         return {"evaluation_seconds": seconds}
 
-    def _write(self, **news: Any) -> None:
+    def write(self, **news: Any) -> None:
+        """Write progress.json, with news of the run."""
         self.state.update(news)
         write_json(self.path, self.state)
         self.written_at = time.monotonic()

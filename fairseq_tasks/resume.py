@@ -100,7 +100,8 @@ def _event_files(folder: Path) -> list[Path]:
 
 def _checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints of a run, the newest first."""
-    return sorted((folder / "resume").glob("step=*"), key=lambda path: -int(path.name.removeprefix("step=")))
+    steps = {path: path.name.removeprefix("step=") for path in (folder / "resume").glob("step=*")}
+    return sorted((path for path in steps if steps[path].isdigit()), key=lambda path: -int(steps[path]))
 
 
 def _problem(folder: Path, checkpoint: Path) -> str | None:

@@ -5,6 +5,7 @@ saves between epochs, or evaluates whenever it saves; its checkpoints are not it
 Here three of its functions are called through ours: what they do is left as it is.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,36 @@ from omegaconf import DictConfig
 from fairseq_tasks.resume import Saver
 
 
-def train(settings: DictConfig, evaluations: list[int], saver: Saver, checkpoint: Path | None) -> None:
-    """Train as `settings`, fairseq's whole configuration, say, and evaluate at the steps `evaluations`.
+def use_deterministic_algorithms() -> None:
+    """Let a GPU give the same bits at each run, as a CPU does; called before anything is computed on it."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # torch asks for it, cuBLAS reads it
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # for bugs alone
 
-    Goes on from a checkpoint of `saver`'s if one is given.
+
+def train(settings: DictConfig, batches: int, evaluations: list[int], saver: Saver, checkpoint: Path | None) -> None:
+    """Train as `settings`, fairseq's whole configuration, say, on `batches`, and evaluate at the steps `evaluations`.
+
+    Goes on from a checkpoint of `saver`'s if one is given. A batch whose gradients overflow in float16 is no step of
+    fairseq's: it is counted, and no batch is trained on in its place.
     """
     plain_epoch, plain_end_of_step = fairseq_cli.train.train, fairseq_cli.train.validate_and_save
     plain_evaluation, planned = fairseq_cli.train.validate, frozenset(evaluations)
+    taken = 0
 
     def epoch(cfg: Any, trainer: Any, task: Any, epoch_itr: Any) -> Any:
         if cfg.checkpoint.no_save:
             trainer.save_checkpoint = lambda *_: None  # fairseq's crash.pt, which nobody would read
-        if checkpoint is not None and trainer.get_num_updates() == saver.saved:
-            _take_up_scaler(trainer, checkpoint)
-        return plain_epoch(cfg, trainer, task, epoch_itr)
+        nonlocal checkpoint, taken
+        if checkpoint is not None:
+            _take_up_float16(trainer.optimizer, checkpoint)
+            checkpoint = None  # later epochs go on from the one before
+        taken = trainer.get_num_updates()
+        try:
+            return plain_epoch(cfg, trainer, task, epoch_itr)
+        except FloatingPointError:  # of gradients; where the loss is to blame, that is the thing to say
+            task.progress.look()
+            raise
 
     def evaluation(cfg: Any, trainer: Any, task: Any, epoch_itr: Any, subsets: list[str]) -> Any:
         if task.progress.is_evaluated(trainer.get_num_updates(), subsets):
@@ -38,10 +55,17 @@ def train(settings: DictConfig, evaluations: list[int], saver: Saver, checkpoint
         return plain_evaluation(cfg, trainer, task, epoch_itr, subsets)
 
     def end_of_step(cfg: Any, trainer: Any, task: Any, epoch_itr: Any, subsets: list[str], end_of_epoch: bool) -> Any:
-        losses, stops = plain_end_of_step(cfg, trainer, task, epoch_itr, subsets, end_of_epoch)
+        nonlocal taken
         step = trainer.get_num_updates()
-        if step in planned:
+        task.progress.state["overflowed"] += step == taken
+        taken = step
+        task.progress.look()
+        losses, stops = plain_end_of_step(cfg, trainer, task, epoch_itr, subsets, end_of_epoch)
+        worked_off = task.progress.state["batches"] >= batches
+        if step in planned or worked_off:
             evaluation(cfg, trainer, task, epoch_itr, subsets)
+            task.progress.write()  # where the last batch was no step, its evaluation was made before it
+        stops = stops or worked_off
         if step and not end_of_epoch and not stops and saver.due(step):
             saver.save(step, task.progress.state, lambda folder: _write(folder / "state.pt", trainer, epoch_itr))
         return losses, stops
@@ -55,22 +79,35 @@ def train(settings: DictConfig, evaluations: list[int], saver: Saver, checkpoint
 
 
 def _write(path: Path, trainer: Any, epoch_itr: Any) -> None:
-    """Write what fairseq's own loading asks for, with the state of float16's loss scaler, which fairseq leaves out."""
+    """Write what fairseq's own loading asks for, and of float16 what fairseq leaves out.
+
+    That is the loss scaler's state, and the float32 weights that the optimiser moves: the model's are their halves.
+    """
     trainer.consolidate_optimizer()  # what fairseq calls before it
     state = trainer.state_dict()
-    more = {"train_iterator": epoch_itr.state_dict(), "val_loss": None, "scaler": _scaler(trainer)}
+    more = {"train_iterator": epoch_itr.state_dict(), "val_loss": None,
+            "scaler": _scaler(trainer.optimizer), "float32": _float32_weights(trainer.optimizer)}  # fmt: skip
     if hasattr(checkpoint_utils.save_checkpoint, "best"):
         more["best"] = checkpoint_utils.save_checkpoint.best  # of the evaluations so far, which fairseq logs
     state["extra_state"].update(more)
     torch.save(state, path)
 
 
-def _scaler(trainer: Any) -> dict[str, float]:
-    scaler = getattr(trainer.optimizer, "scaler", None)
+def _scaler(optimizer: Any) -> dict[str, float]:
+    scaler = getattr(optimizer, "scaler", None)
     return {name: value for name, value in vars(scaler).items() if isinstance(value, int | float)} if scaler else {}
 
 
-def _take_up_scaler(trainer: Any, checkpoint: Path) -> None:
-    if getattr(trainer.optimizer, "scaler", None):
-        state = torch.load(checkpoint / "state.pt", map_location="cpu", mmap=True)
-        vars(trainer.optimizer.scaler).update(state["extra_state"]["scaler"])
+def _float32_weights(optimizer: Any) -> list[torch.Tensor]:
+    """Return what fairseq's FP16Optimizer keeps beside the halves: one flat tensor, or one a parameter."""
+    weights = getattr(optimizer, "fp32_params", [])
+    return [weight.detach() for weight in (weights.values() if isinstance(weights, dict) else weights)]
+
+
+def _take_up_float16(optimizer: Any, checkpoint: Path) -> None:
+    weights = _float32_weights(optimizer)
+    if weights:
+        saved = torch.load(checkpoint / "state.pt", map_location="cpu", mmap=True)["extra_state"]
+        vars(optimizer.scaler).update(saved["scaler"])
+        for weight, before in zip(weights, saved["float32"], strict=True):
+            weight.copy_(before)

@@ -17,26 +17,34 @@ from fairseq.modules import gelu as fairseq_gelu
 
 @dataclass(frozen=True)
 class Packing:
-    """Where the texts of a batch stand in a packed matrix: text after text, each `lengths[i]` real tokens."""
+    """Where the texts of a batch stand in a packed matrix: text after text, each `lengths[i]` real tokens.
+
+    Made once a batch: a mask as an index would be searched for its true elements at each use, and a GPU waited for.
+    """
 
     real: torch.Tensor  # (batch, longest), True at real tokens
     lengths: list[int]
+    index: torch.Tensor  # (real tokens,), where they stand among all batch * longest positions
+    first: torch.Tensor  # (batch,), the row of each text's first token in the packed matrix
 
     @classmethod
     def of(cls, real: torch.Tensor) -> "Packing":
         """Return the packing of a (batch, longest) mask of real tokens."""
-        return cls(real, real.sum(dim=1).tolist())
+        lengths = real.sum(dim=1)
+        return cls(real, lengths.tolist(), real.flatten().nonzero().flatten(), lengths.cumsum(0) - lengths)
+
+    def pack(self, padded: torch.Tensor) -> torch.Tensor:
+        """Return the real tokens (real tokens, width) of (batch, longest, width)."""
+        return padded.flatten(0, 1).index_select(0, self.index)
 
     def unpack(self, packed: torch.Tensor) -> torch.Tensor:
         """Return packed tokens (real tokens, width) as (batch, longest, width), zeros elsewhere."""
-        out = packed.new_zeros(*self.real.shape, packed.shape[-1])
-        out[self.real] = packed
-        return out
+        out = packed.new_zeros(self.real.numel(), packed.shape[-1]).index_copy(0, self.index, packed)
+        return out.view(*self.real.shape, -1)
 
-    def first(self) -> torch.Tensor:
-        """Return the row of each text's first token, shape (batch,)."""
-        lengths = torch.tensor([0, *self.lengths[:-1]], device=self.real.device)
-        return lengths.cumsum(0)
+    def firsts(self, packed: torch.Tensor) -> torch.Tensor:
+        """Return each text's first token (batch, width) of packed tokens (real tokens, width)."""
+        return packed.index_select(0, self.first)
 
 
 class UnpaddedTransformerEncoder(TransformerEncoder):
@@ -86,15 +94,15 @@ class UnpaddedTransformerEncoder(TransformerEncoder):
     ) -> tuple[torch.Tensor, torch.Tensor, Packing]:
         packing = Packing.of(src_tokens.ne(self.padding_idx))
         embedded, embedding = self.forward_embedding(src_tokens, token_embeddings)
-        return embedded[packing.real], embedding, packing
+        return packing.pack(embedded), embedding, packing
 
 
 def _layer(layer: Any, x: torch.Tensor, packing: Packing, first_only: bool = False) -> torch.Tensor:
     """One of fairseq's encoder layers on packed tokens (real tokens, width); `first_only` gives (batch, width)."""
-    residual = x[packing.first()] if first_only else x
+    residual = packing.firsts(x) if first_only else x
     if layer.normalize_before:
         x = layer.self_attn_layer_norm(x)
-    attended = _attention(layer.self_attn, x[packing.first()] if first_only else x, x, packing)
+    attended = _attention(layer.self_attn, packing.firsts(x) if first_only else x, x, packing)
     x = residual + layer.dropout_module(attended)
     if not layer.normalize_before:
         x = layer.self_attn_layer_norm(x)
@@ -165,7 +173,7 @@ def _attend_padded(
     padded = [packing.unpack(q) if whole else q[:, None], packing.unpack(k), packing.unpack(v)]
     mask = None if min(packing.lengths) == packing.real.shape[1] else packing.real[:, None, None, :]
     out = _attend(padded, heads, dropout, mask)
-    return out[packing.real] if whole else out[:, 0]
+    return packing.pack(out) if whole else out[:, 0]
 
 
 def _attend(parts: list[torch.Tensor], heads: int, dropout: float, mask: torch.Tensor | None) -> torch.Tensor:

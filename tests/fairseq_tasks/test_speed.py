@@ -4,6 +4,7 @@ In float64, where rounding cannot hide a difference: the two ways agree to 1e-9 
 is off where the two ways draw masks of other shapes, and on where they draw the same.
 """
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,45 @@ def test_the_weights_after_50_steps_are_the_same(
     apart = {name: float((found[name] - stock[name]).abs().max()) for name in first}
     assert moved > 1e-2
     assert max(apart.values()) < 1e-9, max(apart, key=lambda name: apart[name])
+
+
+def test_fused_adam_looks_at_no_step_on_the_gpu_and_counts_on_after_a_checkpoint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Cut after 3 of 6 steps, from a checkpoint that tells the count, and from an older one that does not."""
+    from fairseq_tasks.fused_adam import FusedAdam
+
+    def optimizer_of(weights: torch.nn.Parameter) -> FusedAdam:
+        return FusedAdam([weights], lr=1e-2, betas=(0.9, 0.98), eps=1e-3, weight_decay=0.01)
+
+    def steps(optimizer: FusedAdam, weights: torch.nn.Parameter, which: range) -> torch.Tensor:
+        for step in which:
+            weights.grad = 1e-3 * torch.sin(weights.detach() * step)
+            optimizer.step()
+        return weights.detach().clone()
+
+    first = torch.linspace(-1, 1, 101)
+    weights = torch.nn.Parameter(first.clone())
+    optimizer = optimizer_of(weights)
+    half = steps(optimizer, weights, range(3))
+    saved = copy.deepcopy(optimizer.state_dict())
+    older = copy.deepcopy(saved)
+    del older["param_groups"][0]["taken"]
+    looked: list[torch.Tensor] = []
+
+    def looking(tensor: torch.Tensor) -> int:
+        looked.append(tensor)
+        return round(tensor.item())
+
+    monkeypatch.setattr(torch.Tensor, "__int__", looking)
+    whole = steps(optimizer, weights, range(3, 6))
+    assert not looked
+    for state, looks in ((saved, 0), (older, 1)):
+        weights = torch.nn.Parameter(half.clone())
+        optimizer = optimizer_of(weights)
+        optimizer.load_state_dict(copy.deepcopy(state))
+        assert torch.equal(steps(optimizer, weights, range(3, 6)), whole)
+        assert len(looked) == looks
 
 
 def test_fused_adam_without_its_epsilon_would_be_another_formula() -> None:

@@ -9,6 +9,7 @@ import torch
 from fairseq.models.transformer import TransformerEncoder
 from fairseq.modules import gelu as fairseq_gelu
 from torch.nn import Identity
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fairseq_tasks import unpadded
 from fairseq_tasks.dropout import QuickDropout
@@ -18,6 +19,7 @@ from tests.fairseq_tasks.plain import plain_settings, plain_task
 
 LENGTHS = (17, 3, 9, 2, 12)
 by_products = unpadded._attend_by_products
+aten = torch.ops.aten
 
 
 WAYS = {
@@ -92,6 +94,48 @@ def test_bfloat16_gives_float32s_outputs_but_for_rounding(workspace: Workspace, 
         rounded = encoder.first_tokens(tokens)
     assert asked == [torch.bfloat16] * len(encoder.layers)
     assert 0 < float((rounded - exact).abs().max()) < 0.05
+
+
+def test_packing_has_the_bits_of_a_mask_as_an_index() -> None:
+    real = batch().ne(1)
+    packing, x = unpadded.Packing.of(real), torch.randn(*real.shape, 8, requires_grad=True)
+    firsts = torch.tensor([0, *packing.lengths[:-1]]).cumsum(0)
+    padded = torch.zeros(*real.shape, 8)
+    padded[real] = x.detach()[real]
+    ours = (packing.pack(x), packing.unpack(packing.pack(x)), packing.firsts(packing.pack(x)))
+    for found, expected in zip(ours, (x[real], padded, x[real][firsts]), strict=True):
+        assert torch.equal(found, expected)
+    weights = torch.randn(len(ours[0]), 8)
+    gradients = [torch.autograd.grad((packed * weights).sum(), x)[0] for packed in (ours[0], x[real])]
+    assert torch.equal(*gradients)
+
+
+class Searches(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the operations that search a mask for its true elements: a GPU is waited for at each."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.n = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        indices = args[1] if func.overloadpacket in (aten.index, aten.index_put, aten.index_put_) else []
+        self.n += func.overloadpacket in (aten.nonzero, aten.masked_select)
+        self.n += any(index is not None and index.dtype is torch.bool for index in indices)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.usefixtures("attention")
+@pytest.mark.parametrize("first_only", [False, True])
+def test_where_the_real_tokens_are_is_searched_for_once_a_step(
+    workspace: Workspace, tmp_path: Path, first_only: bool
+) -> None:
+    words = ("init=random", "fairseq.model.encoder_layers=4", "model.attention_dropout=0")
+    model = plain_task(workspace, tmp_path, *words).build_model(plain_settings(workspace, tmp_path, *words).model)
+    encoder, tokens = model.train().encoder.sentence_encoder, batch()
+    with Searches() as searches:
+        out = encoder.first_tokens(tokens) if first_only else encoder(tokens)["encoder_out"][0]
+        out.sum().backward()
+    assert searches.n == 1
 
 
 def test_gelu_in_bfloat16_has_the_bits_of_fairseqs() -> None:
