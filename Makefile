@@ -26,7 +26,12 @@ EXTRAS = dev
 
 comma := ,
 IN := .venv/bin/python
-STAMP := .venv/.installed-$(subst $(comma),-,$(EXTRAS))
+# What EXTRAS asks for is installed when one stamp names it all, and more perhaps; the newest such stamp counts.
+NEW := .venv/.installed-$(subst $(comma),-,$(EXTRAS))
+EXTRAS_OF = $(subst -, ,$(patsubst .venv/.installed-%,%,$(1)))
+STAMPS := $(shell ls -t .venv/.installed-* 2>/dev/null)
+STAMP := $(firstword $(foreach stamp,$(STAMPS),$(if $(filter-out $(call EXTRAS_OF,$(stamp)),$(call EXTRAS_OF,$(NEW))),,$(stamp))) $(NEW))
+q = '$(subst ','\'',$(1))' # one word for the shell, whatever stands in it
 .DEFAULT_GOAL := help
 .PHONY: help setup prep sweep figures reproduce params convert bench test lint clean
 
@@ -39,39 +44,41 @@ setup: $(STAMP) ## make .venv with everything in it (EXTRAS=hf,cluster for more)
 $(STAMP): setup.cfg fairseq.txt
 	@$(PYTHON) -c 'import sys; sys.version_info[:2] in ((3, 11), (3, 12)) or sys.exit("error: warmstart needs Python 3.11 or 3.12, $(PYTHON) is " + sys.version.split()[0] + "; give another, as in make setup PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(IN) -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	$(IN) -m pip install --quiet --disable-pip-version-check --editable '.[$(subst -,$(comma),$(patsubst .venv/.installed-%,%,$@))]'
 	$(IN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --requirement fairseq.txt
 	@touch $@
 
 prep: $(STAMP) ## fetch, split and binarise DATASET for MODEL
-	@set -f; $(IN) -m data_prep --dataset "$(DATASET)" --model "$(MODEL)" --experiment "$(EXPERIMENT)" \
-	  --data-dir "$(DATA_DIR)" -- $(ARGS)
+	@set -f; $(IN) -m data_prep --dataset $(call q,$(DATASET)) --model $(call q,$(MODEL)) \
+	  --experiment $(call q,$(EXPERIMENT)) --data-dir $(call q,$(DATA_DIR)) -- $(ARGS)
 
 sweep: $(STAMP) ## train every INIT with every SEEDS
-	@set -f; $(IN) -m sweeps --dataset "$(DATASET)" --model "$(MODEL)" --init "$(INIT)" --seeds "$(SEEDS)" \
-	  --method "$(METHOD)" --backend "$(BACKEND)" --experiment "$(EXPERIMENT)" --device "$(DEVICE)" \
-	  --precision "$(PRECISION)" --launcher "$(LAUNCHER)" --sweep "$(SWEEP)" --data-dir "$(DATA_DIR)" \
-	  --runs-dir "$(RUNS_DIR)" $(if $(EPOCHS),--epochs "$(EPOCHS)") $(if $(JOBS),--jobs "$(JOBS)") \
-	  $(if $(FORCE),--force) $(if $(filter 0,$(WAIT)),--no-wait) -- $(ARGS)
+	@set -f; $(IN) -m sweeps --dataset $(call q,$(DATASET)) --model $(call q,$(MODEL)) --init $(call q,$(INIT)) \
+	  --seeds $(call q,$(SEEDS)) --method $(call q,$(METHOD)) --backend $(call q,$(BACKEND)) \
+	  --experiment $(call q,$(EXPERIMENT)) --device $(call q,$(DEVICE)) --precision $(call q,$(PRECISION)) \
+	  --launcher $(call q,$(LAUNCHER)) --sweep $(call q,$(SWEEP)) --data-dir $(call q,$(DATA_DIR)) \
+	  --runs-dir $(call q,$(RUNS_DIR)) $(if $(EPOCHS),--epochs $(call q,$(EPOCHS))) $(if $(JOBS),--jobs $(call q,$(JOBS))) \
+	  $(if $(filter-out 0,$(FORCE)),--force) $(if $(filter 0,$(WAIT)),--no-wait) -- $(ARGS)
 
 figures: $(STAMP) ## report, figures, tables and statistics of SWEEP, in results/ (ARGS="--threshold 75" and the like)
-	@$(IN) -m analysis --sweep "$(SWEEP)" --runs-dir "$(RUNS_DIR)" --results-dir "$(RESULTS_DIR)" \
-	  --data-dir "$(DATA_DIR)" $(ARGS)
+	@$(IN) -m analysis --sweep $(call q,$(SWEEP)) --runs-dir $(call q,$(RUNS_DIR)) \
+	  --results-dir $(call q,$(RESULTS_DIR)) --data-dir $(call q,$(DATA_DIR)) $(ARGS)
 
 reproduce: ## prep, sweep and figures
 	@start=$$(date +%s); $(MAKE) --no-print-directory prep && $(MAKE) --no-print-directory sweep \
 	  && $(MAKE) --no-print-directory figures ARGS= && echo "reproduced in $$((($$(date +%s) - start + 30) / 60)) minutes"
 
 params: $(STAMP) ## the parameter account of MODEL (roberta_small_fr), METHOD=full,lora
-	@$(IN) -m analysis.parameters --model "$(or $(MODEL),roberta_small_fr)" --method "$(METHOD)" --data-dir "$(DATA_DIR)"
+	@$(IN) -m analysis.parameters --model $(call q,$(or $(MODEL),roberta_small_fr)) --method $(call q,$(METHOD)) \
+	  --data-dir $(call q,$(DATA_DIR))
 
 convert: $(STAMP) ## MODEL for transformers, in data/models/<model>.hf, with proof (EXTRAS=dev,hf)
-	@$(IN) -m hf_tasks convert --data-dir "$(DATA_DIR)" "$(or $(MODEL),e5_small_fr)"
+	@$(IN) -m hf_tasks convert --data-dir $(call q,$(DATA_DIR)) $(call q,$(or $(MODEL),e5_small_fr))
 
 bench: $(STAMP) ## speeds of prep, sweep, its parts and analysis, against what one would use instead, into docs/bench.md
 	@$(MAKE) --no-print-directory prep ARGS=
 	@for part in data_prep.bench sweeps.bench "sweeps.bench_parts parts" "sweeps.bench_parts costs" "sweeps.bench_parts profile"; do \
-	  $(IN) -m $$part --rounds $(ROUNDS) --data-dir "$(DATA_DIR)" --page docs/bench.md || exit 1; done
+	  $(IN) -m $$part --rounds $(ROUNDS) --data-dir $(call q,$(DATA_DIR)) --page docs/bench.md || exit 1; done
 	@$(IN) -m analysis.bench --rounds $(ROUNDS) --page docs/bench.md
 
 test: $(STAMP) ## the tests, without the slow ones (ARGS="-m slow" for those)
@@ -84,7 +91,7 @@ clean: ## remove caches; with CONFIRM=1 also DATA_DIR, RUNS_DIR and RESULTS_DIR,
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 ifeq ($(CONFIRM),1)
-	rm -rf -- "$(DATA_DIR)" "$(RUNS_DIR)" "$(RESULTS_DIR)"
+	rm -rf -- $(call q,$(DATA_DIR)) $(call q,$(RUNS_DIR)) $(call q,$(RESULTS_DIR))
 else
-	@echo '$(DATA_DIR), $(RUNS_DIR) and $(RESULTS_DIR) stay; make clean CONFIRM=1 deletes them, texts that you put there included'
+	@echo $(call q,$(DATA_DIR)$(comma) $(RUNS_DIR) and $(RESULTS_DIR) stay; make clean CONFIRM=1 deletes them$(comma) texts that you put there included)
 endif

@@ -7,29 +7,31 @@ more; `python -m sweeps search` chooses learning rates on texts that are not tes
 import argparse
 import contextlib
 import importlib.util
-import shlex
 import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.text import Text
 
-from data_prep.whole_files import write_json, write_text
+from data_prep.whole_files import require_no_dead_link
 from hydra_conf.compose import choices, compose_config, group_words, quoted
+from hydra_conf.counts import counted
 from hydra_conf.errors import UsageError, exit_code
 from sweeps import slurm
-from sweeps.device import Machine, cluster_machine, resolve_machine, share_machine
-from sweeps.folders import STATES, RunKey, empty_folder, find_runs, is_owned, prune, read_json, read_status
-from sweeps.grid import Axes, PlannedRun, compose_runs, parse_list, parse_seeds, resolved_yaml
+from sweeps.commands import commands_of
+from sweeps.device import Machine, choice_of, cluster_machine, require_device, resolve_machine, share_machine
+from sweeps.folders import RunKey, find_runs, prune, read_status
+from sweeps.grid import Axes, PlannedRun, compose_runs, parse_list, parse_seeds, refuse_axes
 from sweeps.pool import SweepInterrupted, run_all, start_server
-from sweeps.provenance import binarised_folder, comparable, differing_keys
-from sweeps.screen import Progress, duration, short_names, status_table
+from sweeps.preflight import preflight
+from sweeps.screen import COLOURS, Progress, duration, short_names, shown_status, status_table
 from sweeps.search import arguments_of_search, report, scores, search
+from sweeps.standing import DONE, FAILED, chosen_in, claimed, is_wanted, list_runs, outcome, prepare, standing, to_do
 
 WATCH_SECONDS = 5.0
 
@@ -65,7 +67,8 @@ def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
         inits=parse_list("INIT", arguments.init), seeds=parse_seeds(arguments.seeds),
     )  # fmt: skip
     require_transformers(axes)
-    if not arguments.sweep or Path(arguments.sweep).name != arguments.sweep:
+    refuse_axes(arguments.overrides, axes.backends)
+    if arguments.sweep in ("", "..") or Path(arguments.sweep).name != arguments.sweep:
         raise UsageError(f"SWEEP={arguments.sweep}: it names one folder, without a slash")
     names = ("dataset", "model", "launcher", "experiment", "precision", "device")
     words = group_words(**{name: getattr(arguments, name) for name in names})
@@ -75,14 +78,15 @@ def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
     if arguments.precision not in choices("precision"):
         raise UsageError(f"PRECISION={arguments.precision}: choose from {', '.join(choices('precision'))}")
     root = arguments.runs_dir.absolute() / arguments.sweep
+    require_no_dead_link(root, "RUNS_DIR")
     (backend, method), init = axes.pairs()[0], axes.inits[0]
     first = [f"backend={backend}", f"method={method}", f"init={init}"]
     launcher = compose_config([*words, *first, *arguments.overrides]).launcher
     if launcher.name == "local":
-        machine = resolve_machine(arguments.device, arguments.precision)
+        machine = resolve_machine(arguments.device, arguments.precision, chosen_in(root))
     else:
         require_launcher(launcher)
-        machine = cluster_machine(arguments.device, arguments.precision, launcher.gpus)
+        machine = cluster_machine(arguments.device, arguments.precision, launcher.gpus, chosen_in(root))
     if arguments.no_wait and launcher.name != "slurm":
         raise UsageError(f"WAIT=0 needs LAUNCHER=slurm: runs of LAUNCHER={launcher.name} end with the command that "
                          "started them")  # fmt: skip
@@ -116,107 +120,26 @@ def require_transformers(axes: Axes) -> None:
         print(f"  there is no METHOD={method} with BACKEND={backend}; these runs are left out", flush=True)
 
 
-def to_do(runs: list[PlannedRun], force: bool, queued: frozenset[Path] = frozenset()) -> list[PlannedRun]:
-    """Return the runs that are not done yet, all of them with `force`; those that another sweep is training, too.
-
-    `queued` are the folders of those that wait in a cluster's queue.
-
-    Raises `UsageError` when a run that is done or being trained was made from another configuration or other data, or
-    when a run that is being trained is to be redone.
-    """
-    left = []
-    for run in runs:
-        owned = run.folder in queued or is_owned(run.folder)
-        if owned and force:
-            raise UsageError(f"{run.key} is being trained, or about to be; wait for it, or stop it")
-        done = read_status(run.folder)["state"] == "done"
-        if not done or force:
-            left.append(run)
-        if force or not (done or owned):
-            continue
-        if differ := differences(run):
-            how = "is done" if done else "is being trained"
-            raise UsageError(f"{run.key} {how} with another configuration ({'; '.join(differ)}); "
-                             "FORCE=1 redoes it, another SWEEP keeps both")  # fmt: skip
-    return left
-
-
-def differences(run: PlannedRun) -> list[str]:
-    """Return what the run in the folder was made from otherwise than is asked now: keys and inputs."""
-    if not (run.folder / "config.yaml").is_file():
-        return ["config.yaml: absent"]
-    stored = OmegaConf.load(run.folder / "config.yaml")
-    assert isinstance(stored, DictConfig)
-    differ = differing_keys(comparable(stored), comparable(run.config))
-    made_from = read_json(run.folder / "provenance.json").get("inputs")
-    if made_from is not None or read_status(run.folder)["state"] == "done":
-        differ += [f"{name} (input)" for name in run.inputs if (made_from or {}).get(name) != run.inputs[name]]
-    return differ
-
-
-def preflight(runs: list[PlannedRun], machine: Machine) -> None:
-    """Build each kind of model once, as its runs will, so that what would stop them all stops here, in one sentence."""
-    from fairseq import tasks, utils
-
-    from sweeps.fairseq_config import fairseq_config, resolved
-
-    for run in {(run.key.backend, run.key.method, run.key.init): run for run in runs}.values():
-        with tempfile.TemporaryDirectory() as scratch:
-            folder, data = Path(scratch), binarised_folder(run.config)
-            settings = resolved(fairseq_config(run.config, data, folder, machine.device, machine.precision))
-            utils.import_user_module(settings.common)
-            task = tasks.setup_task(settings.task)
-            if run.key.backend == "hf":
-                from hf_tasks.train import converted, draw_model, training_arguments
-
-                training_arguments(folder, run.config, settings, steps=1)
-                converted(draw_model(settings)[-1], list(run.inputs["labels"]), settings, run.config.method)
-            else:
-                task.build_model(settings.model)
-            task.get_batch_iterator(
-                task.load_dataset("train"),
-                max_tokens=settings.dataset.max_tokens,
-                max_sentences=settings.dataset.batch_size,
-                required_batch_size_multiple=settings.dataset.required_batch_size_multiple,
-            )
-
-
-def commands_of(arguments: argparse.Namespace) -> list[str]:
-    """Return the commands that make the same runs again: prep and sweep, with what was not left to the defaults."""
-    named = ("dataset", "model", "init", "seeds", "method", "backend", "experiment", "epochs", "device", "precision",
-             "sweep")  # fmt: skip
-    usual = arguments_of_run()
-    given = {name.upper(): getattr(arguments, name) for name in named if getattr(arguments, name)
-             and getattr(arguments, name) != usual.get_default(name)}  # fmt: skip
-    if arguments.overrides:
-        given["ARGS"] = " ".join(arguments.overrides)
-    words = {name: f"{name}={shlex.quote(value)}" for name, value in given.items()}
-    of_prep = [words[name] for name in ("DATASET", "MODEL", "EXPERIMENT", "ARGS") if name in words]
-    return [" ".join(["make prep", *of_prep]), " ".join(["make sweep", *words.values()])]
-
-
-def write_folders(
-    runs: list[PlannedRun], all_runs: list[PlannedRun], root: Path, commands: list[str], force: bool,
+@contextmanager
+def prepared_folders(
+    left: list[PlannedRun], runs: list[PlannedRun], root: Path, commands: list[str], force: bool, auto: dict[str, str],
     queued: frozenset[Path] = frozenset(),
-) -> None:  # fmt: skip
-    """Make the folders of the runs to do ready, and list the whole sweep in sweep.json.
+) -> Iterator[None]:  # fmt: skip
+    """List the whole sweep, make the folders of the runs that are left ready, and hold this sweep's claim on them.
 
-    A run that was cut and is asked for again keeps its folder, its number of threads included, and goes on from its
-    last checkpoint; any other folder is emptied. One that another sweep is training is left alone.
+    Runs whose jobs wait in a cluster's queue are left as they are. A line is printed for each folder that is emptied.
     """
-    try:
-        for run in runs:
-            goes_on = not force and (run.folder / "resume").is_dir() and not differences(run)
-            if not goes_on and run.folder not in queued and not is_owned(run.folder):
-                empty_folder(run.folder)
-                write_text(run.folder / "config.yaml", resolved_yaml(run.config))
-        before = read_json(root / "sweep.json")
-        listed = set(before.get("runs", [])) | {str(run.key) for run in all_runs}
-        given = list(dict.fromkeys([*before.get("commands", []), *commands]))
-        write_json(root / "sweep.json", {"runs": sorted(listed), "commands": given})
-    except OSError as error:
-        raise UsageError(f"{error.filename or root} cannot be written ({error.strerror}); "
-                         "give another RUNS_DIR") from error  # fmt: skip
+    with ExitStack() as held:
+        try:
+            list_runs(root, runs, commands, auto)
+            claim = held.enter_context(claimed(root))
+            for run in left:
+                if run.folder not in queued and (emptied := prepare(run, force, claim)):
+                    print(f"  {emptied}", flush=True)
+        except OSError as error:
+            raise UsageError(f"{error.filename or root} cannot be written ({error.strerror}); "
+                             "give another RUNS_DIR") from error  # fmt: skip
+        yield
 
 
 def sweep(arguments: argparse.Namespace) -> int:
@@ -228,44 +151,52 @@ def sweep(arguments: argparse.Namespace) -> int:
     queued = slurm.queued(run.folder for run in runs)
     left = to_do(runs, arguments.force, queued)
     launcher = runs[0].config.launcher
-    console.print(f"sweep {arguments.sweep}: {len(runs)} runs, {len(runs) - len(left)} done already, {len(left)} to do")
+    if left and launcher.name == "local":
+        require_device(machine, arguments.sweep)
+    done = len(runs) - len(left)
+    console.print(f"sweep {arguments.sweep}: {counted(len(runs), 'run')}, {done} done already, {len(left)} to do")
     if left:
         first = runs[0].config
         console.print(
             f"  {first.dataset.name}, {first.model.name}; "
             f"{machine.device} {machine.precision}, {launcher.jobs or 'as many as the cluster gives'} at a time, "
-            f"{launcher.threads} threads each"
+            f"{counted(launcher.threads, 'thread')} each"
         )
         for kind in dict.fromkeys((run.key.backend, run.key.method, run.key.init) for run in runs):
             of_kind = [run for run in runs if (run.key.backend, run.key.method, run.key.init) == kind]
             config = of_kind[0].config
             seeds = ", ".join(str(run.key.seed) for run in of_kind)
             console.print(
-                f"  {' '.join(kind)}: seeds {seeds}; {config.recipe.epochs} epochs, learning rate "
+                f"  {' '.join(kind)}: seed{'s' if len(of_kind) > 1 else ''} {seeds}; "
+                f"{counted(config.recipe.epochs, 'epoch')}, learning rate "
                 f"{', '.join(f'{float(rate):g}' for rate in config.fairseq.optimization.lr)}"
             )
         if launcher.name == "local":
             start_server(left[0], machine.gpus)
-        preflight(left, machine)
-        write_folders(left, runs, root, commands_of(arguments), arguments.force, queued)
-        if launcher.name == "slurm":
-            jobs = slurm.submit([run for run in left if run.folder not in queued], launcher, root, arguments.sweep)
-            which = f": {jobs[0]} to {jobs[-1]}" if jobs else ""
-            console.print(f"  {len(queued)} jobs were in SLURM's queue already, {len(jobs)} submitted{which}")
-        if arguments.no_wait:
-            console.print(f"`python -m sweeps status --sweep {arguments.sweep} --watch` follows them")
-            return 0
-        with Progress({run.folder: run.key for run in left}) as progress:
-            launch(left, launcher, machine, progress.update)
-    ended = [(run, read_status(run.folder)) for run in runs]
-    for run, status in ended:
-        for note in status.get("notes", []):
+        preflight(left, machine, arguments.overrides)
+        auto = choice_of(machine, chosen_in(root))
+        with prepared_folders(
+            left, runs, root, commands_of(arguments, arguments_of_run()), arguments.force, auto, queued
+        ):
+            if launcher.name == "slurm":
+                jobs = slurm.submit([run for run in left if run.folder not in queued], launcher, root, arguments.sweep)
+                which = f": {jobs[0]} to {jobs[-1]}" if jobs else ""
+                console.print(f"  {counted(len(queued), 'job')} in SLURM's queue already, {len(jobs)} submitted{which}")
+            if arguments.no_wait:
+                console.print(f"`python -m sweeps status --sweep {arguments.sweep} --watch` follows them")
+                return 0
+            with Progress({run.folder: run.key for run in left}) as progress:
+                launch(left, launcher, machine, progress.update)
+    for run in runs:
+        for note in read_status(run.folder).get("notes", []):
             console.print(Text("note", "yellow"), f"{run.key}: {note}")
-    failed = [(run, status) for run, status in ended if status["state"] != "done"]
-    for run, status in failed:
-        console.print(Text("failed", "bold red"), f"{run.key}: {status.get('error')}")
+    failed = [(run, said) for run, (is_done, said) in ((run, outcome(run)) for run in runs) if not is_done]
+    for run, said in failed:
+        console.print(Text("failed", "bold red"), f"{run.key}: {said}")
         console.print(f"  log: {run.folder / 'train.log'}")
-    console.print(f"{len(runs) - len(failed)} of {len(runs)} runs done in {duration(time.monotonic() - start)}")
+    console.print(
+        f"{len(runs) - len(failed)} of {counted(len(runs), 'run')} done in {duration(time.monotonic() - start)}"
+    )
     return 1 if failed else 0
 
 
@@ -295,10 +226,10 @@ def show_status(words: list[str]) -> int:
         watch(found)
     else:
         names = short_names({folder: key for key, folder in found.items()})
-        rows = [(name, read_status(folder), "-") for name, folder in zip(names, found.values(), strict=True)]
+        rows = [(name, shown_status(folder), "-") for name, folder in zip(names, found.values(), strict=True)]
         Console(highlight=False, markup=False).print(status_table(rows))
         states = Counter(status["state"] for _, status, _ in rows)
-        print(", ".join(f"{states[state]} {state}" for state in STATES if states[state]))
+        print(", ".join(f"{states[state]} {state}" for state in COLOURS if states[state]))
     return 0
 
 
@@ -319,37 +250,47 @@ def prune_sweep(words: list[str]) -> int:
     if not summary.is_file():
         raise UsageError(f"{summary} is not there: the sweep was not analysed; run `make figures` first")
     pruned, freed = prune(list(found.values()), summary.stat().st_mtime)
-    print(f"{pruned} of {len(found)} runs pruned, {freed / 1e6:.1f} MB freed")
+    print(f"{pruned} of {counted(len(found), 'run')} pruned, {freed / 1e6:.1f} MB freed")
     return 0
 
 
 def watch(runs: dict[RunKey, Path]) -> None:
-    """Show the runs until every one is done or has failed, or Ctrl-C."""
+    """Show the runs until every one is done or has failed, nobody is going to train those that are left, or Ctrl-C."""
     with contextlib.suppress(KeyboardInterrupt), Progress({folder: key for key, folder in runs.items()}) as progress:
         left = list(runs.values())
         while left:
             slurm.note_gone(left)
             progress.update()
-            left = [folder for folder in left if read_status(folder)["state"] not in ("done", "failed")]
+            states = {folder: standing(folder).state for folder in left}
+            left = [folder for folder in left if states[folder] != DONE
+                    and (states[folder] != FAILED or is_wanted(folder))]  # fmt: skip
+            if left and not slurm.has_jobs(left) and not any(is_wanted(folder) for folder in left):
+                print(f"nobody is training {len(left)} of the runs, and no sweep is going to; `make sweep` goes on")
+                break
             time.sleep(WATCH_SECONDS if left else 0)
 
 
 def run_search(words: list[str]) -> int:
     """`python -m sweeps search`: train every learning rate on every split, and print the scores."""
     arguments = arguments_of_search(words)
-    pairs, jobs = search(arguments)
+    pairs, machine = search(arguments)
     runs = [run for _, run in pairs]
-    machine = resolve_machine(arguments.device, arguments.precision)
+    launcher = runs[0].config.launcher
     left = to_do(runs, force=False)
     if left:
-        preflight(left, machine)
-        for root in dict.fromkeys(run.folder.parents[5] for run in left):
-            write_folders([run for run in left if root in run.folder.parents], [], root, [], force=False)
-        with Progress({run.folder: run.key for run in left}) as progress:
-            run_all(left, jobs, machine.gpus, progress.update)
-    failed = [run for run in runs if read_status(run.folder)["state"] != "done"]
+        require_device(machine, "search")
+        preflight(left, machine, arguments.overrides)
+        with ExitStack() as held, Progress({run.folder: run.key for run in left}) as progress:
+            for root in dict.fromkeys(run.folder.parents[5] for run in left):
+                of_root = [run for run in left if root in run.folder.parents]
+                auto = choice_of(machine, chosen_in(root))
+                held.enter_context(prepared_folders(of_root, of_root, root, [], False, auto))
+            run_all(left, launcher.jobs, machine.gpus, progress.update, launcher.retries)
+    failed = [run for run in runs if not outcome(run)[0]]
     if failed:
-        raise UsageError(f"{len(failed)} of {len(runs)} runs failed, the first {failed[0].folder / 'train.log'}")
+        raise UsageError(
+            f"{len(failed)} of {counted(len(runs), 'run')} failed, the first {failed[0].folder / 'train.log'}"
+        )
     report(scores(pairs), arguments.runs_dir)
     return 0
 

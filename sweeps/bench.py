@@ -6,8 +6,8 @@ ours      one `python -m sweeps` for all runs
 
 Each way trains the same runs (both inits of each seed) on the same splits for as many epochs, evaluates valid and test
 after each, and keeps its best checkpoint. The ways take turns, `--rounds` times; the machine's matrix-product peak is
-measured between them, in the precision of each way. FLOPs are those of the whole model on the real tokens (no padding),
-the same for every way.
+measured between them, in the precision of each way. With a GPU each way has two rows, one in fp16 and one in bf16.
+FLOPs are those of the whole model on the real tokens (no padding), the same for every way.
 `--steps` cuts each run; what the runs are judged on at their end stays whole.
 """
 
@@ -20,6 +20,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -38,6 +39,7 @@ from hydra_conf.errors import UsageError, exit_code
 
 WAYS = ("stock", "trainer", "ours")
 INITS = ("pretrained", "random")
+PRECISIONS = ("fp16", "bf16") if torch.cuda.is_available() else ("auto",)  # a row of each way in each
 BEGIN = re.compile(r"^(\S+ \S+) \|.*begin training epoch 1\s*$", re.MULTILINE)
 VERSIONS = "the versions of the libraries differ from setup.cfg"
 SIDE = 2_048  # of the matrices whose product gives the peak; four times that on a GPU
@@ -64,12 +66,12 @@ class Task:
 
 @dataclass
 class Measured:
-    """One way's rounds."""
+    """One way's rounds, in the precision asked for; what `auto` came to is known after the first."""
 
+    precision: str
     seconds: list[float] = field(default_factory=list)
     start_up: list[float] = field(default_factory=list)  # seconds before the first step, summed over runs
     peak_gb: list[float] = field(default_factory=list)
-    precision: str = "fp16" if torch.cuda.is_available() else "fp32"
     accuracy: dict[str, float] = field(default_factory=dict)  # init -> last test accuracy of the first seed, percent
 
 
@@ -158,7 +160,7 @@ def stock_checkpoint(model_folder: Path, out: Path) -> None:
     torch.save({**state, "optimizer_history": history}, out)
 
 
-def stock_command(task: Task, init: str, seed: int, folder: Path) -> list[str]:
+def stock_command(task: Task, init: str, seed: int, folder: Path, precision: str) -> list[str]:
     """Return fairseq-train's words for one run."""
     names = ("encoder-layers", "encoder-embed-dim", "encoder-ffn-embed-dim", "encoder-attention-heads")
     words = [sys.executable, "-m", "fairseq_cli.train", str(task.data), "--task", "sentence_prediction"]
@@ -180,19 +182,19 @@ def stock_command(task: Task, init: str, seed: int, folder: Path) -> list[str]:
     ]
     words += ["--no-epoch-checkpoints", "--save-dir", str(folder), "--log-format", "simple"]
     words += ["--tensorboard-logdir", str(folder / "tb"), *([] if torch.cuda.is_available() else ["--cpu"])]
-    words += ["--fp16"] if torch.cuda.is_available() else []
+    words += [f"--{precision}"] if precision in ("fp16", "bf16") else []
     if init == "pretrained":
         words += ["--restore-file", str(folder.parent / "stock.pt")]
         words += ["--reset-optimizer", "--reset-dataloader", "--reset-meters"]
     return words
 
 
-def trainer_command(task: Task, init: str, seed: int, folder: Path) -> list[str]:
+def trainer_command(task: Task, init: str, seed: int, folder: Path, precision: str) -> list[str]:
     """Return the words that call this module's Trainer script for one run."""
     told = {"init": init, "seed": seed, "out": str(folder), "model": str(folder.parent / "trainer.hf"),
             "splits": str(task.data.parent.parent / "splits" / task.data.name.partition(".")[0]),
             "epochs": task.epochs, "batch_size": task.batch_size, "rate": task.rates[init],
-            "steps": task.steps if task.cut else -1}  # fmt: skip
+            "steps": task.steps if task.cut else -1, "precision": precision}  # fmt: skip
     return [sys.executable, "-m", "sweeps.bench", "--trainer", json.dumps(told)]
 
 
@@ -223,7 +225,8 @@ def train_with_trainer(told: dict[str, Any]) -> None:
         per_device_train_batch_size=told["batch_size"], weight_decay=0.01, save_strategy="best",
         eval_strategy="steps" if told["steps"] > 0 else "epoch",
         metric_for_best_model="eval_valid_accuracy", save_total_limit=1, disable_tqdm=True, report_to="none",
-        fp16=torch.cuda.is_available(), use_cpu=not torch.cuda.is_available(), dataloader_pin_memory=False,
+        fp16=told["precision"] == "fp16", bf16=told["precision"] == "bf16",
+        use_cpu=not torch.cuda.is_available(), dataloader_pin_memory=False,
     )  # fmt: skip
     trainer = Trainer(
         model=model, args=settings, train_dataset=data["train"],
@@ -250,7 +253,8 @@ def loop(task: Task, way: str, scratch: Path, measured: Measured) -> None:
     for seed in task.seeds:
         for init in INITS:
             folder, log = scratch / f"{way}.{init}.{seed}", scratch / f"{way}.log"
-            command = (stock_command if way == "stock" else trainer_command)(task, init, seed, folder)
+            words = stock_command if way == "stock" else trainer_command
+            command = words(task, init, seed, folder, measured.precision)
             began = datetime.now()
             took, peak = timed([command], log)
             said = log.read_text(errors="replace")
@@ -276,7 +280,8 @@ def our_sweep(task: Task, scratch: Path, arguments: argparse.Namespace, measured
     runs, log = scratch / "ours", scratch / "ours.log"
     command = [sys.executable, "-m", "sweeps", "--seeds", arguments.seeds, "--epochs", str(task.epochs),
                "--runs-dir", str(runs), "--data-dir", str(arguments.data_dir), "--dataset", arguments.dataset,
-               "--model", arguments.model, "--", "recipe.evaluate_every=epoch", *arguments.overrides,
+               "--model", arguments.model, "--precision", measured.precision, "--", "recipe.evaluate_every=epoch",
+               *arguments.overrides,
                *([f"fairseq.optimization.max_update={task.steps}"] if task.cut else [])]  # fmt: skip
     called = datetime.now()
     took, peak = timed([command], log)
@@ -298,6 +303,19 @@ def our_sweep(task: Task, scratch: Path, arguments: argparse.Namespace, measured
     shutil.rmtree(runs)
 
 
+def rows_of(ways: Sequence[str], precisions: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return, for each row of the table, its way and its precision; the first precision's row has the way's name.
+
+    Without a GPU (`auto`) stock and trainer train in float32, as they do by default.
+    """
+    return {
+        way if precision == precisions[0] else f"{way}, {precision}": (
+            way, "fp32" if precision == "auto" and way != "ours" else precision,
+        )
+        for precision in precisions for way in ways
+    }  # fmt: skip
+
+
 def bench(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     """Run every way in turn; return the Markdown that says how it went, and the numbers."""
     ways = arguments.ways.split(",")
@@ -307,7 +325,7 @@ def bench(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     if not set(ways) <= set(WAYS):
         raise UsageError(f"--ways {arguments.ways}: choose from {', '.join(WAYS)}")
     task = plan(arguments)
-    measured = {way: Measured() for way in ways}
+    measured = {row: Measured(precision) for row, (_, precision) in rows_of(ways, PRECISIONS).items()}
     peaks: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(dir=arguments.data_dir) as name:
         scratch = Path(name).absolute()
@@ -317,13 +335,13 @@ def bench(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
             words = ["hf_tasks", "convert", str(task.model_folder), "--out", str(scratch / "trainer.hf")]
             timed([[sys.executable, "-m", *words]])
         for number in range(arguments.rounds):
-            for way in ways:
-                print(f"round {number + 1}: {way}", flush=True)
+            for row, (way, _) in rows_of(ways, PRECISIONS).items():
+                print(f"round {number + 1}: {row}", flush=True)
                 if way == "ours":
-                    our_sweep(task, scratch, arguments, measured[way])
+                    our_sweep(task, scratch, arguments, measured[row])
                 else:
-                    loop(task, way, scratch, measured[way])
-                precision = measured[way].precision
+                    loop(task, way, scratch, measured[row])
+                precision = measured[row].precision
                 peaks.setdefault(precision, []).append(peak_flops(precision))
     best = {precision: max(found) for precision, found in peaks.items()}
     return as_table(task, measured, best), as_numbers(task, measured, best)

@@ -27,7 +27,7 @@ from data_prep.bench_page import write_section
 from hydra_conf.compose import compose_config, quoted
 from hydra_conf.errors import UsageError, exit_code
 from sweeps.bench import lengths
-from sweeps.device import resolve_machine
+from sweeps.device import resolve_machine, visible_gpus
 from sweeps.provenance import binarised_folder
 
 STOCK = ("speed=stock", "--precision=fp32")
@@ -44,6 +44,10 @@ PARTS = {  # what is measured -> words of `python -m sweeps`, options or overrid
     "all": ("--precision=bf16",),
     "all, attention dropout 0.1": ("--precision=bf16", "model.attention_dropout=0.1"),
     "all, one run after the other on all cores": ("--precision=bf16", "launcher.jobs=1"),
+}
+GPU_PARTS = {  # more of them where there is a GPU
+    "+ fp16": ("speed=stock", "--precision=fp16"),
+    "all, fp16": ("--precision=fp16",),
 }
 START = {
     "fork server (the default)": ("launcher.fork_server=true",),
@@ -100,25 +104,27 @@ def spread(values: list[float], digits: int) -> str:
 
 def parts(arguments: argparse.Namespace) -> str:
     """Measure PARTS and START; return their tables."""
-    found, started = {name: Row() for name in PARTS}, {name: Row() for name in START}
+    measured = {**PARTS, **(GPU_PARTS if visible_gpus() else {})}
+    found, started = {name: Row() for name in measured}, {name: Row() for name in START}
     for number in range(arguments.rounds):
-        for name, words in PARTS.items():
+        for name, words in measured.items():
             print(f"round {number + 1}: {name}", flush=True)
             sweep(arguments, found[name], words, seeds=1, inits="pretrained,random", steps=arguments.steps)
         for name, words in START.items():
             sweep(arguments, started[name], (*SHORT, *words), seeds=3, inits="pretrained,random", steps=1)
     stock = statistics.median(next(iter(found.values())).step)
+    times = {name: stock / speed_of(measured[name], row) for name, row in found.items()}
     rows = [{"two runs with": name, "seconds a step (least to most)": spread(row.step, 2),
-             "times as fast": f"{stock / speed_of(name, row):.2f}"} for name, row in found.items()]  # fmt: skip
+             "times as fast": f"{times[name]:.2f}"} for name, row in found.items()]  # fmt: skip
     short = [{"six runs of one step with": name, "seconds (least to most)": spread(row.sweep, 1)}
              for name, row in started.items()]  # fmt: skip
     about = f"{arguments.steps} steps a run, rounds: {arguments.rounds}."
     return "\n\n".join([about, table(rows), table(short)])
 
 
-def speed_of(name: str, row: Row) -> float:
+def speed_of(words: tuple[str, ...], row: Row) -> float:
     """Return the median seconds of a step as if two runs went side by side: one after the other takes each twice."""
-    one_by_one = "launcher.jobs=1" in PARTS[name]
+    one_by_one = "launcher.jobs=1" in words
     return statistics.median(row.step) * (2 if one_by_one else 1)
 
 

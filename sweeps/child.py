@@ -23,11 +23,11 @@ def environment_of(threads: int, gpu: str | None = None) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), **given}
 
 
-def start(folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start `python -m sweeps.run`, which ends when this process does."""
+def start(folder: Path, environment: dict[str, str], digest: str) -> subprocess.Popen[bytes]:
+    """Start `python -m sweeps.run`, which ends when this process does, and trains no configuration but `digest`'s."""
     with (folder / "train.log").open("ab") as out:
         return subprocess.Popen(
-            [sys.executable, "-m", "sweeps.run", str(folder), "--child"],
+            [sys.executable, "-m", "sweeps.run", str(folder), "--child", "--digest", digest],
             stdin=subprocess.PIPE,  # never written to: it closes when this process ends, however it ends
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -70,8 +70,8 @@ def _last_line(log: Path) -> str:
 class Child:
     """A run's process on a cluster's node. Waiting takes no lock, so that a signal's handler may do it, too."""
 
-    def __init__(self, folder: Path, threads: int) -> None:
-        self.process = start(folder, environment_of(threads))
+    def __init__(self, folder: Path, threads: int, digest: str) -> None:
+        self.process = start(folder, environment_of(threads), digest)
         self.code: int | None = None
         threading.Thread(target=self._wait, daemon=True).start()
 
@@ -93,13 +93,16 @@ class Child:
             self.wait()
 
 
-def train_here(folder: Path, threads: int, retries: int, began: Callable[[Child], None]) -> int:
-    """Train a run, again when it fails and `retries` are left; return the last exit code. `began` is given each try."""
-    child = Child(folder, threads)
+def train_here(folder: Path, threads: int, retries: int, digest: str, began: Callable[[Child], None]) -> int:
+    """Train a run, again when it fails and `retries` are left; return the last exit code. `began` is given each try.
+
+    `digest` is that of the configuration which is trained, and no other.
+    """
+    child = Child(folder, threads, digest)
     began(child)
     code = child.wait()
     assert code is not None
     note_death(folder, code)
     if retries and code not in (DONE, NOT_OURS) and not was_stopped(code):
-        return train_here(folder, threads, retries - 1, began)
+        return train_here(folder, threads, retries - 1, digest, began)
     return code

@@ -21,6 +21,10 @@ OURS = {  # keys that are filled in here, and how one sets them instead
     "common.cpu": "DEVICE",
     "common.fp16": "PRECISION",
     "common.bf16": "PRECISION",
+    "common.memory_efficient_fp16": "PRECISION",
+    "common.memory_efficient_bf16": "PRECISION",
+    "common.amp": "PRECISION",
+    "common.tpu": "DEVICE",
     "common.user_dir": "nothing: it is this project's plug-in",
     "common.tensorboard_logdir": "RUNS_DIR",
     "dataset.validate_interval": "recipe.evaluate_every",
@@ -31,6 +35,7 @@ OURS = {  # keys that are filled in here, and how one sets them instead
     "checkpoint.restore_file": "model.checkpoint",
     "checkpoint.finetune_from_model": "model.checkpoint",
     "task.autocast": "PRECISION",
+    "task.fp16": "PRECISION",
     "task.data": "DATASET, MODEL and DATA_DIR",
 }
 
@@ -85,6 +90,11 @@ def fairseq_config(config: DictConfig, data: Path, run_folder: Path, device: str
     merged.checkpoint.save_dir = str(run_folder)
     merged.common.tensorboard_logdir = str(run_folder / "tb")
     _check_subsets(merged.dataset.valid_subset)
+    if "adam_betas" in merged.optimizer:
+        merged.optimizer.adam_betas = _pair(merged.optimizer.adam_betas)
+    if merged.common.fp16 and len(merged.optimization.update_freq) > 1 and merged.common.fp16_scale_window is None:
+        raise UsageError(f"fairseq.optimization.update_freq={list(merged.optimization.update_freq)} in float16 asks "
+                         "for fairseq.common.fp16_scale_window, too; without such a list it is 16384")  # fmt: skip
     return merged
 
 
@@ -100,6 +110,19 @@ def _merge(group: str, base: DictConfig, settings: DictConfig) -> DictConfig:
         raise UsageError(f"fairseq.{group}.{key}: {str(error).splitlines()[0]}") from error
     assert isinstance(merged, DictConfig)
     return merged
+
+
+def _pair(betas: object) -> str:
+    """Return Adam's two decay rates as `(0.9, 0.98)`, and nothing else: fairseq runs this text as Python."""
+    numbers = re.findall(r"[^\s,()\[\]]+", str(betas))
+    try:
+        pair = [float(number) for number in numbers]
+    except ValueError:
+        pair = []
+    if len(pair) != 2 or not all(0 <= rate < 1 for rate in pair):
+        raise UsageError(f"fairseq.optimizer.adam_betas={betas} (recipe.adam_betas): it is a pair of numbers from 0 to "
+                         "below 1, such as (0.9, 0.98)")  # fmt: skip
+    return f"({pair[0]}, {pair[1]})"
 
 
 def _check_subsets(subsets: str) -> None:

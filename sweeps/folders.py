@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,7 @@ from typing import Any
 from filelock import LeaseCompromise, SoftFileLease, Timeout
 
 from data_prep.whole_files import write_json
-from hydra_conf.errors import UsageError
 
-STATES = ("pending", "running", "done", "failed")
 LEASE = 60.0  # seconds
 _claims: dict[Path, tuple[int, float]] = {}  # lock file: its time (ns), and when it was first seen so (monotonic)
 DONE, FAILED, NOT_OURS, STOPPED = 0, 1, 3, 75  # exit codes of a run's process
@@ -68,14 +67,18 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
-def lock_of(folder: Path) -> SoftFileLease:
-    """Return the lock that one process at a time may hold on a run folder, also among hosts that share a disk.
+def lease(marker: Path, on_loss: Callable[[LeaseCompromise], None] | None = None) -> SoftFileLease:
+    """Return a lock that one process at a time may hold, also among hosts that share a disk.
 
     Its holder renews it every LEASE / 3 seconds. It is taken over at once from a process of this host that is dead, and
-    from another host's when the taker has seen no renewal for LEASE seconds by its own clock. A holder that finds its
-    lock taken over ends at once.
+    from another host's when the taker has seen no renewal for LEASE seconds by its own clock.
     """
-    return SoftFileLease(folder / ".lock", lease_duration=LEASE, on_compromise=_lost)
+    return SoftFileLease(marker, lease_duration=LEASE, on_compromise=on_loss)
+
+
+def lock_of(folder: Path) -> SoftFileLease:
+    """Return the lock of a run folder. A holder that finds its lock taken over ends at once."""
+    return lease(folder / ".lock", _lost)
 
 
 def _lost(loss: LeaseCompromise) -> None:
@@ -84,19 +87,23 @@ def _lost(loss: LeaseCompromise) -> None:
 
 
 def is_owned(folder: Path) -> bool:
-    """Whether a living process holds the folder, or seems to.
+    """Whether a living process holds the run folder, or seems to: see `is_held`."""
+    return is_held(folder / ".lock")
+
+
+def is_held(marker: Path) -> bool:
+    """Whether a living process holds the lock, or seems to.
 
     Another host's claim counts until this process has seen it unrenewed for LEASE seconds; one that is already ten
     LEASEs old, or as far in the future, which a clock that was set back leaves, does not count at all. This only says
     who to wait for: whoever trains takes the lock itself, which goes by no clock but its own.
     """
-    marker = folder / ".lock"
     try:
         stat = marker.stat()
     except OSError:
         return False
     try:
-        with lock_of(folder).acquire(timeout=0):
+        with lease(marker).acquire(timeout=0):
             return False
     except Timeout:
         renewed, since = _claims.get(marker, (0, 0.0))
@@ -118,25 +125,6 @@ def read_status(folder: Path) -> dict[str, Any]:
 def set_status(folder: Path, **news: Any) -> None:
     """Replace status.json with itself and `news`."""
     write_json(folder / "status.json", {**read_json(folder / "status.json"), **news, "updated": now()})
-
-
-def empty_folder(folder: Path) -> None:
-    """Make the folder, or empty it but for its lock and the count of attempts.
-
-    Raises `UsageError` when a living process owns it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with lock_of(folder).acquire(timeout=0):
-            attempts = read_json(folder / "status.json").get("attempts", 0)
-            for path in folder.iterdir():
-                if path.is_dir():
-                    shutil.rmtree(path)
-                elif not path.name.startswith(".lock"):
-                    path.unlink()
-            set_status(folder, state="pending", attempts=attempts)
-    except Timeout as error:
-        raise UsageError(f"{folder} is being trained by another process; wait for it, or stop it") from error
 
 
 def prune(runs: list[Path], analysed: float) -> tuple[int, int]:

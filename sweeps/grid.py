@@ -13,6 +13,10 @@ from sweeps.folders import RunKey
 from sweeps.provenance import comparable, input_hashes, prepared
 from sweeps.seeds import LARGEST
 
+WORDS = {"seed": "SEEDS", "device": "DEVICE", "data_dir": "DATA_DIR"}
+WORDS |= {
+    key: group.upper() for group in ("precision", "init", "backend", "method") for key in (group, f"{group}.name")
+}
 MAY_DIFFER = ("recipe.learning_rate", "recipe.warmup_share", "recipe.source", "fairseq.optimization.lr")
 
 
@@ -44,6 +48,7 @@ class PlannedRun:
     config: DictConfig
     inputs: dict[str, Any]
     folder: Path
+    typed_threads: int | None  # launcher.threads as asked for; None: this machine's share, or what a cut run had
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -66,6 +71,17 @@ def parse_list(name: str, text: str, values: list[Any] | None = None) -> list[An
     if repeated:
         raise UsageError(f"{name}={text}: {', '.join(repeated)} stands there twice")
     return words
+
+
+def refuse_axes(overrides: list[str], backends: list[str]) -> None:
+    """Raise `UsageError` for an override of what has a word of its own, or of transformers' where no run has it."""
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        if key in WORDS or key.startswith("hydra."):
+            instead = f": use {WORDS[key]}" if key in WORDS else ", runs do not heed it"
+            raise UsageError(f"{key} cannot be given as an override{instead}")
+        if key.startswith("hf.") and "hf" not in backends:
+            raise UsageError(f"{key} is a setting of BACKEND=hf, and no run of this sweep has it")
 
 
 def compose_runs(words: list[str], axes: Axes, overrides: list[str], machine: Machine, root: Path) -> list[PlannedRun]:
@@ -91,7 +107,8 @@ def compose_runs(words: list[str], axes: Axes, overrides: list[str], machine: Ma
                 own = config.copy()
                 own.seed = seed
                 key = RunKey(own.dataset.name, own.model.name, own.backend.name, own.method.name, own.init.name, seed)
-                runs.append(PlannedRun(key, own, inputs, key.folder(root.parent, root.name)))
+                folder = key.folder(root.parent, root.name)
+                runs.append(PlannedRun(key, own, inputs, folder, config.launcher.threads))
         _refuse_unfair(first_of_init)
     return runs
 

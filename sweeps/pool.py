@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,12 +20,15 @@ from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 
+from hydra_conf.errors import UsageError
 from sweeps.child import environment_of, note_death, start, was_stopped
 from sweeps.folders import DONE, NOT_OURS, is_owned, read_json
 from sweeps.grid import PlannedRun
 from sweeps.run import run_forked
+from sweeps.standing import to_start
 
 POLL_SECONDS = 0.5
+LONGEST_FOLDER = 70  # bytes; a socket's path has 107 on Linux, of which multiprocessing takes 33 for names of its own
 IMPORTED = ["sweeps.pool", "fairseq_cli.train", "fairseq_tasks", "sweeps.fairseq_config"]  # by the server, in order
 
 logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)  # it asks for tensorboardX, unused here
@@ -51,14 +55,15 @@ class _Child:
             self.process.join()
 
 
-def _start(run: PlannedRun, slot: int, gpus: tuple[str, ...]) -> _Child:
+def _start(run: PlannedRun, slot: int, gpus: tuple[str, ...], digest: str) -> _Child:
     environment = environment_of(run.config.launcher.threads, gpus[slot % len(gpus)] if gpus else "")
     if start_server(run, gpus):
         context = multiprocessing.get_context("forkserver")
-        forked = context.Process(target=run_forked, args=(run.folder, run.folder / "train.log", environment))
+        arguments = (run.folder, run.folder / "train.log", environment, digest)
+        forked = context.Process(target=run_forked, args=arguments)
         forked.start()
         return _Child(run, forked, slot)
-    return _Child(run, start(run.folder, environment), slot)
+    return _Child(run, start(run.folder, environment, digest), slot)
 
 
 def start_server(run: PlannedRun, gpus: tuple[str, ...]) -> bool:
@@ -70,17 +75,29 @@ def start_server(run: PlannedRun, gpus: tuple[str, ...]) -> bool:
         return False
     preload = [*IMPORTED, *(["hf_tasks.train"] if run.config.backend.name == "hf" else [])]
     multiprocessing.get_context("forkserver").set_forkserver_preload(preload)
-    environment = dict(os.environ)
+    environment, usual_folder = dict(os.environ), tempfile.tempdir
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         os.environ.update(environment_of(run.config.launcher.threads, ""))  # it reads its threads from there
+        tempfile.tempdir = _folder_of_sockets()
         os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # of pyarrow, which fairseq imports
         forkserver.ensure_running()
     finally:
         os.environ.clear()
         os.environ.update(environment)
+        tempfile.tempdir = usual_folder
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     return True
+
+
+def _folder_of_sockets() -> str:
+    """Return a folder whose name is short enough for the server's socket, in a folder of its own below it."""
+    usual = tempfile.gettempdir()
+    for folder in (usual, "/tmp", "/var/tmp"):
+        if len(os.fsencode(folder)) <= LONGEST_FOLDER and os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    raise UsageError(f"TMPDIR={usual}: a socket's path is too long below it, and neither /tmp nor /var/tmp can be "
+                     "written; give a TMPDIR with a shorter name, or launcher.fork_server=false")  # fmt: skip
 
 
 class Signals:
@@ -106,7 +123,8 @@ def run_all(
 ) -> None:
     """Run them all; a failed run does not stop the others. `on_poll` is called twice a second.
 
-    Runs that another sweep is training are waited for, and trained here when its process dies. The first Ctrl-C or
+    Runs that another sweep is training are waited for, and trained here when its process dies; one that it has asked
+    for with another configuration is left to it. The first Ctrl-C or
     SIGTERM lets each run save at the end of its step, the second ends them at once; then `SweepInterrupted` is raised.
     """
     waiting, free = list(runs), list(range(jobs))
@@ -118,9 +136,9 @@ def run_all(
                 for run in [run for run in waiting if free]:
                     if free and not is_owned(run.folder):
                         waiting.remove(run)
-                        if not _ended_elsewhere(run, failed_before[run.folder]):
+                        if digest := to_start(run, failed_before[run.folder]):
                             attempts[run.folder] += 1
-                            children.append(_start(run, free.pop(0), gpus))
+                            children.append(_start(run, free.pop(0), gpus, digest))
             time.sleep(POLL_SECONDS)
             _answer(signals, children)
             for child in [child for child in children if child.exit_code() is not None]:
@@ -136,12 +154,6 @@ def run_all(
             on_poll()
             if signals.got and not children:
                 raise SweepInterrupted(signals.got[0])
-
-
-def _ended_elsewhere(run: PlannedRun, attempts: int) -> bool:
-    """Whether another sweep has trained the run since this one looked: it is done, or has failed there."""
-    status = read_json(run.folder / "status.json")  # one that was killed says that it is running, and is trained here
-    return status.get("state") == "done" or (status.get("state") == "failed" and status.get("attempts", 0) > attempts)
 
 
 def _answer(signals: Signals, children: list[_Child]) -> None:

@@ -88,6 +88,11 @@ def differing_keys(stored: dict[str, Any], asked: dict[str, Any]) -> list[str]:
             if stored.get(key, absent) != asked.get(key, absent)]  # fmt: skip
 
 
+def differing_inputs(made_from: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """Return the names of the inputs (data, checkpoint...) whose hashes differ."""
+    return [f"{name} (input)" for name in found if made_from.get(name) != found[name]]
+
+
 def provenance(config: DictConfig, inputs: dict[str, Any], threads: int) -> dict[str, Any]:
     """Return the record that provenance.json holds; the task adds the encoder's fingerprint at step 0."""
     import torch

@@ -19,16 +19,17 @@ from sweeps.child import Child, train_here
 from sweeps.folders import NOT_OURS, read_json, set_status
 from sweeps.grid import PlannedRun
 from sweeps.pool import Signals, SweepInterrupted
+from sweeps.standing import to_start
 
 POLL_SECONDS = 1.0
 SAVE_SECONDS = 60.0
 
 
-def train_task(folder: Path, threads: int, retries: int) -> int:
+def train_task(folder: Path, threads: int, retries: int, digest: str) -> int:
     """Train a run on the node that Ray has chosen; return its exit code. `ray.cancel` lets it save."""
     children: list[Child] = []
     try:
-        return train_here(folder, threads, retries, children.append)
+        return train_here(folder, threads, retries, digest, children.append)
     except KeyboardInterrupt:
         for child in children:
             child.stop(SAVE_SECONDS)
@@ -49,13 +50,15 @@ def run_on_ray(runs: list[PlannedRun], launcher: DictConfig, on_poll: Callable[[
         wanted["memory"] = launcher.memory_gb * 2**30
     task = ray.remote(**wanted, max_retries=-1, max_calls=1)(train_task)
     waiting, tasks = list(runs), dict[Any, PlannedRun]()
+    begun = {run.folder: read_json(run.folder / "status.json").get("attempts", 0) for run in runs}
     try:
         with Signals() as signals:
             while waiting or tasks:
                 while waiting and not signals.got and len(tasks) < (launcher.jobs or len(runs)):
                     run = waiting.pop(0)
-                    named = task.options(name=str(run.key))
-                    tasks[named.remote(run.folder, launcher.threads, launcher.retries)] = run
+                    if digest := to_start(run, begun[run.folder]):
+                        named = task.options(name=str(run.key))
+                        tasks[named.remote(run.folder, launcher.threads, launcher.retries, digest)] = run
                 ended = ray.wait(list(tasks), num_returns=len(tasks), timeout=POLL_SECONDS)[0] if tasks else []
                 for reference in ended:
                     run = tasks.pop(reference)

@@ -25,8 +25,9 @@ from typing import Any
 from filelock import Timeout
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from data_prep.whole_files import write_json, write_text
-from hydra_conf.errors import UsageError
+from data_prep.whole_files import sha256_of, write_json, write_text
+from hydra_conf.counts import counted
+from hydra_conf.errors import UsageError, is_out_of_memory, print_anything
 from sweeps.folders import (
     DONE,
     FAILED,
@@ -40,8 +41,10 @@ from sweeps.folders import (
     set_status,
     this_process,
 )
-from sweeps.provenance import binarised_folder, input_hashes, provenance
+from sweeps.provenance import binarised_folder, differing_inputs, input_hashes, provenance
 from sweeps.seeds import STRIDE
+
+SKIPPED_AT_MOST = 0.1  # of the planned steps: a run that skips more is no run of its plan any more
 
 
 def die_with_parent(gone: Callable[[], object]) -> None:
@@ -60,7 +63,7 @@ def stdin_closed() -> None:
         pass
 
 
-def run_forked(folder: Path, log: Path, environment: dict[str, str]) -> None:
+def run_forked(folder: Path, log: Path, environment: dict[str, str], digest: str) -> None:
     """Train the run of `folder` in this process, just forked by the sweep's server; it says what it says in `log`."""
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -70,7 +73,7 @@ def run_forked(folder: Path, log: Path, environment: dict[str, str]) -> None:
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(out, stream.fileno())
-    sys.exit(run(folder))
+    sys.exit(run(folder, digest))
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,10 @@ def plan_of(config: DictConfig, every: str) -> Plan:
 
 
 def plan_steps(config: DictConfig) -> tuple[list[int], int]:
-    """Return (the step at which each epoch ends, batches of the whole run), counted on the real batches."""
+    """Return (the step at which each epoch ends, batches of the whole run), counted on the real batches.
+
+    Raises `UsageError` when there are more steps, or epochs, than the random streams of two seeds are apart.
+    """
     from fairseq import tasks
 
     task = tasks.setup_task(config.task)
@@ -121,18 +127,25 @@ def plan_steps(config: DictConfig) -> tuple[list[int], int]:
             taken = int(limit) - steps
             return [*ends, int(limit)], batches + min(in_epoch, taken * frequency)
         steps, batches = steps + epoch_steps, batches + in_epoch
+        if steps + config.optimization.max_epoch >= STRIDE:
+            asked = f"{counted(config.optimization.max_epoch, 'epoch')} of {counted(epoch_steps, 'step')}"
+            raise UsageError(f"{asked}: seeds are kept apart for {STRIDE:,} steps only; ask for fewer")
         ends.append(steps)
     return ends, batches
 
 
-def with_schedule(config: DictConfig, steps: int, warmup_share: float) -> DictConfig:
-    """Set the schedule's length and warm-up to this run's own, unless they were given, so that it ends at zero."""
-    schedule = config.lr_scheduler
-    if schedule._name == "polynomial_decay":
-        with open_dict(config):
-            schedule.total_num_update = schedule.total_num_update or float(steps)
-            schedule.warmup_updates = schedule.warmup_updates or round(warmup_share * steps)
-    return config
+def with_schedule(settings: DictConfig, config: DictConfig, steps: int) -> DictConfig:
+    """Set the schedule's length and warm-up to this run's own, unless they were given, so that it ends at zero.
+
+    `settings` is fairseq's whole configuration of the run, `config` ours, which tells what was given.
+    """
+    schedule, given = settings.lr_scheduler, config.fairseq.lr_scheduler
+    with open_dict(settings):
+        if "total_num_update" in schedule and "total_num_update" not in given:
+            schedule.total_num_update = float(steps)
+        if "warmup_updates" in schedule and "warmup_updates" not in given:
+            schedule.warmup_updates = round(config.recipe.warmup_share * steps)
+    return settings
 
 
 def train(folder: Path, config: DictConfig) -> None:
@@ -144,23 +157,29 @@ def train(folder: Path, config: DictConfig) -> None:
 
     from fairseq_tasks.resume import Saver, take_up
     from fairseq_tasks.training import train as train_with_fairseq
+    from fairseq_tasks.training import use_deterministic_algorithms
     from sweeps.fairseq_config import fairseq_config, resolved
 
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("this machine has no CUDA device that torch can use, and the run was planned for one")
+    if config.device == "cuda":
+        use_deterministic_algorithms()
     torch.set_num_threads(config.launcher.threads)
     settings = resolved(fairseq_config(config, binarised_folder(config), folder, config.device, config.precision.name))
     plan = plan_of(settings, config.recipe.evaluate_every)
     steps = plan.steps
-    if steps + settings.optimization.max_epoch >= STRIDE:
-        raise UsageError(f"{steps} steps: seeds are kept apart for {STRIDE} steps only; ask for fewer")
-    settings = with_schedule(settings, steps, config.recipe.warmup_share)
+    settings = with_schedule(settings, config, steps)
     if config.backend.name == "fairseq":
         write_text(folder / "fairseq.yaml", OmegaConf.to_yaml(settings))
     checkpoint, taken_up, damaged = take_up(folder)
+    before = read_json(folder / "provenance.json")
     record = provenance(config, input_hashes(config), config.launcher.threads)
+    made_from = before.get("inputs", record["inputs"] if checkpoint is None else {})
+    if changed := differing_inputs(made_from, record["inputs"]):
+        raise UsageError(f"{', '.join(changed)}: not the one that the run was planned or begun with; put it back, or "
+                         "call again with FORCE=1")  # fmt: skip
     if checkpoint is not None:
-        record = resumed_record(read_json(folder / "provenance.json"), record, taken_up["step"])
+        record = resumed_record(before, record, taken_up["step"])
         print(f"going on from step {taken_up['step']}", flush=True)
     write_json(folder / "provenance.json", record)
     notes = [*read_json(folder / "status.json").get("notes", []), *damaged]
@@ -173,12 +192,12 @@ def train(folder: Path, config: DictConfig) -> None:
             labels = list(record["inputs"]["labels"])
             train_with_transformers(folder, config, settings, labels, plan.evaluations, saver, checkpoint)
         else:
-            train_with_fairseq(settings, plan.evaluations, saver, checkpoint)
+            train_with_fairseq(settings, plan.batches, plan.evaluations, saver, checkpoint)
     finally:
         write_json(folder / "provenance.json", {**record, "initialisation": read_json(folder / "initialisation.json")})
     progress = read_json(folder / "progress.json")
     taken = check_finished(progress, plan, settings.dataset.valid_subset.split(","))
-    set_status(folder, steps=taken, skipped_steps=steps - taken + progress["skipped"])
+    set_status(folder, steps=taken, skipped_steps=steps - taken)
 
 
 def resumed_record(before: dict[str, Any], now_made: dict[str, Any], step: int) -> dict[str, Any]:
@@ -190,20 +209,32 @@ def resumed_record(before: dict[str, Any], now_made: dict[str, Any], step: int) 
 def check_finished(progress: dict[str, Any], plan: Plan, splits: list[str]) -> int:
     """Return the steps taken; raise `UsageError` unless the plan was worked off, and evaluated where it says.
 
-    A batch whose gradients overflowed is worked off without becoming a step, so that a run may end before the last
-    planned step. It is evaluated at its own.
+    Every planned batch, and no other, was trained on once, and every planned step was taken or, as its gradients
+    overflowed in float16, skipped: at most SKIPPED_AT_MOST of them. `step` is the back end's own count; fairseq's ends
+    before the last planned step where steps were skipped, and the run is evaluated at its own last one.
     """
-    taken = int(progress.get("step", 0))
-    if progress.get("batches") != plan.batches and taken != plan.steps:
+    batches, step, overflowed = (int(progress.get(name, 0)) for name in ("batches", "step", "overflowed"))
+    if batches > plan.batches:
         raise UsageError(
-            f"training stopped after {progress.get('batches', 0)} of {plan.batches} batches; train.log says why"
+            f"{batches} batches were trained on where {plan.batches} were planned; drop what changes how many batches "
+            "make a step"
         )
-    due = {taken, *(step for step in plan.evaluations if step <= taken)}
+    if batches < plan.batches:
+        raise UsageError(f"training stopped after {batches} of {plan.batches} batches; train.log says why")
+    if step + overflowed != plan.steps:
+        raise UsageError(f"{step} steps were taken and {overflowed} skipped of {plan.steps}; train.log says why")
+    due = {step, *(planned for planned in plan.evaluations if planned <= step)}
     for split in splits:
         missing = due - set(progress.get("evaluated", {}).get(split, []))
         if missing:
-            raise UsageError(f"{split} was not evaluated at step {min(missing)} of {taken}; train.log says why")
-    return taken
+            raise UsageError(f"{split} was not evaluated at step {min(missing)} of {step}; train.log says why")
+    skipped = overflowed + int(progress.get("skipped", 0))
+    if skipped > SKIPPED_AT_MOST * plan.steps:
+        raise UsageError(
+            f"{skipped} of {plan.steps} steps were skipped, as their gradients overflowed in float16, and at most "
+            f"{SKIPPED_AT_MOST:.0%} may be; train with PRECISION=bf16 or PRECISION=fp32"
+        )
+    return plan.steps - skipped
 
 
 def explain(error: BaseException, folder: Path) -> str:
@@ -211,10 +242,13 @@ def explain(error: BaseException, folder: Path) -> str:
     said = f"{type(error).__name__}: {error}".split("\n")[0]
     if isinstance(error, UsageError):
         return str(error)
-    if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
+    if is_out_of_memory(error):
         return f"out of memory ({said}); lower recipe.batch_size, model.max_positions or JOBS"
     if isinstance(error, FloatingPointError):
-        return f"the gradients are not finite any more ({said}); lower the learning rate"
+        from fairseq_tasks.progress import cure
+
+        fp16 = read_json(folder / "provenance.json").get("precision") == "fp16"
+        return f"the gradients are not finite any more ({said.split('. ')[0]}); {cure(fp16)}"
     number = error.errno if isinstance(error, OSError) else None
     if number in (errno.ENOSPC, errno.EDQUOT) or "PytorchStreamWriter" in str(error):
         free = shutil.disk_usage(folder).free / 1e6
@@ -232,8 +266,12 @@ def let_go(error: BaseException | None) -> None:
         error = error.__context__
 
 
-def run(folder: Path) -> int:
-    """Train the run of `folder`, keep its status, and return the exit code that sweeps/folders.py names."""
+def run(folder: Path, digest: str | None = None) -> int:
+    """Train the run of `folder`, keep its status, and return the exit code that sweeps/folders.py names.
+
+    `digest` is the SHA-256 of the config.yaml that is to be trained; where another is found, nothing is touched.
+    """
+    print_anything()
     import fairseq_cli.train  # noqa: F401  first: it sets logging up, and fairseq's models would set it to DEBUG
 
     from fairseq_tasks.resume import Stopped, stop_asked
@@ -244,6 +282,9 @@ def run(folder: Path) -> int:
         print(f"error: {folder} is not a run folder, or another process is training it", file=sys.stderr)
         return NOT_OURS
     with lock:
+        if digest is not None and sha256_of(folder / "config.yaml") != digest:
+            print(f"error: {folder} was asked for with another configuration in the meantime", file=sys.stderr)
+            return NOT_OURS
         if read_json(folder / "status.json").get("state") == "done":
             return DONE  # another sweep was quicker
         for number in (signal.SIGTERM, signal.SIGUSR2):
@@ -279,11 +320,12 @@ def main() -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("folder", type=Path, help="run folder that holds config.yaml")
     parser.add_argument("--child", action="store_true", help="end when standard input closes")
+    parser.add_argument("--digest", help="SHA-256 of the config.yaml that is to be trained")
     arguments = parser.parse_args()
     if arguments.child:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's to answer
         die_with_parent(stdin_closed)
-    return run(arguments.folder.absolute())
+    return run(arguments.folder.absolute(), arguments.digest)
 
 
 if __name__ == "__main__":

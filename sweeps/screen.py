@@ -11,13 +11,20 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeps.folders import RunKey, read_status
+from sweeps.standing import ABSENT, OWNED, standing
 
-COLOURS = {"pending": "dim", "running": "cyan", "done": "green", "failed": "bold red"}
+COLOURS = {"done": "green", "running": "cyan", "cut": "yellow", "pending": "dim", "failed": "bold red"}
 
 
 def accuracy(evaluation: dict[str, Any] | None) -> str:
     """Return `81.50` (percent) of an evaluation's counts, or a dash."""
     return f"{100 * evaluation['n_correct'] / evaluation['n']:.2f}" if evaluation else "-"
+
+
+def shown_status(folder: Path) -> dict[str, Any]:
+    """Return the status of a run, its state in the word that is shown."""
+    state = standing(folder).state
+    return {**read_status(folder), "state": {ABSENT: "pending", OWNED: "running"}.get(state, state)}
 
 
 def duration(seconds: float) -> str:
@@ -69,7 +76,7 @@ class Progress:
 
     def update(self) -> None:
         """Read every run's files and show them."""
-        rows = [(folder, read_status(folder)) for folder in self.names]
+        rows = [(folder, shown_status(folder)) for folder in self.names]
         if self.live:
             table = status_table([(self.names[at], status, self._left(at, status)) for at, status in rows])
             self.live.update(table, refresh=True)

@@ -18,9 +18,11 @@ from rich.table import Table
 from data_prep.__main__ import prepare
 from data_prep.whole_files import write_json
 from hydra_conf.compose import compose_config, group_words, quoted
-from sweeps.device import resolve_machine, share_machine
+from hydra_conf.errors import UsageError
+from sweeps.device import Machine, resolve_machine, share_machine
 from sweeps.folders import read_status
-from sweeps.grid import Axes, PlannedRun, compose_runs, parse_list
+from sweeps.grid import Axes, PlannedRun, compose_runs, parse_list, refuse_axes
+from sweeps.standing import chosen_in
 
 SEED = 1000  # not one of the seeds that are reported
 
@@ -43,11 +45,18 @@ def arguments_of_search(words: list[str]) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def search(arguments: argparse.Namespace) -> tuple[list[tuple[str, PlannedRun]], int]:
-    """Prepare the splits, compose the runs and return them with their learning rates, and how many run at a time."""
+def search(arguments: argparse.Namespace) -> tuple[list[tuple[str, PlannedRun]], Machine]:
+    """Prepare the splits, compose the runs, and return them with their learning rates, and the machine."""
     rates = parse_list("learning rates", arguments.learning_rates)
     inits = parse_list("INIT", arguments.init)
-    machine = resolve_machine(arguments.device, arguments.precision)
+    refuse_axes(arguments.overrides, ["fairseq"])
+    if arguments.splits < 1:
+        raise UsageError(f"--splits {arguments.splits}: it must be at least 1")
+    roots = {rate: arguments.runs_dir.absolute() / f"search-{rate}" for rate in rates}
+    chosen: dict[str, str] = {}
+    for root in roots.values():  # one choice for all rates, whichever was trained first
+        chosen = {**chosen_in(root), **chosen}
+    machine = resolve_machine(arguments.device, arguments.precision, chosen)
     words = group_words(dataset=arguments.dataset, model=arguments.model)
     words.append(f"data_dir={quoted(arguments.data_dir.absolute())}")
     asked = [*words, *arguments.overrides]
@@ -59,15 +68,12 @@ def search(arguments: argparse.Namespace) -> tuple[list[tuple[str, PlannedRun]],
         prepare(compose_config([*asked, *drawn]))
         for rate in rates:
             own = [*arguments.overrides, *drawn, f"recipe.learning_rate={rate}", "fairseq.dataset.valid_subset=valid"]
-            root = arguments.runs_dir.absolute() / f"search-{rate}"
-            runs += [
-                (rate, run)
-                for run in compose_runs(words, Axes(["fairseq"], ["full"], inits, [SEED]), own, machine, root)
-            ]
-    jobs, threads = share_machine(machine, len(runs), None, None)
+            axes = Axes(["fairseq"], ["full"], inits, [SEED])
+            runs += [(rate, run) for run in compose_runs(words, axes, own, machine, roots[rate])]
     for _, run in runs:
-        run.config.launcher.jobs, run.config.launcher.threads = jobs, threads
-    return runs, jobs
+        launcher = run.config.launcher
+        launcher.jobs, launcher.threads = share_machine(machine, len(runs), launcher.jobs, launcher.threads)
+    return runs, machine
 
 
 def scores(runs: list[tuple[str, PlannedRun]]) -> list[dict[str, Any]]:
@@ -98,6 +104,18 @@ def report(rows: list[dict[str, Any]], folder: Path) -> None:
         table.add_row(row["init"], row["learning_rate"], *shown)
     Console(highlight=False, markup=False).print(table)
     for init in dict.fromkeys(row["init"] for row in rows):
-        best = max((row for row in rows if row["init"] == init), key=lambda row: row["valid"])
-        print(f"{init}: learning rate {best['learning_rate']}")
+        tried = [row for row in rows if row["init"] == init]
+        best = max(tried, key=lambda row: row["valid"])
+        print(f"{init}: learning rate {best['learning_rate']}{_at_the_edge(best, tried)}")
     write_json(folder / "search.json", rows)
+
+
+def _at_the_edge(best: dict[str, Any], tried: list[dict[str, Any]]) -> str:
+    """Return a warning where no rate beside the best one was tried on one side, so that a better one may lie there."""
+    rates = [float(row["learning_rate"]) for row in tried]
+    rate = float(best["learning_rate"])
+    sides = [side for side, last in (("lower", min(rates)), ("higher", max(rates))) if rate == last]
+    if not sides:
+        return ""
+    what = "the only rate" if len(sides) == 2 else "the lowest rate" if sides == ["lower"] else "the highest rate"
+    return f", {what} tried: a {' or '.join(sides)} one may be better; add it to --learning-rates"

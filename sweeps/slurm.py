@@ -24,6 +24,7 @@ from sweeps.child import Child, train_here, was_stopped
 from sweeps.folders import is_owned, read_json, set_status
 from sweeps.grid import PlannedRun
 from sweeps.pool import Signals, SweepInterrupted
+from sweeps.standing import standing
 
 POLL_SECONDS = 5.0
 ARRAY = 1000  # jobs of one array at most; SLURM's own limit is 1001 unless a site has raised it
@@ -40,10 +41,11 @@ class Job:
     folder: Path
     threads: int
     retries: int
+    digest: str  # of the configuration that it trains
     child: Child | None = field(default=None, repr=False)
 
     def __call__(self) -> int:
-        code = train_here(self.folder, self.threads, self.retries, self._began)
+        code = train_here(self.folder, self.threads, self.retries, self.digest, self._began)
         end = time.monotonic() + KILL_SECONDS
         while was_stopped(code) and _is_running(os.environ["SLURM_JOB_ID"]) and time.monotonic() < end:
             time.sleep(1)  # a job about to be pre-empted that ended by itself would count as finished
@@ -58,7 +60,7 @@ class Job:
 
         if self.child is not None:
             self.child.stop(SAVE_SECONDS)
-        return DelayedSubmission(Job(self.folder, self.threads, self.retries))
+        return DelayedSubmission(Job(self.folder, self.threads, self.retries, self.digest))
 
 
 def submit(runs: list[PlannedRun], launcher: DictConfig, root: Path, name: str) -> list[str]:
@@ -88,7 +90,9 @@ def submit(runs: list[PlannedRun], launcher: DictConfig, root: Path, name: str) 
     try:
         for at in range(0, len(runs), ARRAY):
             part = runs[at : at + ARRAY]
-            jobs = executor.submit_array([Job(run.folder, launcher.threads, launcher.retries) for run in part])
+            digests = [standing(run.folder, run).digest or "" for run in part]
+            jobs = executor.submit_array([Job(run.folder, launcher.threads, launcher.retries, digest)
+                                          for run, digest in zip(part, digests, strict=True)])  # fmt: skip
             for run, job in zip(part, jobs, strict=True):
                 set_status(run.folder, job=job.job_id)
                 ids.append(job.job_id)
@@ -114,6 +118,11 @@ def in_queue(ids: Iterable[str]) -> set[str] | None:
     if answer.returncode:
         return set() if "Invalid job id" in answer.stderr else None
     return set(answer.stdout.split())
+
+
+def has_jobs(folders: Iterable[Path]) -> bool:
+    """Whether SLURM has a job of one of the run folders, or does not answer."""
+    return in_queue(job for folder in folders if (job := read_json(folder / "status.json").get("job"))) != set()
 
 
 def queued(runs: Iterable[Path]) -> frozenset[Path]:

@@ -16,8 +16,11 @@ import torch
 from data_prep.whole_files import sha256_of
 from hydra_conf.errors import exit_code
 
-hypothesis.settings.register_profile("untimed", deadline=None)  # tests say what is true, not how fast
-hypothesis.settings.load_profile("untimed")
+# Tests say what is true, not how fast, and the same commit gets the same examples on every machine.
+# `make test ARGS="--hypothesis-profile=fresh"` draws new ones.
+hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("fresh", deadline=None)
+hypothesis.settings.load_profile("same")
 
 SLOW_SECONDS = 3600  # in place of the `timeout` of setup.cfg: a test that hangs fails, and says where
 
@@ -159,6 +162,30 @@ def swept(workspace: Workspace) -> Workspace:
     answer = workspace.sweep("--seeds", "0,1", "--epochs", str(EPOCHS))
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return workspace
+
+
+FLOAT16_ON_A_CPU = """
+import sys
+if {"sweeps", "sweeps.run"} & set(sys.orig_argv):
+    import torch
+    from sweeps import device
+    torch.cuda.current_device = lambda: None  # as the index of the CPU
+    torch.Tensor.cuda = lambda self: self
+    device.ALLOWED["cpu"] += ("fp16",)
+"""
+
+
+@pytest.fixture
+def float16_on_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """Let sweeps train in float16 on a CPU, by all that fairseq does for it on a GPU; return words that ask for it.
+
+    The words go last in `Workspace.sweep`. Real are fairseq's FP16Optimizer, its loss scaler and its flat float32
+    weights; what is not there is where the data is.
+    """
+    (tmp_path / "sitecustomize.py").write_text(FLOAT16_ON_A_CPU)
+    given = os.environ.get("PYTHONPATH")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *([given] if given else [])]))
+    return ("--precision", "fp16", "--init", "random", "--seeds", "0", "--", "launcher.fork_server=false")
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def test_six_runs_through_a_queue_that_cancels_one_and_pre_empts_others(workspac
     jobs = {folder: read_json(folder / "status.json")["job"] for folder in folders}
     assert len(set(jobs.values())) == 6
     again = workspace.sweep(*words, "--no-wait", "--", *SETTINGS, *ON_SLURM)
-    assert "6 jobs were in SLURM's queue already, 0 submitted" in again.stdout
+    assert "6 jobs in SLURM's queue already, 0 submitted" in again.stdout
 
     until(lambda: any(map(running, folders)))
     cancelled = next(filter(running, folders))

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from hydra_conf.compose import CONF_DIR, choices, compose_config, group_words
+from hydra_conf.compose import CONF_DIR, choices, compose_config, group_words, quoted
 from hydra_conf.errors import UsageError
 
 
@@ -121,3 +123,55 @@ def test_any_option_of_sbatch_may_be_added() -> None:
 def test_a_mistake_names_the_key(override: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         compose_config([override])
+
+
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+
+
+@settings(max_examples=30)
+@given(TEXTS.filter(lambda text: text != "null" and "${" not in text and text[:1] not in ("'", '"')))
+def test_a_text_is_taken_as_it_stands_whatever_characters_it_holds(text: str) -> None:
+    assert compose_config([f"dataset.train={text}"]).dataset.train == text
+
+
+@settings(max_examples=30)
+@given(TEXTS.filter(lambda text: "${" not in text))
+def test_a_quoted_text_comes_back(text: str) -> None:
+    assert compose_config([f"dataset.train={quoted(text)}"]).dataset.train == text
+
+
+def test_a_text_quoted_for_hydra_and_null_are_what_they_are_for_hydra() -> None:
+    config = compose_config(["dataset.train='a, b'", 'dataset.label="étiquette"', "dataset.text_pair=null"]).dataset
+    assert (config.train, config.label, config.text_pair) == ("a, b", "étiquette", None)
+    assert compose_config(["model.checkpoint=${model.folder}/other.pt"]).model.checkpoint.endswith(
+        "e5_small_fr/other.pt"
+    )
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["fairseq.optimization.lr=[1e-5],[2e-5]", "seed=0,1", "recipe.epochs=range(1,4)", "recipe.batch_size=8,16"],
+)
+def test_a_list_of_values_is_not_taken_for_several_sweeps(override: str) -> None:
+    with pytest.raises(UsageError, match="a key takes one value, and there is no --multirun") as refused:
+        compose_config([override])
+    assert override in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["dataset=table", "dataset.name=amazon_fr"], "dataset.name=amazon_fr: DATASET=table would replace"),
+        (["dataset=cls_books", "dataset.name=cls_dvd"], "dataset.name=cls_dvd: DATASET=cls_books would replace"),
+        (["model.name=camembert_base"], "model.name=camembert_base: MODEL=e5_small_fr would replace"),
+    ],
+)
+def test_ones_own_data_and_model_do_not_take_the_name_of_a_known_one(overrides: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        compose_config(overrides)
+
+
+@pytest.mark.parametrize("group", ["dataset", "init", "recipe"])
+def test_an_unknown_choice_is_named_whatever_characters_it_holds(group: str) -> None:
+    with pytest.raises(UsageError, match=rf"{group.upper()}=é, \$\(a: there is no such {group}; choose from"):
+        compose_config([f"{group}=é, $(a"])

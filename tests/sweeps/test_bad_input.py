@@ -1,11 +1,13 @@
 """Each mistake of a user's gives one sentence and a non-zero exit before anything trains or is written."""
 
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 
+from data_prep.__main__ import main as prep
 from sweeps.__main__ import main
 from tests.conftest import Refusals, Workspace, refused, write_tiny_model
 
@@ -29,6 +31,7 @@ CASES = [
     (("--epochs", "many"), "recipe.epochs"),
     (("--jobs", "0"), "launcher.jobs=0: it must be at least 1"),
     (("--sweep", "a/b"), "SWEEP=a/b: it names one folder"),
+    (("--sweep", ".."), "SWEEP=..: it names one folder"),
     (("--data-dir", "elsewhere"), "is not prepared for tiny; run `make prep"),
     (("fairseq.model.encoder_layerz=1",), "'fairseq.model.encoder_layerz' (did you mean 'encoder_layers'?)"),
     (("fairseq.dataset.batchsize=1",), "'fairseq.dataset.batchsize' (did you mean 'batch_size'?)"),
@@ -51,6 +54,56 @@ CASES = [
     (("recipe.warmup_share=2",), "recipe.warmup_share=2.0: it is a share"),
     (("epochs=2",), "unknown configuration key 'epochs'"),
     (("not an override",), "is not a Hydra override"),
+    (("fairseq.model.encoder_attention_heads=7",), "embed_dim must be divisible by num_heads); given was"),
+    (("fairseq.model.activation_fn=nope",), "--activation-fn nope not supported); given was"),
+    (("fairseq.model.pooler_activation_fn=nope",), "nope not supported); given was"),
+    (("fairseq.model.encoder_layers=0",), "fairseq.model.encoder_layers=0: it is a number from 1"),
+    (("fairseq.model.dropout=1.5",), "fairseq.model.dropout=1.5: it is a share"),
+    (("fairseq.model.max_positions=32",), "use model.max_positions"),
+    (("fairseq.model._name=transformer_lm",), "fairseq.model"),
+    (("model.architecture=transformer_lm",), "fairseq.model"),
+    (("fairseq.model=tiny",), "fairseq.model=tiny: it holds keys"),
+    (("fairseq.optimization=null",), "fairseq.optimization=None: it holds keys"),
+    (("fairseq.task.goes_on=true",), "fairseq.task.goes_on cannot be given"),
+    (("fairseq.task.init=random",), "fairseq.task.init cannot be given: use INIT"),
+    (("fairseq.task.max_positions=100",), "a text has from 5 to 64 tokens, those of model.max_positions"),
+    (("fairseq.task.max_positions=4",), "a text has from 5 to 64 tokens"),
+    (("fairseq.optimizer.adam_betas=x",), "fairseq.optimizer.adam_betas=x (recipe.adam_betas): it is a pair"),
+    (("recipe.adam_betas=(0.9, 1)",), "adam_betas=(0.9, 1) (recipe.adam_betas): it is a pair"),
+    (("recipe.adam_betas=__import__('os').system('touch was_run')",), "it is a pair of numbers"),
+    (("fairseq.optimizer._name=nag",), "fairseq.optimizer"),
+    (("speed.adam=cpu_adam",), "fairseq.optimizer._name=cpu_adam: choose from warmstart_adam, adam"),
+    (("fairseq.optimizer.weight_decay=-1",), "fairseq.optimizer.weight_decay=-1.0: it is a number from 0"),
+    (("fairseq.optimization.lr=[]",), "fairseq.optimization.lr=[]: give one rate"),
+    (("fairseq.optimization.lr=[5e-3,1e-5]",), "fairseq.optimization.lr=[0.005, 1e-05]: give one rate"),
+    (("fairseq.optimization.lr=2e-5",), "fairseq.optimization.lr=2e-05: give one rate, as in [2e-5]"),
+    (("fairseq.optimization.lr=[fast]",), "fairseq.optimization.lr=['fast']: give one rate"),
+    (("fairseq.optimization.lr=[nan]",), "fairseq.optimization.lr=[nan]: give one rate"),
+    (("fairseq.optimization.lr=[1e-5],[2e-5]",), "a key takes one value, and there is no --multirun"),
+    (("fairseq.optimization.update_freq=[]",), "fairseq.optimization.update_freq=[]: give how many"),
+    (("fairseq.optimization.update_freq=[0]",), "fairseq.optimization.update_freq=[0]: give how many"),
+    (("fairseq.optimization.max_epoch=0",), "fairseq.optimization.max_epoch cannot be given: use EPOCHS"),
+    (("fairseq.optimization.stop_time_hours=1",), "stop_time_hours cannot be given: every planned step is trained"),
+    (("fairseq.optimization.stop_min_lr=1e-6",), "stop_min_lr cannot be given: every planned step is trained"),
+    (("fairseq.optimization.skip_remainder_batch=true",), "every example is trained on in every epoch"),
+    (("fairseq.checkpoint.patience=2",), "patience cannot be given: every planned step is trained"),
+    (("fairseq.checkpoint.best_checkpoint_metric=loss",), "the best step has the highest validation accuracy"),
+    (("fairseq.checkpoint.maximize_best_checkpoint_metric=false",), "the best step has the highest validation"),
+    (("fairseq.checkpoint.save_interval=3",), "save_interval cannot be given: use launcher.save_every"),
+    (("fairseq.checkpoint.keep_last_epochs=3",), "keep_last_epochs cannot be given: a run keeps checkpoint_best.pt"),
+    (("fairseq.checkpoint.no_save=false",), "would replace the run's own"),
+    (("fairseq.dataset.batch_size=null",), "fairseq.dataset.batch_size=null: give recipe.batch_size"),
+    (("fairseq.dataset.batch_size=0",), "fairseq.dataset.batch_size=0: it is a number from 1"),
+    (("fairseq.dataset.max_tokens=10",), "should not exceed max_tokens=10); given was fairseq.dataset.max_tokens=10"),
+    (("fairseq.dataset.validate_interval=2",), "validate_interval cannot be given; use recipe.evaluate_every"),
+    (("fairseq.dataset.train_subset=test",), "train_subset cannot be given: runs train on train"),
+    (("fairseq.common.log_interval=0",), "fairseq.common.log_interval=0: it is a number from 1"),
+    (("fairseq.lr_scheduler._name=cosine",), "fairseq.lr_scheduler._name=cosine: choose from polynomial_decay"),
+    (("fairseq.lr_scheduler.warmup_updates=99999",), "warmup_updates=99999 (recipe.warmup_share): the run has"),
+    (("fairseq.lr_scheduler.total_num_update=99999",), "total_num_update=99999: the run has"),
+    (("fairseq.lr_scheduler.total_num_update=0",), "total_num_update=0: the run has"),
+    (("--epochs", "1000000"), "seeds are kept apart for 1,000,000 steps only"),
+    (("recipe.learning_rate=nan",), "recipe.learning_rate=nan: it must be above 0"),
 ]
 
 
@@ -76,6 +129,17 @@ def test_a_runs_dir_that_cannot_be_written_is_named(workspace: Workspace, tmp_pa
     assert "cannot be written" in refused(answer)
 
 
+def test_a_link_to_nowhere_is_told_as_what_it_is(workspace: Workspace, refusals: Refusals, tmp_path: Path) -> None:
+    (tmp_path / "runs").symlink_to(tmp_path / "disk")
+    _, *given = workspace.sweep_words("--runs-dir", str(tmp_path / "runs"))
+    said = refusals.of(main, given, workspace.root)
+    assert (
+        f"{tmp_path}/runs is a link to {tmp_path}/disk, which is not there; make it, or give another RUNS_DIR" in said
+    )
+    words = ["--model", "tiny", "--data-dir", str(tmp_path / "runs" / "data")]
+    assert "is not there; make it, or give another DATA_DIR" in refusals.of(prep, words, workspace.root)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -98,4 +162,20 @@ def test_a_wrong_checkpoint_stops_the_sweep_before_it_trains(
     sentence = refusals.of(main, given, workspace.root)
     assert message in sentence
     assert str(folder) in sentence
+    assert not (workspace.root / "runs" / "bad").exists()
+
+
+@pytest.mark.skipif(find_spec("transformers") is None, reason="the extra hf is not installed")
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("fairseq.model.encoder_attention_heads=7", "given was fairseq.model.encoder_attention_heads=7"),
+        ("fairseq.dataset.max_tokens=10", "given was fairseq.dataset.max_tokens=10"),
+        ("fairseq.checkpoint.patience=2", "every planned step is trained"),
+        ("fairseq.lr_scheduler.warmup_updates=99999", "the learning rate would never get to its peak"),
+    ],
+)
+def test_the_other_back_end_refuses_alike(workspace: Workspace, refusals: Refusals, word: str, message: str) -> None:
+    _, *given = workspace.sweep_words("--sweep", "bad", "--backend", "hf", word)
+    assert message in refusals.of(main, given, workspace.root)
     assert not (workspace.root / "runs" / "bad").exists()

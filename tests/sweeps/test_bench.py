@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from analysis.parameters import describe
 from hydra_conf.compose import compose_config
 from hydra_conf.errors import UsageError
-from sweeps.bench import flop_of, last_accuracy, lengths, start_up
+from sweeps.bench import flop_of, last_accuracy, lengths, rows_of, start_up
 from tests.conftest import SIZES, Workspace
 
 
@@ -47,6 +47,14 @@ def test_start_up_and_accuracy_are_read_from_the_logs() -> None:
         start_up("nothing", datetime(2026, 11, 23))
     with pytest.raises(UsageError, match="tells no test accuracy"):
         last_accuracy(begin)
+
+
+def test_with_a_gpu_every_way_has_a_row_in_each_of_its_precisions() -> None:
+    assert rows_of(("stock", "ours"), ("fp16", "bf16")) == {
+        "stock": ("stock", "fp16"), "ours": ("ours", "fp16"),
+        "stock, bf16": ("stock", "bf16"), "ours, bf16": ("ours", "bf16"),
+    }  # fmt: skip
+    assert rows_of(("stock", "ours"), ("auto",)) == {"stock": ("stock", "fp32"), "ours": ("ours", "auto")}
 
 
 @pytest.mark.slow

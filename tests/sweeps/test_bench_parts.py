@@ -7,7 +7,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from hydra_conf.compose import compose_config
 from hydra_conf.errors import UsageError
-from sweeps.bench_parts import PARTS, SHAPES, START, step_seconds
+from sweeps.bench_parts import GPU_PARTS, PARTS, SHAPES, START, step_seconds
 from tests.conftest import Workspace
 
 
@@ -27,7 +27,7 @@ def test_a_steps_seconds_are_the_mean_over_the_runs(tmp_path: Path) -> None:
 
 
 def test_every_row_composes_and_the_first_has_no_quick_part() -> None:
-    rows = {**PARTS, **START, **SHAPES}
+    rows = {**PARTS, **GPU_PARTS, **START, **SHAPES}
     configs = {name: compose_config([word for word in words if not word.startswith("--")])
                for name, words in rows.items()}  # fmt: skip
     assert not any([*list(configs["fairseq's own parts, float32"].speed.values())[:3]])

@@ -177,16 +177,6 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_is_taken(
     same(folder, undisturbed)
 
 
-def test_a_cut_run_asked_for_otherwise_starts_anew(workspace: Workspace) -> None:
-    def terminate(folder: Path, _: int) -> None:
-        os.kill(json.loads((folder / "status.json").read_text())["pid"], signal.SIGTERM)
-
-    folder = cut(workspace, "otherwise", "fairseq", terminate, after=5)
-    answer = workspace.sweep(*words_of("otherwise")[:-1], "recipe.learning_rate=1e-3")
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert "resumed" not in read_json(folder / "provenance.json")
-
-
 def test_two_sweeps_at_once_share_the_runs_and_train_each_once(workspace: Workspace) -> None:
     of_three = ("--sweep", "shared", "--init", "random", "--seeds", "0,1,2", "--epochs", "10")
     both = [start(workspace, *of_three, "--jobs", "1") for _ in range(2)]

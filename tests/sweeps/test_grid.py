@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hydra_conf.errors import UsageError
-from sweeps.__main__ import arguments_of_run, commands_of
+from sweeps.__main__ import arguments_of_run
+from sweeps.commands import commands_of
 from sweeps.grid import parse_list, parse_seeds
 from sweeps.provenance import differing_keys
 from sweeps.seeds import LARGEST
@@ -58,8 +59,9 @@ def test_the_commands_of_a_sweep_are_those_that_were_given() -> None:
         "dataset.name=mine",
         "recipe.clip_norm=1",
     ]
-    assert commands_of(arguments_of_run().parse_args(words)) == [
+    usual = arguments_of_run()
+    assert commands_of(usual.parse_args(words), usual) == [
         "make prep DATASET=table ARGS='dataset.name=mine recipe.clip_norm=1'",
         "make sweep DATASET=table SEEDS=0 EPOCHS=1 ARGS='dataset.name=mine recipe.clip_norm=1'",
     ]
-    assert commands_of(arguments_of_run().parse_args([])) == ["make prep", "make sweep"]
+    assert commands_of(usual.parse_args([]), usual) == ["make prep", "make sweep"]

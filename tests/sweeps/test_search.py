@@ -1,9 +1,16 @@
 """The learning-rate search: equal budgets on repeated splits, the test split never read."""
 
 import json
+import re
+from pathlib import Path
+
+import pytest
 
 from data_prep.splits import read_split
+from sweeps.search import report
 from tests.conftest import SIZES, Workspace, refused
+
+RATES = ("2e-5", "1e-4", "0.0005")
 
 
 def test_every_rate_is_tried_on_every_split_and_the_test_split_is_never_read(workspace: Workspace) -> None:
@@ -11,6 +18,9 @@ def test_every_rate_is_tried_on_every_split_and_the_test_split_is_never_read(wor
     words += ["--init", "random", "--learning-rates", "1e-4,5e-3", "recipe.epochs=1", *workspace.overrides]
     answer = workspace.python(*words)
     assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert re.search(
+        r"random: learning rate \S+, the (lowest|highest) rate tried: a (lower|higher) one may", answer.stdout
+    )
     rows = json.loads((workspace.root / "runs/search.json").read_text())
     assert [(row["init"], row["learning_rate"]) for row in rows] == [("random", "1e-4"), ("random", "5e-3")]
     assert all((row["splits"], row["n"]) == (2, 60) for row in rows)
@@ -32,3 +42,24 @@ def test_more_validation_texts_than_there_are_is_one_sentence(workspace: Workspa
     assert "dataset.n_valid=80: there are 80 examples to draw from" in refused(
         workspace.python(*words, *workspace.overrides)
     )
+
+
+@pytest.mark.parametrize(
+    ("valid", "said"),
+    [
+        ([80, 90, 85], "random: learning rate 1e-4\n"),
+        (
+            [95, 90, 85],
+            "random: learning rate 2e-5, the lowest rate tried: a lower one may be better; add it to --learning",
+        ),
+        ([80, 90, 95], "random: learning rate 0.0005, the highest rate tried: a higher one may be better; add it"),
+        ([80], "random: learning rate 2e-5, the only rate tried: a lower or higher one may be better"),
+    ],
+)
+def test_a_best_rate_at_the_edge_of_the_grid_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], valid: list[int], said: str
+) -> None:
+    own = {"init": "random", "standard_error": 1.0, "n": 250, "each": [], "best_steps": []}
+    rows = [{**own, "learning_rate": rate, "valid": float(value)} for rate, value in zip(RATES, valid, strict=False)]
+    report(rows, tmp_path)
+    assert said in capsys.readouterr().out

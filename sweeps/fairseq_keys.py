@@ -1,0 +1,160 @@
+"""Which keys of fairseq's configuration a run heeds. The plan refuses any other: none is taken and does nothing."""
+
+import math
+
+from omegaconf import DictConfig, OmegaConf
+
+from hydra_conf.compose import CONF_DIR
+from hydra_conf.counts import counted
+from hydra_conf.errors import UsageError
+
+HEEDED = {
+    "common": ("log_interval", "log_format", "no_progress_bar", "empty_cache_freq", "fp16_init_scale",
+               "fp16_no_flatten_grads", "fp16_scale_window", "fp16_scale_tolerance", "min_loss_scale",
+               "threshold_loss_scale"),
+    "dataset": ("batch_size", "batch_size_valid", "data_buffer_size", "max_tokens", "num_workers",
+                "required_batch_size_multiple", "valid_subset"),
+    "optimization": ("clip_norm", "lr", "max_update", "update_freq"),
+    "checkpoint": ("no_save", "checkpoint_suffix"),  # fairseq's own checkpoints, beside checkpoint_best.pt
+    "model": ("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads", "dropout",
+              "attention_dropout", "activation_dropout", "pooler_dropout", "activation_fn", "pooler_activation_fn",
+              "encoder_normalize_before", "layernorm_embedding", "encoder_learned_pos",
+              "no_token_positional_embeddings", "no_scale_embedding", "untie_weights_roberta", "unpadded",
+              "first_token_only", "quick_dropout"),
+    "task": ("max_positions",),
+    "optimizer": ("adam_betas", "adam_eps", "weight_decay"),
+    "lr_scheduler": ("_name", "warmup_updates", "total_num_update", "end_learning_rate", "power", "warmup_init_lr"),
+}  # fmt: skip
+HEEDED_BY_BOTH = {  # of those, the keys that BACKEND=hf heeds, too
+    "common": ("log_interval",),
+    "dataset": ("batch_size", "batch_size_valid", "max_tokens", "required_batch_size_multiple", "valid_subset"),
+    "optimization": ("clip_norm", "lr", "max_update"),
+    "model": ("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads", "dropout",
+              "attention_dropout", "pooler_dropout", "activation_fn", "untie_weights_roberta"),
+    "task": ("max_positions",),
+    "optimizer": ("adam_betas", "adam_eps", "weight_decay"),
+    "lr_scheduler": ("_name", "warmup_updates", "total_num_update", "end_learning_rate", "power"),
+}  # fmt: skip
+SPEED_ALONE = ("unpadded", "first_token_only", "quick_dropout")  # of fairseq's encoder; they leave its function alone
+PLANNED = "every planned step is trained; EPOCHS says how many"
+BEST = "the best step has the highest validation accuracy"
+KEPT = "a run keeps checkpoint_best.pt, and its last state until it is done"
+ALL_SCORED = "every example is scored at every evaluation"
+ONE_DEVICE = "a run is one process on one device; JOBS says how many run at a time"
+WHY_NOT = {  # of a key, or of a whole node
+    "checkpoint": KEPT,
+    "checkpoint.best_checkpoint_metric": BEST,
+    "checkpoint.maximize_best_checkpoint_metric": BEST,
+    "checkpoint.patience": PLANNED,
+    "checkpoint.save_interval": "use launcher.save_every",
+    "checkpoint.save_interval_updates": "use launcher.save_every",
+    "common.amp": "use PRECISION",
+    "common.memory_efficient_bf16": "use PRECISION",
+    "common.memory_efficient_fp16": "use PRECISION",
+    "common.tpu": "use DEVICE",
+    "criterion": "the loss is cross-entropy",
+    "dataset.max_tokens_valid": "use fairseq.dataset.batch_size_valid",
+    "dataset.max_valid_steps": ALL_SCORED,
+    "dataset.num_shards": ONE_DEVICE,
+    "dataset.shard_id": ONE_DEVICE,
+    "dataset.train_subset": "runs train on train",
+    "distributed_training": ONE_DEVICE,
+    "lr_scheduler.lr": "use fairseq.optimization.lr",
+    "model._name": "use model.architecture",
+    "model.max_positions": "use model.max_positions",
+    "optimization.max_epoch": "use EPOCHS",
+    "optimization.skip_remainder_batch": "every example is trained on in every epoch",
+    "optimization.stop_min_lr": PLANNED,
+    "optimization.stop_time_hours": PLANNED,
+    "optimizer._name": "use speed.adam",
+    "optimizer.lr": "use fairseq.optimization.lr",
+    "task._name": "runs classify texts",
+    "task.checkpoint": "use model.checkpoint",
+    "task.init": "use INIT",
+    "task.reshuffle": "use recipe.reshuffle",
+}
+NAMES = {  # what there is of a node that is chosen by name
+    "lr_scheduler": ("polynomial_decay", "inverse_sqrt", "fixed"),
+    "optimizer": ("warmstart_adam", "adam"),
+}
+SMALLEST = {
+    "common.log_interval": 1, "dataset.batch_size": 1, "dataset.batch_size_valid": 1, "dataset.data_buffer_size": 0,
+    "dataset.max_tokens": 1, "dataset.num_workers": 0, "dataset.required_batch_size_multiple": 1,
+    "lr_scheduler.end_learning_rate": 0, "lr_scheduler.power": 0, "lr_scheduler.warmup_updates": 0,
+    "model.encoder_attention_heads": 1, "model.encoder_embed_dim": 1, "model.encoder_ffn_embed_dim": 1,
+    "model.encoder_layers": 1, "optimization.clip_norm": 0, "optimization.max_epoch": 1, "optimization.max_update": 0,
+    "optimizer.adam_eps": 0, "optimizer.weight_decay": 0,
+}  # fmt: skip
+SHARES = ("dropout", "attention_dropout", "activation_dropout", "pooler_dropout")
+
+
+def refuse_unheeded(config: DictConfig, settings: DictConfig, usual: DictConfig) -> None:
+    """Raise `UsageError` that names a key which is given and would do nothing, or what no run of the back end does.
+
+    `settings` is fairseq's whole configuration of a run, resolved, and `usual` that of the same run with nothing given.
+    """
+    on_hf = config.backend.name == "hf"
+    for group, given in config.fairseq.items():
+        for key in given:
+            name = f"{group}.{key}"
+            if key in usual[group] and settings[group][key] == usual[group][key]:
+                continue
+            if key not in HEEDED.get(str(group), ()):
+                why = WHY_NOT.get(name, WHY_NOT.get(str(group), "runs do not heed it"))
+                raise UsageError(f"fairseq.{name} cannot be given: {why}")
+            if on_hf and key not in (*HEEDED_BY_BOTH.get(str(group), ()), *SPEED_ALONE):
+                why = "it takes one batch a step" if key == "update_freq" else "its runs do not heed it"
+                raise UsageError(f"fairseq.{name} cannot be given with BACKEND=hf: {why}")
+    for group, names in NAMES.items():
+        if settings[group]._name not in names:
+            raise UsageError(f"fairseq.{group}._name={settings[group]._name}: choose from {', '.join(names)}")
+    if on_hf and settings.lr_scheduler._name != "polynomial_decay":
+        raise UsageError(
+            f"fairseq.lr_scheduler._name={settings.lr_scheduler._name}: BACKEND=hf has polynomial_decay only"
+        )
+    if not settings.checkpoint.no_save and not settings.checkpoint.checkpoint_suffix:
+        raise UsageError("fairseq.checkpoint.no_save=false: fairseq's checkpoint_best.pt would replace the run's own; "
+                         "give fairseq.checkpoint.checkpoint_suffix=-stock, too")  # fmt: skip
+
+
+def with_nothing_given(config: DictConfig) -> DictConfig:
+    """Return the configuration with the node `fairseq` as hydra_conf/backend has it."""
+    plain = config.copy()
+    plain.fairseq = OmegaConf.load(CONF_DIR / "backend" / "fairseq.yaml").fairseq
+    return plain
+
+
+def check_values(settings: DictConfig) -> None:
+    """Raise `UsageError` that names a value with which a run would fail, or would not do what it seems to say."""
+    for key, smallest in SMALLEST.items():
+        value = OmegaConf.select(settings, key)
+        if value is not None and not smallest <= value < math.inf:
+            raise UsageError(f"fairseq.{key}={value}: it is a number from {smallest}")
+    for key in SHARES:
+        if not 0 <= settings.model[key] < 1:
+            raise UsageError(f"fairseq.model.{key}={settings.model[key]}: it is a share, from 0 to below 1")
+    frequencies = list(settings.optimization.update_freq)
+    if not frequencies or min(frequencies) < 1:
+        raise UsageError(f"fairseq.optimization.update_freq={frequencies}: give how many batches a step takes, "
+                         "from 1, as in [1]")  # fmt: skip
+    if settings.dataset.batch_size is None and settings.dataset.max_tokens is None:
+        raise UsageError("fairseq.dataset.batch_size=null: give recipe.batch_size, or fairseq.dataset.max_tokens")
+    cut, longest = settings.task.max_positions, settings.model.max_positions
+    if not 4 < cut <= longest:  # <s> </s> </s> </s> of a pair, and a piece
+        raise UsageError(f"fairseq.task.max_positions={cut}: a text has from 5 to {longest} tokens, those of "
+                         "model.max_positions")  # fmt: skip
+
+
+def check_schedule(settings: DictConfig, steps: int) -> None:
+    """Raise `UsageError` when the learning rate would not rise to its peak, or not fall to its end, in these steps."""
+    schedule, trained = settings.lr_scheduler, f"the run has {counted(steps, 'step')}"
+    if schedule._name == "inverse_sqrt" and schedule.warmup_updates < 1:
+        raise UsageError("fairseq.lr_scheduler.warmup_updates=0 (recipe.warmup_share): inverse_sqrt needs at least 1")
+    if schedule.warmup_updates >= steps:
+        raise UsageError(f"fairseq.lr_scheduler.warmup_updates={schedule.warmup_updates} (recipe.warmup_share): "
+                         f"{trained}, so the learning rate would never get to its peak; give fewer")  # fmt: skip
+    end = schedule.get("total_num_update", steps)
+    if not schedule.warmup_updates < end <= steps:
+        raise UsageError(f"fairseq.lr_scheduler.total_num_update={end:g}: {trained}, {schedule.warmup_updates} of them "
+                         "warm-up, and the learning rate falls after those and within the run; leave it out, and it "
+                         "falls to the last step")  # fmt: skip

@@ -1,0 +1,80 @@
+"""What every run of a kind would stumble over, found before the first of them starts."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from hydra_conf.errors import UsageError
+from sweeps.device import Machine
+from sweeps.fairseq_keys import check_schedule, check_values, refuse_unheeded, with_nothing_given
+from sweeps.grid import PlannedRun
+from sweeps.provenance import binarised_folder
+from sweeps.run import plan_of, with_schedule
+
+ELSEWHERE = ("dataset.", "launcher.")  # overrides that fairseq and transformers are not told
+
+
+def preflight(runs: list[PlannedRun], machine: Machine, overrides: list[str]) -> None:
+    """Make each kind of run once, as far as its first step, so that what would stop them all is told in one sentence.
+
+    Raises `UsageError`; `overrides` are the user's own, which it names where fairseq or transformers refuse them.
+    """
+    for run in {(run.key.backend, run.key.method, run.key.init): run for run in runs}.values():
+        with tempfile.TemporaryDirectory() as scratch, _told(overrides):
+            _make(run, machine, Path(scratch))
+
+
+@contextmanager
+def _told(overrides: list[str]) -> Iterator[None]:
+    """Turn what a library raises into one sentence with what the user gave."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        given = " ".join(word for word in overrides if not word.startswith(ELSEWHERE)) or "no override"
+        raise UsageError(f"a run cannot be made of this configuration ({said}); given was {given}") from error
+
+
+def _make(run: PlannedRun, machine: Machine, folder: Path) -> None:
+    """Build model, criterion, optimiser and schedule, count the steps, and compute the loss of one text."""
+    import torch
+    from fairseq import tasks, utils
+
+    from sweeps.fairseq_config import fairseq_config, resolved
+
+    def settings_of(config: DictConfig) -> DictConfig:
+        data = binarised_folder(run.config)
+        return resolved(fairseq_config(config, data, folder, machine.device, machine.precision))
+
+    settings = settings_of(run.config)
+    refuse_unheeded(run.config, settings, settings_of(with_nothing_given(run.config)))
+    check_values(settings)
+    utils.import_user_module(settings.common)
+    plan = plan_of(settings, run.config.recipe.evaluate_every)
+    settings = with_schedule(settings, run.config, plan.steps)
+    check_schedule(settings, plan.steps)
+    if run.key.backend == "hf":
+        from hf_tasks.train import converted, draw_model, training_arguments
+
+        elsewhere = run.config.launcher.name != "local"
+        training_arguments(folder, run.config, settings, plan.steps, elsewhere)
+        converted(draw_model(settings)[-1], list(run.inputs["labels"]), settings, run.config.method)
+        return
+    from fairseq.optim import build_optimizer
+    from fairseq.optim.lr_scheduler import build_lr_scheduler
+
+    task = tasks.setup_task(settings.task)
+    model, criterion = task.build_model(settings.model), task.build_criterion(settings.criterion)
+    weights = [weight for weight in chain(model.parameters(), criterion.parameters()) if weight.requires_grad]
+    schedule = build_lr_scheduler(settings.lr_scheduler, build_optimizer(settings.optimizer, weights))
+    for step in (0, 1, plan.steps // 2, plan.steps):
+        schedule.step_update(step)
+    texts = task.load_dataset("train")
+    with torch.no_grad():
+        criterion(model.eval(), texts.collater([texts[0]]))

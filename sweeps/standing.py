@@ -1,0 +1,263 @@
+"""How a run's folder stands to what is asked of it: the one answer that every part of a sweep goes by.
+
+The plan asks, each start asks again, the run's own process checks the digest of the configuration that it was given,
+and `python -m sweeps status` shows the answer.
+
+    absent   nothing is there that could go on
+    cut      it has a checkpoint, and goes on from it
+    owned    a living process trains it, or a job for it waits in a cluster's queue
+    done     it is done
+    failed   it has failed; it goes on from its checkpoint where it has one
+    other    it was made, or another sweep is about to make it, from another configuration or other data
+"""
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from filelock import Timeout
+from omegaconf import DictConfig, OmegaConf
+
+from data_prep.whole_files import sha256_of, write_json, write_text
+from hydra_conf.errors import UsageError
+from sweeps.folders import find_runs, is_held, is_owned, lease, lock_of, read_json, read_status, set_status
+from sweeps.grid import PlannedRun, resolved_yaml
+from sweeps.provenance import comparable, differing_inputs, differing_keys
+
+ABSENT, CUT, OWNED, DONE, FAILED, OTHER = "absent", "cut", "owned", "done", "failed", "other"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """`differs` names the keys and inputs of an `other` run; `step` is that of its last checkpoint.
+
+    `holds` says what would be lost or disturbed if the folder were emptied, and is empty where nothing would be.
+    `digest` is the SHA-256 of the configuration in the folder, which the run's process must find.
+    """
+
+    state: str
+    differs: list[str]
+    step: int | None
+    holds: str
+    digest: str | None
+
+    @property
+    def goes_on(self) -> bool:
+        return self.state in (CUT, FAILED) and self.step is not None
+
+
+def standing(folder: Path, asked: PlannedRun | None = None, is_queued: bool = False, ours: bool = False) -> Standing:
+    """Return how `folder` stands to the run that is asked for; where none is, it is not `other` and has no digest.
+
+    `is_queued`: a job for it waits in a cluster's queue. `ours`: the caller holds the folder's lock.
+    """
+    status, step = read_status(folder), last_step(folder)
+    idle = ABSENT if step is None else CUT
+    state = {"done": DONE, "failed": FAILED, "running": OWNED}.get(status["state"], idle)
+    if not ours and state != DONE and (is_queued or is_owned(folder)):
+        state = OWNED
+    elif ours and state == OWNED:  # it was killed, or the caller would not hold its lock
+        state = idle
+    differs = _differences(folder, asked, state, step) if asked else []
+    holds = {DONE: "is done", OWNED: "is being trained, or about to be"}.get(state, "")
+    if not holds and step is not None:
+        holds = f"has a checkpoint of step {step}"
+    elif not holds and state == ABSENT and (folder / "checkpoint_best.pt").is_file():
+        holds = "has a checkpoint_best.pt that its status.json tells nothing of"
+    elif not holds and differs and is_claimed(folder):
+        holds = "is about to be trained by another sweep"
+    config = folder / "config.yaml"
+    digest = sha256_of(config) if asked and config.is_file() else None
+    return Standing(OTHER if differs else state, differs, step, holds, digest)
+
+
+def last_step(folder: Path) -> int | None:
+    """Return the step of a run's newest checkpoint to go on from, None where it has none."""
+    steps = [path.name.removeprefix("step=") for path in folder.glob("resume/step=*")]
+    return max((int(step) for step in steps if step.isdigit()), default=None)
+
+
+def _differences(folder: Path, asked: PlannedRun, state: str, step: int | None) -> list[str]:
+    """Return `key: stored -> asked` of each key, and the names of the inputs, from which the folder's run is another.
+
+    Of a run that has not begun, only those that another sweep has asked for differently.
+    """
+    if not (folder / "config.yaml").is_file():
+        return ["config.yaml: absent"] if state in (DONE, CUT, OWNED) else []
+    stored = _stored(folder)
+    if stored is None:
+        return ["config.yaml: it cannot be read"]
+    differ = differing_keys(comparable(stored), comparable(asked.config))
+    made_from = read_json(folder / "provenance.json").get("inputs")
+    if made_from is not None or state == DONE or step is not None:
+        differ += differing_inputs(made_from or {}, asked.inputs)
+    return differ
+
+
+def _stored(folder: Path) -> DictConfig | None:
+    """Return the configuration in a run's folder, None where it cannot be read."""
+    try:
+        stored = OmegaConf.load(folder / "config.yaml")
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return stored if isinstance(stored, DictConfig) and stored else None
+
+
+def to_do(runs: list[PlannedRun], force: bool, queued: frozenset[Path] = frozenset()) -> list[PlannedRun]:
+    """Return the runs that are not done yet, all of them with `force`; those that another sweep is training, too.
+
+    Raises `UsageError` when a run that is done, cut, being trained or about to be was asked for in another way, or when
+    one that is being trained is to be redone.
+    """
+    left = []
+    for run in runs:
+        found = standing(run.folder, run, run.folder in queued)
+        is_busy = run.folder in queued or is_owned(run.folder) or (found.state == OTHER and is_claimed(run.folder))
+        _refuse(run, found, force, is_busy)
+        if force or found.state != DONE:
+            left.append(run)
+    return left
+
+
+def _refuse(run: PlannedRun, found: Standing, force: bool, is_busy: bool) -> None:
+    """Raise `UsageError` where the run's folder may not be used for what is asked."""
+    if force and is_busy:
+        raise UsageError(f"{run.key} is being trained, or about to be; wait for it, or stop it")
+    if force or found.state != OTHER or not found.holds:
+        return
+    what_to_do = "wait for it, or give another SWEEP" if is_busy else "FORCE=1 redoes it, another SWEEP keeps both"
+    raise UsageError(f"{run.key} {found.holds}, with another configuration ({'; '.join(found.differs)}); {what_to_do}")
+
+
+def prepare(run: PlannedRun, force: bool, claim: Path) -> str | None:
+    """Make the folder of a run that is to be trained ready, and return a line on what was emptied, if anything was.
+
+    A run that goes on keeps its folder and the number of threads that it had, unless another is asked for; what else
+    is asked of the launcher is taken over. Any other folder is emptied, and holds from then on what is asked and the
+    hashes of the data. `claim` is this sweep's mark of life. Raises `UsageError` as `to_do` does.
+    """
+    run.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with lock_of(run.folder).acquire(timeout=0):
+            found = standing(run.folder, run, ours=True)
+            if is_claimed(run.folder):
+                if force or found.state == OTHER:
+                    raise UsageError(f"{run.key} is about to be trained by another sweep; wait for it, or stop it")
+                return None  # it stays that sweep's: its start asks again
+            if not force:
+                if found.state == DONE:
+                    return None  # another sweep was quicker
+                if found.state == OTHER and found.holds:
+                    _refuse(run, found, force, is_busy=False)
+                if found.goes_on:
+                    _take_over(run)
+                    set_status(run.folder, claim=claim.name)
+                    return None
+            attempts = read_json(run.folder / "status.json").get("attempts", 0)
+            has_weights = any(run.folder.rglob("*.pt"))
+            _empty(run.folder)
+            write_text(run.folder / "config.yaml", resolved_yaml(run.config))
+            write_json(run.folder / "provenance.json", {"inputs": run.inputs})
+            set_status(run.folder, state="pending", attempts=attempts, claim=claim.name)
+            return _why_anew(run, found, force) if attempts or has_weights else None
+    except Timeout as error:
+        if force:
+            raise UsageError(f"{run.key} is being trained by another process; wait for it, or stop it") from error
+        return None  # its start asks again
+
+
+def _take_over(run: PlannedRun) -> None:
+    """Write the configuration that is asked for: it differs from the one that is there in places and launcher only."""
+    stored = _stored(run.folder)
+    run.config.launcher.threads = run.typed_threads or (stored or run.config).launcher.threads
+    write_text(run.folder / "config.yaml", resolved_yaml(run.config))
+
+
+def _why_anew(run: PlannedRun, found: Standing, force: bool) -> str:
+    if force:
+        why = f"FORCE=1 (it {found.holds})" if found.holds else "FORCE=1"
+    elif found.differs:
+        why = f"it has no checkpoint to go on from, and is asked for otherwise ({'; '.join(found.differs)})"
+    else:
+        why = "it has no checkpoint to go on from"
+    return f"{run.key} starts anew: {why}"
+
+
+def _empty(folder: Path) -> None:
+    """Delete all that a run folder holds but its lock."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif not path.name.startswith(".lock"):
+            path.unlink()
+
+
+def to_start(run: PlannedRun, attempts: int) -> str | None:
+    """Return the digest of the configuration that the run's process must find, None where it is not to be started.
+
+    It is not when it is done, or another's, or has failed elsewhere since it had been begun `attempts` times.
+    """
+    found = standing(run.folder, run)
+    tried = read_json(run.folder / "status.json").get("attempts", 0)
+    failed_elsewhere = read_json(run.folder / "status.json").get("state") == "failed" and tried > attempts
+    return None if found.state in (DONE, OTHER) or failed_elsewhere else found.digest
+
+
+def outcome(run: PlannedRun) -> tuple[bool, str]:
+    """Return whether the run is done as asked, and in words what it is where it is not."""
+    found = standing(run.folder, run)
+    if found.state == OTHER:
+        return False, f"another sweep has asked for it with another configuration ({'; '.join(found.differs)})"
+    return found.state == DONE, str(read_status(run.folder).get("error") or "it was not begun")
+
+
+@contextmanager
+def claimed(root: Path) -> Iterator[Path]:
+    """Hold a mark of life in the sweep's folder: its pending runs are spoken for as long as it is there."""
+    marker = root / f".sweep-{socket.gethostname()}-{os.getpid()}"
+    root.mkdir(parents=True, exist_ok=True)
+    with lease(marker):
+        yield marker
+
+
+def is_claimed(folder: Path) -> bool:
+    """Whether a living sweep is going to train the run."""
+    claim = read_json(folder / "status.json").get("claim")
+    return claim is not None and is_held(folder.parents[5] / claim)
+
+
+def chosen_in(root: Path) -> dict[str, str]:
+    """Return what DEVICE=auto and PRECISION=auto came to when the sweep was begun; nothing where it was not."""
+    chosen = read_json(root / "sweep.json").get("auto")
+    if isinstance(chosen, dict):
+        return chosen
+    for folder in find_runs(root).values():  # of a sweep whose sweep.json is lost, or older
+        if stored := _stored(folder):
+            return {"device": stored.device, stored.device: stored.precision.name}
+    return {}
+
+
+def is_wanted(folder: Path) -> bool:
+    """Whether a living process trains the run, or a living sweep is going to."""
+    return is_owned(folder) or is_claimed(folder)
+
+
+def list_runs(root: Path, runs: list[PlannedRun], commands: list[str], auto: dict[str, str]) -> None:
+    """Write sweep.json: the runs of the whole sweep, the commands that asked for them, what `auto` stands for in it.
+
+    Raises `UsageError` where another command has chosen otherwise since `auto` was looked up.
+    """
+    path = root / "sweep.json"
+    root.mkdir(parents=True, exist_ok=True)
+    with lease(root / ".lock"):
+        before = read_json(path)
+        if {**auto, **chosen_in(root)} != auto:
+            raise UsageError(f"another command has begun {root} at this moment, on other terms; call again")
+        listed = set(before.get("runs", [])) | {str(run.key) for run in runs}
+        given = list(dict.fromkeys([*before.get("commands", []), *commands]))
+        write_json(path, {"runs": sorted(listed), "commands": given, "auto": auto})

@@ -1,0 +1,110 @@
+"""The commands that a sweep leaves run when they are pasted, and `make` hands on what it is given."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from sweeps.__main__ import arguments_of_run
+from sweeps.commands import commands_of
+
+ROOT = Path(__file__).parents[2]
+TOLD = "import json, sys; print(json.dumps(sys.argv[1:]))"
+ODD = [
+    "dataset.train=mes données/a b.csv",
+    "dataset.test='l\\'été (2024) $HOME.csv'",
+    'dataset.text="avis"',
+    "fairseq.optimization.lr=[2e-5]",
+    "launcher.options={qos:long,account:nlp}",
+    "a=`id`;b&c|d>e#f*?!~\\",
+]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., str]:
+    """Return a function that runs a command line in a folder whose `.venv/bin/python` only says what it was given."""
+    for name in ("Makefile", "setup.cfg", "fairseq.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(TOLD)} "$@"\n')
+    python.chmod(0o755)
+    (tmp_path / ".venv" / ".installed-dev").touch()
+
+    def run(line: str) -> str:
+        plain = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
+        return subprocess.run(
+            line, shell=True, cwd=tmp_path, env=plain, check=True, capture_output=True, text=True
+        ).stdout
+
+    return run
+
+
+def given_to(said: str) -> tuple[list[str], list[str]]:
+    """Return the options and the overrides of a call."""
+    words = json.loads(said)
+    return words[: words.index("--")], words[words.index("--") + 1 :]
+
+
+@example(overrides=[], model=" ")
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    overrides=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0\n\r"), min_size=1), max_size=3),
+    model=st.text(st.characters(codec="utf-8", exclude_characters="\0\n\r"), min_size=1),
+)  # fmt: skip
+def test_whatever_a_sweep_was_given_its_printed_commands_give_again(
+    make: Callable[..., str], overrides: list[str], model: str
+) -> None:
+    usual = arguments_of_run()
+    words = usual.parse_args([f"--model={model}/", "--seeds=0", "--", *overrides, *ODD])
+    for line in commands_of(words, usual):
+        options, given = given_to(make(line))
+        assert given == [*overrides, *ODD]
+        assert options[options.index("--model") + 1] == f"{model}/"
+
+
+def test_plain_overrides_are_printed_as_one_writes_them() -> None:
+    usual = arguments_of_run()
+    words = ["dataset.name=mine", "fairseq.optimization.lr=[2e-5]"]
+    assert commands_of(usual.parse_args(words), usual)[1] == (
+        "make sweep ARGS='dataset.name=mine fairseq.optimization.lr=[2e-5]'"
+    )
+    assert commands_of(usual.parse_args(["dataset.text=mon avis"]), usual)[1] == (
+        "make sweep ARGS=\"'dataset.text=mon avis'\""
+    )
+
+
+def test_variables_of_make_may_hold_any_character(make: Callable[..., str]) -> None:
+    options, _ = given_to(make("make sweep DATA_DIR='l'\\''été (1) $$x \"y\"' RUNS_DIR='a`b\\c'"))
+    assert options[options.index("--data-dir") + 1] == 'l\'été (1) $x "y"'
+    assert options[options.index("--runs-dir") + 1] == "a`b\\c"
+
+
+def installs(make: Callable[..., str], words: str) -> list[str]:
+    return [line for line in make(f"make -n {words}").splitlines() if "--editable" in line]
+
+
+def test_what_is_installed_already_is_not_installed_again(make: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / ".venv" / ".installed-dev").unlink()
+    (tmp_path / ".venv" / ".installed-dev-cluster").touch()
+    assert installs(make, "sweep") == installs(make, "setup") == installs(make, "setup EXTRAS=cluster,dev") == []
+    assert "'.[dev,hf]'" in installs(make, "setup EXTRAS=dev,hf")[0]
+
+
+def test_a_changed_setup_cfg_installs_all_that_was_there(make: Callable[..., str], tmp_path: Path) -> None:
+    stamps = [tmp_path / ".venv" / name for name in (".installed-dev", ".installed-dev-cluster")]
+    for age, stamp in zip((200, 100), stamps, strict=True):
+        stamp.touch()
+        changed = (tmp_path / "setup.cfg").stat().st_mtime - age
+        os.utime(stamp, (changed, changed))
+    assert "'.[dev,cluster]'" in installs(make, "sweep")[0]
+    stamps[1].touch()
+    assert installs(make, "sweep") == []
