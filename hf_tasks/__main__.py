@@ -48,6 +48,11 @@ def arguments_of(words: list[str]) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
+def say(line: str) -> None:
+    """Print a line of progress at once, also into a pipe."""
+    print(f"  {line}", flush=True)
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Do what was asked for. Imports are here, so that `--help` and mistakes answer at once."""
     from transformers.utils import logging
@@ -55,20 +60,21 @@ def run(arguments: argparse.Namespace) -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     if arguments.command == "convert":
-        from hf_tasks.convert import convert, source_of
-        from hf_tasks.parity import compare, require, sentences
+        from hf_tasks.convert import convert
+        from hf_tasks.parity import sentences
+        from hf_tasks.source import source_of
 
         model = arguments.model or "e5_small_fr"
         folder = Path(model) if "/" in model else arguments.data_dir / "models" / model
         source, out = source_of(folder), arguments.out or folder.with_name(f"{folder.name}.hf")
-        opened, _ = convert(source, out)
-        parity = compare(opened, source.model_folder, out, sentences())
+        parity = convert(source, out, sentences(), say)
         print(f"made  {out}  (from {source.checkpoint})")
         print("\n".join(f"  {line}" for line in parity.lines()))
-        require(parity, out)
+        print("  AutoModel draws a pooler, which this model has not: give it add_pooling_layer=False")
     elif arguments.command == "back":
         from fairseq_tasks.folders import open_checkpoint
-        from hf_tasks.convert import convert_back, source_of
+        from hf_tasks.convert import convert_back
+        from hf_tasks.source import source_of
 
         source = source_of(arguments.like)
         convert_back(arguments.folder, open_checkpoint(source.checkpoint, source.model_folder).shape, arguments.out)
@@ -83,10 +89,11 @@ def run(arguments: argparse.Namespace) -> None:
 
         config = compose_config(["method=lora", "recipe=causal_lora", *arguments.overrides])
         facts = fine_tune(
-            arguments.base, arguments.corpus, arguments.out, config.method, config.recipe, arguments.length
+            arguments.base, arguments.corpus, arguments.out, config.method, config.recipe, arguments.length, say
         )
         print(f"made  {arguments.out}")
-        print("\n".join(f"  {name.replace('_', ' '):22} {value:,.6g}" for name, value in facts.items()))
+        for name, value in facts.items():
+            print(f"  {name.replace('_', ' '):22} {format(value, ',' if isinstance(value, int) else ',.3f')}")
     elif arguments.command == "settings":
         from hf_tasks.lora_settings import lines
 
@@ -107,7 +114,8 @@ def main() -> int:
             raise
         raise UsageError(f"{error.name} is not installed; run `make setup EXTRAS=dev,hf`") from error
     except OSError as error:
-        raise UsageError(f"{error.filename}: {error.strerror}") from error
+        said = f"{error.filename}: {error.strerror}" if error.filename else str(error).splitlines()[0]
+        raise UsageError(said) from error
     return 0
 
 

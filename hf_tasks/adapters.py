@@ -1,13 +1,29 @@
 """LoRA by peft: small matrices beside chosen projections are trained, the rest stays as it was."""
 
+import json
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import peft
 from omegaconf import DictConfig
 from transformers import AutoTokenizer, PreTrainedModel
 
+from hf_tasks.folders import ADAPTER, MODEL, new_folder
 from hydra_conf.errors import UsageError
+
+
+class Kind(NamedTuple):
+    """What a kind of adapter is called: the end of the Auto classes' names, the hub's pipeline."""
+
+    name: str
+    pipeline: str
+
+
+KINDS = {  # by peft's task type
+    "SEQ_CLS": Kind("SequenceClassification", "text-classification"),
+    "CAUSAL_LM": Kind("CausalLM", "text-generation"),
+}
 
 
 def with_adapter(model: PreTrainedModel, method: DictConfig, task_type: str = "SEQ_CLS") -> Any:
@@ -30,7 +46,9 @@ def with_adapter(model: PreTrainedModel, method: DictConfig, task_type: str = "S
         target_modules=list(targets),
     )  # fmt: skip
     try:
-        return peft.get_peft_model(model, config)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # transformers warns of its own names
+            return peft.get_peft_model(model, config)
     except ValueError as error:
         raise UsageError(f"method.target_modules.{kind}={list(targets)}: {str(error).splitlines()[0]}") from error
 
@@ -50,6 +68,62 @@ def count_parameters(model: Any) -> dict[str, int]:
     }
 
 
+def save_adapter(model: Any, tokenizer: Any, out: Path, title: str, facts: list[str]) -> None:
+    """Write an adapter whole: its weights, its tokenizer, and a card that says what it is and how to load it.
+
+    peft loads such a folder without asking the hub: it names its base, a folder of this machine, and the tokenizer that
+    peft looks for is there, unless None is given. `facts` are lines of the card.
+    """
+    with new_folder(out, ADAPTER) as scratch:
+        model.save_pretrained(scratch)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(scratch)
+        (scratch / "README.md").write_text(card_of(model.peft_config["default"], title, facts), encoding="utf-8")
+
+
+def card_of(settings: peft.LoraConfig, title: str, facts: list[str]) -> str:
+    """Return the card of an adapter, in the hub's form; peft's own is blank."""
+    kind = KINDS[str(settings.task_type)]
+    base = settings.base_model_name_or_path
+    lines = [
+        f"base: `{base}`; the adapter fits no other weights",
+        *facts,
+        f"LoRA: r {settings.r}, alpha {settings.lora_alpha}, dropout {settings.lora_dropout}, bias {settings.bias}, on "
+        f"{', '.join(sorted(settings.target_modules))}",
+    ]
+    return f"""---
+library_name: peft
+base_model: {json.dumps(base, ensure_ascii=False)}
+pipeline_tag: {kind.pipeline}
+tags: [lora]
+---
+
+# {title}
+
+{chr(10).join(f"- {line}" for line in lines)}
+
+`adapter_config.json` names the base by its place on the machine that trained the adapter:
+
+```python
+from peft import AutoPeftModelFor{kind.name}
+from transformers import AutoTokenizer
+
+model = AutoPeftModelFor{kind.name}.from_pretrained("path/to/this/folder").eval()
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
+```
+
+Where the base has been moved, give its new place:
+
+```python
+from peft import PeftModel
+from transformers import AutoModelFor{kind.name}
+
+base = AutoModelFor{kind.name}.from_pretrained("path/to/the/base")
+model = PeftModel.from_pretrained(base, "path/to/this/folder").eval()
+```
+"""
+
+
 def merge(adapter: Path, out: Path) -> None:
     """Write the causal LM of an adapter's base with the adapter's update in its weights, and its tokenizer.
 
@@ -61,9 +135,15 @@ def merge(adapter: Path, out: Path) -> None:
         )
     if not (adapter / "adapter_config.json").is_file():
         raise UsageError(f"{adapter} holds no adapter_config.json; it is not an adapter")
-    base = Path(peft.PeftConfig.from_pretrained(adapter).base_model_name_or_path or "")
+    settings = peft.PeftConfig.from_pretrained(adapter)
+    if settings.task_type != "CAUSAL_LM":
+        raise UsageError(f"{adapter} is no adapter of a causal LM; peft loads it as it is, as docs/lora.md shows")
+    base = Path(settings.base_model_name_or_path or "")
     if not (base / "config.json").is_file():
         raise UsageError(f"{adapter} was trained on {base}, which is not there any more; put its base back")
+    if out.resolve() == base.resolve():
+        raise UsageError(f"--out {out} is the base of {adapter}, which would be lost; give another --out")
     model = peft.AutoPeftModelForCausalLM.from_pretrained(adapter, local_files_only=True)
-    without_adapter(model).save_pretrained(out)
-    AutoTokenizer.from_pretrained(base, local_files_only=True).save_pretrained(out)
+    with new_folder(out, MODEL) as scratch:
+        without_adapter(model).save_pretrained(scratch)
+        AutoTokenizer.from_pretrained(base, local_files_only=True).save_pretrained(scratch)

@@ -1,7 +1,9 @@
 """LoRA on a causal language model (BLOOM, GPT-NeoX...): perplexity before and after, and the adapter."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -10,31 +12,69 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     DataCollatorForLanguageModeling,
+    PrinterCallback,
     Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
     TrainingArguments,
 )
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from data_prep.table import text_lines
-from hf_tasks.adapters import count_parameters, with_adapter
+from hf_tasks.adapters import count_parameters, save_adapter, with_adapter
+from hf_tasks.folders import ADAPTER, require_free
 from hydra_conf.errors import UsageError
 
 HELD_OUT = 10  # each tenth block is for measuring, and not trained on
 
 
 def open_base(folder: Path) -> tuple[Any, Any]:
-    """Return a local causal LM and its tokenizer. Raises `UsageError` when they are not there or not of each other."""
+    """Return a local causal LM and its tokenizer.
+
+    Raises `UsageError` when they are not there, or not of each other, or the model is no causal LM: transformers would
+    draw the head that it lacks, and the perplexity of a drawn head says nothing.
+    """
     if not (folder / "config.json").is_file():
         raise UsageError(f"{folder} holds no config.json; give the folder of a causal LM that is on this machine")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
+        model, loaded = AutoModelForCausalLM.from_pretrained(
+            folder.resolve(), local_files_only=True, output_loading_info=True
+        )
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(f"{folder} is not a causal LM with a tokenizer: {str(error).splitlines()[0]}") from error
+    _require_causal(folder, model, loaded)
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise UsageError(f"{folder}: its tokenizer has {len(tokenizer)} tokens, its model {rows}; they do not belong "
                          "together")  # fmt: skip
     return model, tokenizer
+
+
+def _require_causal(folder: Path, model: Any, loaded: dict[str, Any]) -> None:
+    """Raise `UsageError` unless the model was saved as a causal LM, is one, and all its weights were there."""
+    saved_as = model.config.architectures or []
+    if saved_as and not set(saved_as) & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
+        raise UsageError(f"{folder} holds a {', '.join(saved_as)}, which is no causal LM; give the folder of one")
+    missing = sorted(loaded["missing_keys"]) + sorted(name for name, *_ in loaded["mismatched_keys"])
+    if missing:
+        raise UsageError(f"{folder} lacks {len(missing)} of the model's weights, the first {missing[0]}; they would "
+                         "be drawn at random")  # fmt: skip
+    if not _is_causal(model):
+        raise UsageError(f"{folder} holds a {type(model).__name__} whose tokens see those after them, so it is no "
+                         "causal LM; a RoBERTa needs is_decoder=true in its config.json")  # fmt: skip
+
+
+@torch.inference_mode()
+def _is_causal(model: Any) -> bool:
+    """Whether the answers to all tokens but the last stay when the last is another."""
+    tokens = torch.arange(8).remainder(model.get_input_embeddings().weight.shape[0])[None]
+    other = tokens.clone()
+    other[0, -1] = tokens[0, 0]
+    model.eval()
+    one, two = (model(input_ids=ids).logits[0, :-1].float() for ids in (tokens, other))
+    return float((one - two).abs().max()) <= 1e-3 * float(one.std())
 
 
 def blocks_of(corpus: Path, tokenizer: Any, length: int) -> list[dict[str, list[int]]]:
@@ -66,28 +106,70 @@ def perplexity(model: Any, blocks: list[dict[str, list[int]]]) -> float:
     return math.exp(sum(losses) / len(losses))
 
 
+class Lines(TrainerCallback):
+    """Says a line for each tenth of the steps, in place of the Trainer's raw dictionaries."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if logs and "loss" in logs:
+            self.say(f"step {state.global_step} of {state.max_steps}, loss {float(logs['loss']):.3f}")
+
+
 def fine_tune(
-    base: Path, corpus: Path, out: Path, method: DictConfig, recipe: DictConfig, length: int
-) -> dict[str, Any]:
-    """Train an adapter on the corpus, save it to `out`, and return what was measured."""
+    base: Path,
+    corpus: Path,
+    out: Path,
+    method: DictConfig,
+    recipe: DictConfig,
+    length: int,
+    say: Callable[[str], None],
+) -> dict[str, int | float]:
+    """Train an adapter on the corpus, save it to `out`, and return what was measured. `say` gets lines meanwhile."""
+    require_free(out, ADAPTER)
+    say(f"reads {base} and {corpus}")
     model, tokenizer = open_base(base)
     blocks = blocks_of(corpus, tokenizer, length)
     held_out = blocks[HELD_OUT - 1 :: HELD_OUT] or blocks[-1:]
     training = [block for block in blocks if block not in held_out]
+    say(f"measures the perplexity of {len(held_out)} of {len(blocks)} blocks")
     before = perplexity(model, held_out)
     torch.manual_seed(0)
     adapted = with_adapter(model, method, task_type="CAUSAL_LM")
     beta1, beta2 = (float(word) for word in str(recipe.adam_betas).strip("()").split(","))
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    arguments = TrainingArguments(
-        output_dir=str(out), seed=0, num_train_epochs=recipe.epochs, per_device_train_batch_size=recipe.batch_size,
-        learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay, adam_beta1=beta1, adam_beta2=beta2,
-        adam_epsilon=recipe.adam_eps, max_grad_norm=recipe.clip_norm, warmup_steps=recipe.warmup_share,
-        report_to="none", save_strategy="no", disable_tqdm=True,
-    )  # fmt: skip
     collator = DataCollatorForLanguageModeling(tokenizer, mlm=False)
-    Trainer(model=adapted, args=arguments, train_dataset=training, data_collator=collator).train()
+    with TemporaryDirectory() as scratch:  # the Trainer makes its folder, though it saves nothing there
+        arguments = TrainingArguments(
+            output_dir=scratch, seed=0, num_train_epochs=recipe.epochs, per_device_train_batch_size=recipe.batch_size,
+            learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay, adam_beta1=beta1, adam_beta2=beta2,
+            adam_epsilon=recipe.adam_eps, max_grad_norm=recipe.clip_norm, warmup_steps=recipe.warmup_share,
+            report_to="none", save_strategy="no", disable_tqdm=True, logging_steps=0.1, dataloader_pin_memory=False,
+        )  # fmt: skip
+        trainer = Trainer(
+            model=adapted, args=arguments, train_dataset=training, data_collator=collator, callbacks=[Lines(say)]
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
     after = perplexity(adapted, held_out)
-    adapted.save_pretrained(out)
-    return {"blocks": len(blocks), "held_out": len(held_out), "perplexity_before": before, "perplexity_after": after,
-            **count_parameters(adapted)}  # fmt: skip
+    facts = [
+        f"text: `{corpus.name}`, {len(blocks)} blocks of {length} tokens, {len(held_out)} of them held out",
+        f"training: epochs {recipe.epochs}, batch size {recipe.batch_size}, learning rate {recipe.learning_rate:g}",
+        f"perplexity of the held-out blocks: {before:.3f} before, {after:.3f} after",
+    ]
+    save_adapter(adapted, tokenizer, out, f"LoRA adapter of {base.name} for {corpus.stem}", facts)
+    return {
+        "blocks": len(blocks),
+        "held_out": len(held_out),
+        "perplexity_before": before,
+        "perplexity_after": after,
+        **count_parameters(adapted),
+    }

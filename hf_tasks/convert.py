@@ -1,13 +1,10 @@
 """A fairseq folder, or the best checkpoint of a run, to a folder that transformers loads offline, and back."""
 
-import json
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
-from safetensors.torch import load_file
 from transformers import (
     PreTrainedModel,
     RobertaConfig,
@@ -16,11 +13,14 @@ from transformers import (
     RobertaModel,
 )
 
-from data_prep.whole_files import replaced_folder
+from data_prep.whole_files import replaced
 from fairseq_tasks.classification import optimizer_history
 from fairseq_tasks.folders import Opened, open_checkpoint
+from hf_tasks.folders import MODEL, new_folder
+from hf_tasks.parity import Parity, compare, require
+from hf_tasks.source import Source
 from hf_tasks.tokenizer import make_tokenizer
-from hf_tasks.weights import to_fairseq, to_transformers
+from hf_tasks.weights import read_weights, to_transformers
 from hydra_conf.errors import UsageError
 
 ACTIVATIONS = {"gelu": "gelu", "relu": "relu"}
@@ -33,27 +33,6 @@ PLAIN = {  # what transformers' RoBERTa has no other form of
     "pooler_activation_fn": "tanh",
 }
 EPS = 1e-5  # fairseq's layer norms; transformers' default is 1e-12
-
-
-@dataclass(frozen=True)
-class Source:
-    """What is converted: a checkpoint, the folder with its dictionary and sentencepiece model, the names of classes."""
-
-    checkpoint: Path
-    model_folder: Path
-    labels: list[str]
-
-
-def source_of(folder: Path) -> Source:
-    """Return what a fairseq folder or a run folder holds. Raises `UsageError` when it is neither."""
-    if (folder / "checkpoint_best.pt").is_file():
-        config = OmegaConf.load(folder / "config.yaml")
-        labels = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["inputs"]["labels"]
-        return Source(folder / "checkpoint_best.pt", Path(config.model.folder), labels)
-    if (folder / "model.pt").is_file():
-        return Source(folder / "model.pt", folder, [])
-    raise UsageError(f"{folder} holds neither model.pt (a fairseq folder) nor checkpoint_best.pt (a finished run); "
-                     "`make prep MODEL=...` makes the folder of a model")  # fmt: skip
 
 
 def transformers_config(shape: dict[str, Any], n_rows: int, ids: dict[str, int], labels: list[str]) -> RobertaConfig:
@@ -104,33 +83,41 @@ def transformers_model(opened: Opened, config: RobertaConfig) -> PreTrainedModel
     return model.eval()
 
 
-def convert(source: Source, out: Path) -> tuple[Opened, PreTrainedModel]:
-    """Write `out` (config.json, model.safetensors, tokenizer.json), whole or not at all, and return both models."""
+def write_folder(source: Source, folder: Path) -> Opened:
+    """Write config.json, model.safetensors and tokenizer.json to `folder`; return the model they were made of."""
     opened = open_checkpoint(source.checkpoint, source.model_folder)
-    tokenizer = make_tokenizer(source.model_folder, opened.shape["max_positions"])
+    tokenizer = make_tokenizer(source.model_folder, opened.shape["max_positions"], has_mask=not opened.n_classes)
     ids = {symbol: opened.dictionary.index(symbol) for symbol in ("<s>", "<pad>", "</s>")}
     labels = source.labels if opened.n_classes else []
     model = transformers_model(opened, transformers_config(opened.shape, len(opened.dictionary), ids, labels))
-    with replaced_folder(out) as scratch:
-        model.save_pretrained(scratch)
-        tokenizer.save_pretrained(scratch)
-    return opened, model
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return opened
 
 
-def fairseq_weights(folder: Path) -> dict[str, torch.Tensor]:
-    """Return the weights of a folder that `convert` wrote under fairseq's names."""
-    if not (folder / "model.safetensors").is_file():
-        raise UsageError(f"{folder} holds no model.safetensors; `make convert` writes such a folder")
-    weights = load_file(folder / "model.safetensors")
-    if not any(name.startswith("roberta.") for name in weights):
-        weights = {f"roberta.{name}": tensor for name, tensor in weights.items()}
-    if "lm_head.dense.weight" in weights and "lm_head.decoder.weight" not in weights:  # tied, and saved once
-        weights["lm_head.decoder.weight"] = weights["roberta.embeddings.word_embeddings.weight"]
-    return to_fairseq(weights)
+def convert(source: Source, out: Path, texts: list[str], say: Callable[[str], None]) -> Parity:
+    """Write `out` for transformers once it is shown to be the same function, and return the proof.
+
+    `texts` are compared beside the test texts of a run; `say` gets a line for each stage. Raises `UsageError`, and
+    leaves nothing, when `out` holds something else or the proof fails.
+    """
+    with new_folder(out, MODEL) as scratch:
+        say(f"reads {source.checkpoint}")
+        opened = write_folder(source, scratch)
+        parity = compare(opened, source, scratch, texts, say)
+        require(parity, source.checkpoint)
+    return parity
 
 
 def convert_back(folder: Path, shape: dict[str, Any], out: Path) -> None:
     """Write a fairseq checkpoint of a folder that `convert` wrote."""
     model = {"_name": "roberta_of_checkpoint", **shape}
-    torch.save({"args": None, "cfg": {"model": model, "task": {"_name": "masked_lm"}}, "model": fairseq_weights(folder),
-                "optimizer_history": [optimizer_history(0)], "extra_state": {}}, out)  # fmt: skip
+    state = {
+        "args": None,
+        "cfg": {"model": model, "task": {"_name": "masked_lm"}},
+        "model": read_weights(folder),
+        "optimizer_history": [optimizer_history(0)],
+        "extra_state": {},
+    }
+    with replaced(out) as temporary:
+        torch.save(state, temporary)

@@ -12,8 +12,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from data_prep.splits import Example, read_split
 from data_prep.truncation import cut_lengths
 from fairseq_tasks.classification import HEAD
-from fairseq_tasks.folders import open_checkpoint
-from hf_tasks.convert import source_of
+from fairseq_tasks.folders import Opened, open_checkpoint
+from hf_tasks.source import source_of
 from hydra_conf.errors import UsageError
 
 BATCH = 32
@@ -26,31 +26,47 @@ def predict(folder: Path, split: Path) -> Iterator[tuple[Example, str]]:
     """
     if not split.is_file():
         raise UsageError(f"there is no split {split}")
-    examples = list(read_split(split))
+    yield from answers(folder, list(read_split(split)))
+
+
+def answers(folder: Path, examples: list[Example]) -> Iterator[tuple[Example, str]]:
+    """Yield each example, all of one text or all pairs, with the label that the model in a folder gives it."""
     score = _by_fairseq(folder) if (folder / "checkpoint_best.pt").is_file() else _by_transformers(folder)
     for start in range(0, len(examples), BATCH):
         part = examples[start : start + BATCH]
         yield from zip(part, score(part), strict=True)
 
 
-def _by_fairseq(folder: Path) -> Any:
-    source = source_of(folder)
-    opened = open_checkpoint(source.checkpoint, source.model_folder)
-    processor = sentencepiece.SentencePieceProcessor(model_file=str(source.model_folder / "sentencepiece.bpe.model"))
+def fairseq_ids(opened: Opened, model_folder: Path, examples: list[Example]) -> list[list[int]]:
+    """Return the tokens of each example as the task makes them, cut: `<s> a </s>`, or `<s> a </s> </s> b </s>`."""
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(model_folder / "sentencepiece.bpe.model"))
     index, limit = opened.dictionary.index, opened.shape["max_positions"]
     bos, eos = index("<s>"), index("</s>")
 
-    def tokens_of(example: Example) -> torch.Tensor:
+    def tokens_of(example: Example) -> list[int]:
         first = [index(piece) for piece in processor.encode(example.text, out_type=str)]
         if example.text_pair is None:
-            return torch.tensor([bos, *first[: limit - 2], eos])
+            return [bos, *first[: limit - 2], eos]
         second = [index(piece) for piece in processor.encode(example.text_pair, out_type=str)]
-        kept = (int(length) for length in cut_lengths(len(first), len(second), limit - 4))
-        return torch.tensor([bos, *first[: next(kept)], eos, eos, *second[: next(kept)], eos])
+        kept_first, kept_second = (int(length) for length in cut_lengths(len(first), len(second), limit - 4))
+        return [bos, *first[:kept_first], eos, eos, *second[:kept_second], eos]
+
+    return [tokens_of(example) for example in examples]
+
+
+def transformers_inputs(tokenizer: Any, examples: list[Example], **kwargs: Any) -> Any:
+    """Return what a transformers tokenizer makes of examples, all of one text or all pairs, cut as ours are."""
+    pairs = [example.text_pair for example in examples] if examples[0].text_pair is not None else None
+    return tokenizer([example.text for example in examples], pairs, truncation="longest_first", **kwargs)
+
+
+def _by_fairseq(folder: Path) -> Any:
+    source = source_of(folder)
+    opened = open_checkpoint(source.checkpoint, source.model_folder)
 
     @torch.inference_mode()
     def score(part: list[Example]) -> list[str]:
-        rows = [tokens_of(example) for example in part]
+        rows = [torch.tensor(row) for row in fairseq_ids(opened, source.model_folder, part)]
         padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=opened.dictionary.pad())
         logits, _ = opened.model(padded, features_only=True, classification_head_name=HEAD)
         return [source.labels[number] for number in logits.argmax(dim=-1).tolist()]
@@ -70,9 +86,7 @@ def _by_transformers(folder: Path) -> Any:
 
     @torch.inference_mode()
     def score(part: list[Example]) -> list[str]:
-        pairs = [example.text_pair for example in part] if part[0].text_pair is not None else None
-        texts = [example.text for example in part]
-        inputs = tokenizer(texts, pairs, truncation="longest_first", padding=True, return_tensors="pt")
+        inputs = transformers_inputs(tokenizer, part, padding=True, return_tensors="pt")
         numbers = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits.argmax(dim=-1)
         return [model.config.id2label[number] for number in numbers.tolist()]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sentencepiece import sentencepiece_model_pb2
-from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import Unigram
 from transformers import PreTrainedTokenizerFast
 
@@ -21,6 +21,7 @@ from hydra_conf.errors import UsageError
 
 APART = "\x01"
 META = "▁"
+WRITTEN = r"(?<=<s|</s|<pad|<unk|<mask)>"  # the end of a special token's name that is written in a text
 
 
 def vocabulary(model_folder: Path, proto: Any) -> tuple[list[tuple[str, float]], dict[str, int]]:
@@ -45,8 +46,12 @@ def vocabulary(model_folder: Path, proto: Any) -> tuple[list[tuple[str, float]],
     return named, {symbol: ids[symbol] for symbol in (*SPECIAL, "<mask>")}
 
 
-def make_tokenizer(model_folder: Path, max_positions: int) -> PreTrainedTokenizerFast:
-    """Return the tokenizer of a fairseq folder, for texts of at most `max_positions` tokens."""
+def make_tokenizer(model_folder: Path, max_positions: int, has_mask: bool = True) -> PreTrainedTokenizerFast:
+    """Return the tokenizer of a fairseq folder, for texts of at most `max_positions` tokens.
+
+    Where `has_mask` is true, `<mask>` or `<s>` written in a text is the special token, as the user of a masked LM wants
+    it. To a classifier it is text like any other, as it was while training.
+    """
     proto = sentencepiece_model_pb2.ModelProto()
     proto.ParseFromString((model_folder / "sentencepiece.bpe.model").read_bytes())
     if proto.trainer_spec.model_type != sentencepiece_model_pb2.TrainerSpec.UNIGRAM or proto.trainer_spec.byte_fallback:
@@ -63,7 +68,11 @@ def make_tokenizer(model_folder: Path, max_positions: int) -> PreTrainedTokenize
         steps += [normalizers.Replace(Regex(" +"), " "), normalizers.Strip()]
     tokenizer.normalizer = normalizers.Sequence(steps)
     scheme = "always" if proto.normalizer_spec.add_dummy_prefix else "never"
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(META, prepend_scheme=scheme, split=False)
+    words: list[Any] = [pre_tokenizers.Metaspace(META, prepend_scheme=scheme, split=False)]
+    if not has_mask:  # so that no piece of the model matches a special token's name
+        words.append(pre_tokenizers.Split(Regex(WRITTEN), behavior="merged_with_next"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(words)
+    tokenizer.decoder = decoders.Metaspace(META, prepend_scheme=scheme, split=False)
     ends = [("<s>", ids["<s>"]), ("</s>", ids["</s>"])]
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=ends
@@ -71,4 +80,5 @@ def make_tokenizer(model_folder: Path, max_positions: int) -> PreTrainedTokenize
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", cls_token="<s>", eos_token="</s>", sep_token="</s>",
         pad_token="<pad>", unk_token="<unk>", mask_token="<mask>", model_max_length=max_positions,
+        split_special_tokens=not has_mask, clean_up_tokenization_spaces=False,
     )  # fmt: skip

@@ -7,6 +7,7 @@ head, no training of token types (fairseq has none). What stays different: the m
 """
 
 import copy
+import logging
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,18 +20,32 @@ from omegaconf import DictConfig, OmegaConf
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.tensorboard import SummaryWriter  # whose flush, unlike tensorboardX's, waits for what is queued
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PreTrainedModel,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    get_polynomial_decay_schedule_with_warmup,
+)
+from transformers.utils import logging as transformers_logging
 
 from data_prep.stages import read_manifest
 from data_prep.whole_files import write_json
 from fairseq_tasks.folders import Opened
 from fairseq_tasks.progress import Progress
 from fairseq_tasks.resume import Saver, stop_if_asked
-from hf_tasks.adapters import count_parameters, with_adapter, without_adapter
+from hf_tasks.adapters import count_parameters, save_adapter, with_adapter, without_adapter
 from hf_tasks.convert import transformers_config, transformers_model
+from hf_tasks.folders import MODEL, new_folder
+from hf_tasks.tokenizer import make_tokenizer
 from hf_tasks.weights import to_fairseq
 from hydra_conf.compose import nearest
 from hydra_conf.errors import UsageError
+
+logger = logging.getLogger(__name__)
 
 OURS = {  # TrainingArguments that are filled in here, and how one sets them instead
     "output_dir": "RUNS_DIR",
@@ -48,7 +63,13 @@ OURS = {  # TrainingArguments that are filled in here, and how one sets them ins
     "adam_epsilon": "recipe.adam_eps",
     "max_grad_norm": "recipe.clip_norm",
     "logging_steps": "fairseq.common.log_interval",
+    "gradient_accumulation_steps": "nothing: BACKEND=hf takes one batch a step",
+    "lr_scheduler_type": "nothing: the schedule is fairseq's polynomial decay",
+    "lr_scheduler_kwargs": "fairseq.lr_scheduler.power and fairseq.lr_scheduler.end_learning_rate",
+    "warmup_steps": "fairseq.lr_scheduler.warmup_updates or recipe.warmup_share",
+    "warmup_ratio": "recipe.warmup_share",
 }
+HEEDED = ["gradient_checkpointing", "neftune_noise_alpha", "optim"]
 
 
 class Epochs(IterableDataset[dict[str, torch.Tensor]]):
@@ -90,18 +111,15 @@ def inputs_of(sample: dict[str, Any], pad: int) -> dict[str, torch.Tensor]:
     return {"input_ids": tokens, "attention_mask": tokens.ne(pad).long(), "labels": sample["target"].view(-1)}
 
 
-def fairseq_schedule(total: int, warmup: int) -> Any:
-    """Return fairseq's polynomial decay (power 1, to 0) as a factor of the peak, by updates done.
+def polynomial_decay(optimizer: torch.optim.Optimizer, schedule: DictConfig) -> LambdaLR:
+    """Return the learning rates of fairseq's `polynomial_decay` with the settings `schedule`.
 
-    Source: fairseq/optim/lr_scheduler/polynomial_decay_schedule.py.
+    Source: fairseq/optim/lr_scheduler/polynomial_decay_schedule.py; the first update has rate 0 under a warm-up.
     """
-
-    def factor(done: int) -> float:
-        if warmup and done <= warmup:
-            return done / warmup  # the first update has rate 0, as fairseq's own
-        return max(0.0, 1 - (done - warmup) / (total - warmup)) if done < total else 0.0
-
-    return factor
+    return get_polynomial_decay_schedule_with_warmup(
+        optimizer, int(schedule.warmup_updates), int(schedule.total_num_update), schedule.end_learning_rate,
+        schedule.power,
+    )  # fmt: skip
 
 
 def draw_model(settings: DictConfig) -> tuple[Any, Any, Opened]:
@@ -119,8 +137,13 @@ def draw_model(settings: DictConfig) -> tuple[Any, Any, Opened]:
     return task, model, Opened(model, task.dictionary, dict(shape), False, n_classes)  # type: ignore[arg-type]
 
 
-def converted(opened: Opened, labels: list[str], settings: DictConfig, method: DictConfig) -> PreTrainedModel:
-    """Return the transformers model that is trained, with an adapter when the method has one."""
+def converted(
+    opened: Opened, labels: list[str], settings: DictConfig, method: DictConfig, base: Path | None = None
+) -> PreTrainedModel:
+    """Return the transformers model that is trained, with an adapter when the method has one.
+
+    The first weights that an adapter belongs to are written to `base`, when it is given: no other folder holds them.
+    """
     ids = {symbol: opened.dictionary.index(symbol) for symbol in ("<s>", "<pad>", "</s>")}
     config = transformers_config(opened.shape, len(opened.dictionary), ids, labels)
     config.hidden_dropout_prob = settings.model.dropout
@@ -129,7 +152,13 @@ def converted(opened: Opened, labels: list[str], settings: DictConfig, method: D
     model = transformers_model(opened, config)
     model.roberta.embeddings.token_type_embeddings.weight.requires_grad_(False)
     _keep_head_in_float32(model.classifier)
-    return with_adapter(model, method) if method.name == "lora" else model
+    if method.name != "lora":
+        return model
+    if base is not None:
+        with new_folder(base, MODEL) as scratch:
+            model.save_pretrained(scratch)
+        model.name_or_path = str(base.resolve())  # what peft writes into adapter_config.json
+    return with_adapter(model, method)
 
 
 def _keep_head_in_float32(head: torch.nn.Module) -> None:
@@ -145,17 +174,17 @@ def _keep_head_in_float32(head: torch.nn.Module) -> None:
 
 
 class RunTrainer(Trainer):
-    """Trainer with fairseq's batches, schedule and weight decay."""
+    """Trainer with fairseq's batches, schedule (transformers' own polynomial decay is the same) and weight decay."""
 
-    def __init__(self, batches: Epochs, factor: Any, watch: "Watch", **kwargs: Any) -> None:
-        self.batches, self.factor, self.watch = batches, factor, watch
+    def __init__(self, batches: Epochs, schedule: DictConfig, watch: "Watch", **kwargs: Any) -> None:
+        self.batches, self.schedule, self.watch = batches, schedule, watch
         super().__init__(callbacks=[watch], **kwargs)
 
     def get_train_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
         return DataLoader(self.batches, batch_size=None)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
-        self.lr_scheduler = LambdaLR(optimizer or self.optimizer, self.factor)
+        self.lr_scheduler = polynomial_decay(optimizer or self.optimizer, self.schedule)
         return self.lr_scheduler
 
     def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
@@ -188,12 +217,14 @@ class Watch(TrainerCallback):
             sums[1] += n_correct
             sums[2] += n
         self.progress.batch(self.step, loss)
+        self.progress.look()  # the loss is here already
 
     def write(self, split: str, step: int, loss: float, n_correct: int, n: int, **more: float) -> None:
         """Write a split's scalars: loss in nats an example, exact counts, accuracy in percent."""
         if split not in self.writers:
             self.writers[split] = SummaryWriter(str(Path(self.settings.common.tensorboard_logdir) / split))
         scalars = {"loss": loss, "n_correct": n_correct, "n": n, "accuracy": 100 * n_correct / n, **more}
+        logger.info("%s, step %d: %s", split, step, ", ".join(f"{tag} {value:.6g}" for tag, value in scalars.items()))
         for tag, value in scalars.items():
             self.writers[split].add_scalar(tag, value, step)
         self.writers[split].flush()
@@ -274,35 +305,81 @@ class Watch(TrainerCallback):
             writer.close()
 
 
-def training_arguments(folder: Path, config: DictConfig, settings: DictConfig, steps: int) -> TrainingArguments:
+def training_arguments(
+    folder: Path, config: DictConfig, settings: DictConfig, steps: int, elsewhere: bool = False
+) -> TrainingArguments:
     """Return Trainer's arguments: ours from the configuration, the user's from its node `hf`.
 
-    Raises `UsageError` for a key that Trainer does not know, or that is set in another way.
+    `elsewhere`: they are only checked here, and the run trains on another machine, whose devices may be others.
+    Raises `UsageError` for a key that Trainer does not know, that is set in another way, or that would do nothing here.
     """
     known = [name for name in TrainingArguments.__dataclass_fields__ if not name.startswith("_")]
     for key in config.hf:
         if key in OURS:
-            raise UsageError(f"hf.{key} cannot be given; use {OURS[str(key)]}")
+            instead = f"; use {OURS[str(key)]}".replace("; use nothing", "")
+            raise UsageError(f"hf.{key} cannot be given{instead}")
         if key not in known:
-            raise UsageError(f"unknown configuration key 'hf.{key}'{nearest(str(key), known)}")
-    if list(settings.optimization.update_freq) != [1]:
-        raise UsageError("fairseq.optimization.update_freq: BACKEND=hf takes one batch a step; give [1]")
-    given = OmegaConf.to_container(config.hf, resolve=True)
-    assert isinstance(given, dict)
+            raise UsageError(f"unknown configuration key 'hf.{key}'{nearest(str(key), HEEDED)}")
+        if key not in HEEDED:
+            raise UsageError(f"hf.{key} cannot be given: runs do not heed it; they heed {', '.join(HEEDED)}")
+    given = {str(key): value for key, value in OmegaConf.to_container(config.hf, resolve=True).items()}  # type: ignore[union-attr]
     betas = OmegaConf.create(f"[{str(settings.optimizer.adam_betas).strip('()')}]")
     try:
         return TrainingArguments(
-            output_dir=str(folder), seed=settings.common.seed, use_cpu=settings.common.cpu,
-            fp16=settings.common.fp16, bf16=settings.task.autocast, max_steps=steps,
-            per_device_train_batch_size=settings.dataset.batch_size, learning_rate=float(settings.optimization.lr[0]),
-            weight_decay=settings.optimizer.weight_decay, adam_beta1=float(betas[0]), adam_beta2=float(betas[1]),
-            adam_epsilon=settings.optimizer.adam_eps, max_grad_norm=settings.optimization.clip_norm,
-            logging_steps=settings.common.log_interval, logging_nan_inf_filter=False,
-            **{"report_to": "none", "save_strategy": "no", "eval_strategy": "no", "disable_tqdm": True,
-               "remove_unused_columns": False, "dataloader_pin_memory": False, **given},
-        )  # fmt: skip
+            output_dir=str(folder),
+            seed=settings.common.seed,
+            use_cpu=settings.common.cpu or elsewhere,
+            fp16=settings.common.fp16 and not elsewhere,
+            bf16=settings.task.autocast and not elsewhere,
+            max_steps=steps,
+            per_device_train_batch_size=settings.dataset.batch_size or 1,
+            learning_rate=float(settings.optimization.lr[0]),
+            weight_decay=settings.optimizer.weight_decay,
+            adam_beta1=float(betas[0]),
+            adam_beta2=float(betas[1]),
+            adam_epsilon=settings.optimizer.adam_eps,
+            max_grad_norm=settings.optimization.clip_norm,
+            logging_steps=settings.common.log_interval,
+            logging_nan_inf_filter=False,
+            report_to="none",
+            save_strategy="no",
+            eval_strategy="no",
+            disable_tqdm=True,
+            remove_unused_columns=False,
+            dataloader_pin_memory=False,
+            **given,
+        )
     except (TypeError, ValueError) as error:
         raise UsageError(f"the Trainer refuses its arguments: {str(error).splitlines()[0]}") from error
+
+
+def _tokenizer_of(model_folder: Path, max_positions: int) -> tuple[Any, list[str]]:
+    """Return the model's tokenizer for transformers, or None and a line that says why there is none.
+
+    Training needs none: it reads the ids of data/bin.
+    """
+    try:
+        return make_tokenizer(model_folder, max_positions, has_mask=False), []
+    except (UsageError, OSError) as error:
+        logger.warning("the adapter gets no tokenizer: %s", error)
+        return None, [f"the tokenizer is not in this folder: {error}"]
+
+
+def _card_lines(
+    config: DictConfig, labels: list[str], max_positions: int, evaluation: dict[str, Any]
+) -> tuple[str, list[str]]:
+    """Return the title and the lines of an adapter's card."""
+    recipe, best = config.recipe, 100 * evaluation["n_correct"] / evaluation["n"]
+    named = f"{config.dataset.name}, {config.init.name} {config.model.name}, seed {config.seed}"
+    return f"LoRA adapter: {named}", [
+        f"the base holds the run's first weights: {config.init.name} {config.model.name}, seed {config.seed}",
+        f"task: {config.dataset.task}",
+        f"labels: {', '.join(f'{number} {label}' for number, label in enumerate(labels))}; the head is in the adapter",
+        f"training: epochs {recipe.epochs}, batch size {recipe.batch_size}, learning rate {recipe.learning_rate:g}, "
+        f"texts of at most {max_positions} tokens",
+        f"best step: {evaluation['step']}, validation accuracy {best:.2f} % of {evaluation['n']} texts",
+        f"data: {config.dataset.title}; {config.dataset.licence}",
+    ]
 
 
 def train(
@@ -313,36 +390,47 @@ def train(
 
     `settings` is fairseq's whole configuration of the run, which is evaluated at the steps `evaluations`, the last of
     which is its end; it goes on from a checkpoint of `saver`'s when one is given. An adapter is also written, to
-    `adapter/`.
+    `adapter/`, and the first weights that it belongs to, to `base/`.
     """
+    transformers_logging.disable_progress_bar()  # train.log is no terminal
     task, fairseq_model, opened = draw_model(settings)
-    model = converted(opened, labels, settings, config.method)
+    model = converted(opened, labels, settings, config.method, folder / "base")
     record = OmegaConf.to_container(OmegaConf.load(folder / "initialisation.json"))
     assert isinstance(record, dict)
     write_json(folder / "initialisation.json", {**record, **count_parameters(model)})
     for split in (settings.dataset.train_subset, *settings.dataset.valid_subset.split(",")):
         task.load_dataset(split)
 
+    max_positions = int(opened.shape["max_positions"])
+    tokenizer, without_tokenizer = (
+        _tokenizer_of(Path(config.model.folder), max_positions) if config.method.name == "lora" else (None, [])
+    )
+
     def save_best(evaluation: dict[str, Any]) -> None:
         plain = without_adapter(copy.deepcopy(model)) if config.method.name == "lora" else model
         weights = {name: tensor.detach().cpu() for name, tensor in plain.state_dict().items()}
         left = fairseq_model.load_state_dict(to_fairseq(weights), strict=False)
-        assert not left.unexpected_keys
-        assert all(name.startswith("encoder.lm_head.") for name in left.missing_keys)  # a classifier has no use for it
+        without_place = [*left.unexpected_keys, *left.missing_keys]
+        without_place = [name for name in without_place if not name.startswith("encoder.lm_head.")]  # no classifier's
+        if without_place:
+            raise UsageError(f"{len(without_place)} weights of the trained model have no counterpart in fairseq's, the "
+                             f"first {without_place[0]}; its best step cannot be saved")  # fmt: skip
         task.save_best(fairseq_model, evaluation)
         if config.method.name == "lora":
-            model.save_pretrained(folder / "adapter")
+            title, facts = _card_lines(config, labels, max_positions, evaluation)
+            save_adapter(model, tokenizer, folder / "adapter", title, [*facts, *without_tokenizer])
 
-    progress = Progress(folder, Path(settings.task.data), task.manifest, save_best, checkpoint is not None)
+    progress = Progress(
+        folder, Path(settings.task.data), task.manifest, save_best, checkpoint is not None, settings.common.fp16
+    )
     watch, batches = Watch(task, settings, evaluations, progress, saver), Epochs(task, settings)
     if checkpoint is not None:
         taken_up = read_manifest(checkpoint)
         assert taken_up is not None
         watch.sums = taken_up["notes"]["sums"]
         batches.skip(taken_up["step"])
-    schedule = settings.lr_scheduler
-    factor = fairseq_schedule(int(schedule.total_num_update), int(schedule.warmup_updates))
     arguments = training_arguments(folder, config, settings, evaluations[-1])
-    trainer = RunTrainer(batches, factor, watch, model=model, args=arguments)
+    trainer = RunTrainer(batches, settings.lr_scheduler, watch, model=model, args=arguments)
+    trainer.remove_callback(PrinterCallback)  # raw dictionaries; Watch writes the log
     watch.trainer = trainer
     trainer.train(resume_from_checkpoint=str(checkpoint / "trainer") if checkpoint is not None else None)

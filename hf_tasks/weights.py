@@ -1,9 +1,11 @@
 """One RoBERTa under two names: fairseq's state dict to transformers' and back, bit for bit."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
 from hydra_conf.errors import UsageError
 
@@ -80,3 +82,15 @@ def to_fairseq(weights: dict[str, Any]) -> dict[str, torch.Tensor]:
         for name, tensor in weights.items()
         if name not in (TOKEN_TYPES, TWICE)
     }
+
+
+def read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the weights of a folder that `convert` wrote under fairseq's names."""
+    if not (folder / "model.safetensors").is_file():
+        raise UsageError(f"{folder} holds no model.safetensors; `make convert` writes such a folder")
+    weights = load_file(folder / "model.safetensors")
+    if not any(name.startswith("roberta.") for name in weights):
+        weights = {f"roberta.{name}": tensor for name, tensor in weights.items()}
+    if "lm_head.dense.weight" in weights and "lm_head.decoder.weight" not in weights:  # tied, and saved once
+        weights["lm_head.decoder.weight"] = weights["roberta.embeddings.word_embeddings.weight"]
+    return to_fairseq(weights)

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 pytest.importorskip("transformers", reason="the extra hf is not installed: make setup EXTRAS=dev,hf")
 
-from data_prep.splits import clean, read_split
-from data_prep.truncation import cut_lengths
+from data_prep.splits import Example, clean, read_split
 from fairseq_tasks.folders import open_checkpoint
 from hf_tasks.__main__ import arguments_of, run
-from hf_tasks.convert import convert, convert_back, source_of
-from hf_tasks.parity import compare, fairseq_ids, sentences
-from hf_tasks.predict import predict
+from hf_tasks.convert import convert, convert_back
+from hf_tasks.parity import Parity, compare, sentences
+from hf_tasks.predict import fairseq_ids, predict
+from hf_tasks.source import source_of
 from hf_tasks.tokenizer import make_tokenizer
 from hydra_conf.errors import UsageError
 from tests.conftest import Workspace, write_tiny_model
@@ -37,8 +37,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def converted(folder: Path) -> Path:
     out = folder.parent / "converted"
-    convert(source_of(folder), out)
+    convert(source_of(folder), out, sentences(40), quiet)
     return out
+
+
+def quiet(line: str) -> None:
+    """Take a line of progress and do nothing with it."""
+
+
+def proof(folder: Path, converted: Path, texts: list[str]) -> Parity:
+    """Return how a folder of a model, or a run, and a converted one compare on these texts."""
+    source = source_of(folder)
+    return compare(open_checkpoint(source.checkpoint, source.model_folder), source, converted, texts, quiet)
 
 
 def test_a_thousand_sentences_give_the_same_ids_outputs_and_logits(folder: Path, converted: Path) -> None:
@@ -47,11 +57,11 @@ def test_a_thousand_sentences_give_the_same_ids_outputs_and_logits(folder: Path,
     assert "" in texts
     assert max(map(len, texts)) > 900
     assert any("😀" in text for text in texts)
-    source = source_of(folder)
-    parity = compare(open_checkpoint(source.checkpoint, folder), folder, converted, texts)
+    parity = proof(folder, converted, texts)
     assert (parity.texts, parity.same_ids, parity.ties) == (1000, 1000, 0)
+    assert parity.same_decoded == parity.readable > 100
     assert parity.largest_output_difference <= 1e-4
-    assert parity.largest_logit_difference is not None
+    assert parity.head == "LM logits"
     assert parity.largest_logit_difference <= 1e-4
     assert parity.same_weights
 
@@ -63,7 +73,7 @@ def test_the_proof_fails_when_a_weight_differs(folder: Path, converted: Path, tm
     weights = load_file(other / "model.safetensors")
     weights["roberta.encoder.layer.1.output.dense.weight"][0, 0] += 1.0
     save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
-    parity = compare(open_checkpoint(folder / "model.pt", folder), folder, other, sentences(40))
+    parity = proof(folder, other, sentences(40))
     assert not parity.same_weights
     assert parity.largest_output_difference > 1e-4
     assert not parity.holds
@@ -105,7 +115,7 @@ def both(folder: Path) -> tuple[Any, Any]:
 @given(st.text(st.characters(codec="utf-8"), max_size=30))
 def test_any_cleaned_text_gives_the_same_ids_up_to_ties(folder: Path, both: tuple[Any, Any], text: str) -> None:
     opened, tokenizer = both
-    ours = fairseq_ids(opened, folder, [clean(text)])[0]
+    ours = fairseq_ids(opened, folder, [Example("", clean(text), None, None)])[0]
     theirs = tokenizer([clean(text)], truncation=True)["input_ids"][0]
     assert ours == theirs or sorted(ours) == sorted(theirs)
 
@@ -116,9 +126,7 @@ PAIR = st.lists(st.sampled_from(["livre", "fin", "auteur", "déçu"]), max_size=
 @given(PAIR, PAIR)
 def test_pairs_are_cut_alike(folder: Path, both: tuple[Any, Any], first: str, second: str) -> None:
     opened, tokenizer = both
-    rows = [ids[1:-1] for ids in fairseq_ids(opened, folder, [first, second], cut=False)]
-    kept = cut_lengths(len(rows[0]), len(rows[1]), 64 - 4)
-    expected = [0, *rows[0][: kept[0]], 2, 2, *rows[1][: kept[1]], 2]
+    expected = fairseq_ids(opened, folder, [Example("", first, second, None)])[0]
     assert tokenizer([first], [second], truncation="longest_first")["input_ids"][0] == expected
 
 
@@ -134,16 +142,15 @@ def test_the_special_tokens_have_fairseqs_ids(folder: Path) -> None:
 def test_a_dictionary_like_camemberts_keeps_its_own_ends(tmp_path: Path) -> None:
     first = ["<unk>NOTUSED 1", "<s> 1 #fairseq:overwrite", "</s> 1 #fairseq:overwrite"]
     write_tiny_model(tmp_path / "camembert", sentences(200), vocabulary=100, first_symbols=first)
-    opened, model = convert(source_of(tmp_path / "camembert"), tmp_path / "out")
-    parity = compare(opened, tmp_path / "camembert", tmp_path / "out", sentences(60))
-    assert parity.holds
-    assert (model.config.bos_token_id, model.config.eos_token_id) == (5, 6)
+    assert convert(source_of(tmp_path / "camembert"), tmp_path / "out", sentences(60), quiet).holds
+    config = json.loads((tmp_path / "out/config.json").read_text())
+    assert (config["bos_token_id"], config["eos_token_id"]) == (5, 6)
 
 
 def test_a_finished_run_predicts_the_same_from_either_back_end(swept: Workspace, tmp_path: Path) -> None:
     for init in ("pretrained", "random"):
         folder = swept.run_folder(init, 0)
-        convert(source_of(folder), tmp_path / init)
+        convert(source_of(folder), tmp_path / init, sentences(40), quiet)
         split = swept.root / "data/splits/amazon_fr/valid.jsonl"
         ours = [(example.id, label) for example, label in predict(folder, split)]
         assert ours == [(example.id, label) for example, label in predict(tmp_path / init, split)]
@@ -177,10 +184,7 @@ def test_an_old_checkpoint_keeps_its_masked_lm_head(folder: Path, tmp_path: Path
     state = torch.load(old / "model.pt", weights_only=True)
     state["model"] = {name.replace("encoder.", "decoder.", 1): tensor for name, tensor in state["model"].items()}
     torch.save(state, old / "model.pt")
-    opened, _ = convert(source_of(old), tmp_path / "out")
-    parity = compare(opened, old, tmp_path / "out", sentences(30))
-    assert parity.largest_logit_difference is not None
-    assert parity.holds
+    assert convert(source_of(old), tmp_path / "out", sentences(30), quiet).head == "LM logits"
 
 
 @pytest.mark.parametrize("lost", ["encoder.lm_head.bias", "encoder.lm_head.dense.weight"])
@@ -190,7 +194,7 @@ def test_half_a_head_is_refused_and_never_drawn(folder: Path, tmp_path: Path, lo
     del state["model"][lost]
     torch.save(state, half / "model.pt")
     with pytest.raises(UsageError, match=f"weights of encoder.lm_head; {lost} is missing"):
-        convert(source_of(half), tmp_path / "out")
+        convert(source_of(half), tmp_path / "out", sentences(30), quiet)
     assert not (tmp_path / "out").exists()
 
 
@@ -224,9 +228,6 @@ def test_a_mistake_is_one_sentence(words: tuple[str, ...], message: str) -> None
 def test_a_checkpoint_without_a_masked_lm_head_gets_none_drawn(tmp_path: Path) -> None:
     folder, out = tmp_path / "headless", tmp_path / "converted"
     write_tiny_model(folder, sentences(400), vocabulary=100)
-    opened, model = convert(source_of(folder), out)
-    assert not opened.has_lm_head
-    assert type(model).__name__ == "RobertaModel"
-    parity = compare(opened, folder, out, sentences(20))
-    assert parity.largest_logit_difference is None
-    assert parity.holds
+    parity = convert(source_of(folder), out, sentences(20), quiet)
+    assert parity.head == ""
+    assert json.loads((out / "config.json").read_text())["architectures"] == ["RobertaModel"]

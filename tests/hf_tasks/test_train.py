@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 pytest.importorskip("transformers", reason="the extra hf is not installed: make setup EXTRAS=dev,hf")
 
 from analysis.answers import read_answers
 from analysis.event_files import read_run
-from hf_tasks.convert import convert, source_of
+from hf_tasks.convert import convert
+from hf_tasks.parity import sentences
 from hf_tasks.predict import predict
-from hf_tasks.train import fairseq_schedule
+from hf_tasks.source import source_of
+from hf_tasks.train import polynomial_decay
 from sweeps.__main__ import main
 from tests.conftest import SIZES, Refusals, Workspace
 
@@ -120,7 +123,7 @@ def test_the_best_checkpoint_gives_the_logged_counts_in_either_library(
     """Of a LoRA run it holds the plain weights with the adapter's update added."""
     folder = folder_of(mixed, "hf", method, "random")
     best = read(folder, "progress.json")["best_valid"]
-    convert(source_of(folder), tmp_path / "converted")
+    convert(source_of(folder), tmp_path / "converted", sentences(40), print)
     split = mixed.root / "data/splits/amazon_fr/valid.jsonl"
     ours, theirs = (
         [(one.label, label) for one, label in predict(place, split)] for place in (folder, tmp_path / "converted")
@@ -171,6 +174,16 @@ def test_called_again_an_hf_run_is_not_trained_again(mixed: Workspace) -> None:
             "target_modules.roberta=['nope']",
         ),
         (("--backend", "hf", "fairseq.optimization.update_freq=[2]"), "takes one batch a step"),
+        (("--backend", "hf", "fairseq.optimization.lr=[5e-3,1e-5]"), "give one rate, as in [2e-5]"),
+        (("--backend", "hf", "fairseq.model.activation_dropout=0.5"), "BACKEND=hf: its runs do not heed it"),
+        (("--backend", "hf", "fairseq.lr_scheduler._name=inverse_sqrt"), "BACKEND=hf has polynomial_decay only"),
+        (("--backend", "hf", "fairseq.lr_scheduler.warmup_init_lr=0.1"), "warmup_init_lr"),
+        (("--backend", "hf", "fairseq.common.fp16_init_scale=2"), "BACKEND=hf: its runs do not heed it"),
+        (("--backend", "hf", "hf.lr_scheduler_type=cosine"), "hf.lr_scheduler_type cannot be given"),
+        (("--backend", "hf", "hf.warmup_steps=3"), "use fairseq.lr_scheduler.warmup_updates"),
+        (("--backend", "hf", "hf.gradient_accumulation_steps=2"), "takes one batch a step"),
+        (("--backend", "hf", "hf.save_steps=2"), "runs do not heed it; they heed gradient_checkpointing, neft"),
+        (("--backend", "hf", "hf.bogus=2"), "unknown configuration key 'hf.bogus'; known keys: gradient_checkpointing"),
         (("--backend", "hf", "hf.optim=nope"), "the Trainer refuses its arguments"),
         (("--backend", "hf", "model.checkpoint=/nowhere/model.pt"), "there is no checkpoint /nowhere/model.pt"),
     ],
@@ -183,7 +196,12 @@ def test_a_mistake_is_one_sentence_and_nothing_is_written(
     assert not (workspace.root / "runs/bad-hf").exists()
 
 
-def test_the_schedule_is_fairseqs() -> None:
+@pytest.mark.parametrize(("total", "warmup", "power", "end"), [
+    (20, 0, 1.0, 0.0), (20, 1, 1.0, 0.0), (50, 3, 1.0, 0.0), (7, 6, 1.0, 0.0), (20, 4, 3.0, 0.0), (20, 4, 0.5, 0.125),
+    (15, 4, 2.0, 0.25),
+])  # fmt: skip
+def test_the_schedule_is_fairseqs(total: int, warmup: int, power: float, end: float) -> None:
+    """At each of 20 updates, beyond the end of a shorter schedule, too."""
     from fairseq.optim.lr_scheduler.polynomial_decay_schedule import (
         PolynomialDecayLRSchedule,
         PolynomialDecayLRScheduleConfig,
@@ -198,13 +216,16 @@ def test_the_schedule_is_fairseqs() -> None:
         def get_lr(self) -> float:
             return self.rate
 
-    for total, warmup in ((20, 0), (20, 1), (50, 3), (7, 6)):
-        config = PolynomialDecayLRScheduleConfig(warmup_updates=warmup, total_num_update=float(total), lr=[0.5])
-        optimizer = Optimizer()
-        theirs = PolynomialDecayLRSchedule.__new__(PolynomialDecayLRSchedule)
-        theirs.cfg, theirs.optimizer, theirs.lr = config, optimizer, 0.5
-        theirs.end_learning_rate, theirs.power = config.end_learning_rate, config.power
-        theirs.total_num_update = config.total_num_update
-        factor = fairseq_schedule(total, warmup)
-        for done in range(total + 1):
-            assert 0.5 * factor(done) == pytest.approx(theirs.step_update(done))
+    config = PolynomialDecayLRScheduleConfig(
+        warmup_updates=warmup, total_num_update=float(total), lr=[0.5], power=power, end_learning_rate=end
+    )
+    theirs = PolynomialDecayLRSchedule.__new__(PolynomialDecayLRSchedule)
+    theirs.cfg, theirs.optimizer, theirs.lr = config, Optimizer(), 0.5
+    theirs.end_learning_rate, theirs.power = config.end_learning_rate, config.power
+    theirs.total_num_update = config.total_num_update
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+    ours = polynomial_decay(optimizer, OmegaConf.structured(config))
+    for done in range(20):
+        assert ours.get_last_lr()[0] == pytest.approx(theirs.step_update(done))
+        optimizer.step()
+        ours.step()

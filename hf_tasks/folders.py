@@ -1,0 +1,33 @@
+"""Folders that transformers and peft load: written whole or not at all, and readable by all who may read the place."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from data_prep.whole_files import replaced_folder
+from hydra_conf.errors import UsageError
+
+MODEL, ADAPTER = "config.json", "adapter_config.json"  # the file by which transformers, and peft, know their folders
+
+
+def require_free(out: Path, kind: str) -> None:
+    """Raise `UsageError` when `out` holds something that is no folder of its kind, which would be lost.
+
+    `kind` is `MODEL` or `ADAPTER`. A folder of the same kind is replaced.
+    """
+    if out.exists() and not (out.is_dir() and ((out / kind).is_file() or not any(out.iterdir()))):
+        raise UsageError(f"{out} is there already and holds no {kind}; it would be lost, give another --out")
+
+
+@contextmanager
+def new_folder(out: Path, kind: str) -> Iterator[Path]:
+    """Yield an empty temporary folder; put it in the place of `out` when the block ends well, else nothing is left.
+
+    Raises `UsageError` as `require_free` does. safetensors writes files that their owner alone can read; here others
+    can, too.
+    """
+    require_free(out, kind)
+    with replaced_folder(out) as scratch:
+        yield scratch
+        for path in scratch.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)

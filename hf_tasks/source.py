@@ -1,0 +1,79 @@
+"""What can be converted: a fairseq folder, or the best checkpoint of a finished run, with the run's own test texts."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow.parquet
+from omegaconf import OmegaConf
+
+from data_prep.splits import Example, read_split
+from hydra_conf.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a run wrote of one test text at its best step: a label, and how far the next label's logit was below."""
+
+    label: str
+    margin: float
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is converted: a checkpoint, the folder with its dictionary and sentencepiece model, the names of classes.
+
+    Of a run also its precision, its test texts and its answers to them, in the same order; `without_tests` says why
+    there are none.
+    """
+
+    checkpoint: Path
+    model_folder: Path
+    labels: list[str]
+    precision: str = "fp32"
+    tests: list[Example] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    without_tests: str = ""
+
+
+def source_of(folder: Path) -> Source:
+    """Return what a fairseq folder or a run folder holds. Raises `UsageError` when it is neither."""
+    if (folder / "checkpoint_best.pt").is_file():
+        return _of_run(folder)
+    if (folder / "model.pt").is_file():
+        return Source(folder / "model.pt", folder, [])
+    raise UsageError(f"{folder} holds neither model.pt (a fairseq folder) nor checkpoint_best.pt (a finished run); "
+                     "`make prep MODEL=...` makes the folder of a model")  # fmt: skip
+
+
+def _of_run(folder: Path) -> Source:
+    config = OmegaConf.load(folder / "config.yaml")
+    provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    split = Path(config.data_dir) / "splits" / config.dataset.name / "test.jsonl"
+    tests, answers, why = _answered(folder / "predictions.parquet", split)
+    return Source(
+        checkpoint=folder / "checkpoint_best.pt",
+        model_folder=Path(config.model.folder),
+        labels=provenance["inputs"]["labels"],
+        precision=config.precision.name,
+        tests=tests,
+        answers=answers,
+        without_tests=why,
+    )
+
+
+def _answered(predictions: Path, split: Path) -> tuple[list[Example], list[Answer], str]:
+    """Return the test texts and the run's answers to them, or two empty lists and why."""
+    for path in (predictions, split):
+        if not path.is_file():
+            return [], [], f"{path} is not there"
+    rows = [row for row in pyarrow.parquet.read_table(predictions).to_pylist() if row["split"] == "test"]
+    examples = list(read_split(split))
+    if [(row["id"], row["gold"]) for row in rows] != [(example.id, example.label) for example in examples]:
+        return [], [], f"{split} holds other texts than the run was tested on"
+    return examples, [Answer(row["predicted"], _margin(row["logits"])) for row in rows], ""
+
+
+def _margin(logits: list[float]) -> float:
+    highest = sorted(logits)[-2:]
+    return highest[-1] - highest[0]

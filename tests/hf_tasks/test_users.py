@@ -1,0 +1,211 @@
+"""What is made here, used as a transformers user would: by transformers and peft alone, without a network."""
+
+import json
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("peft", reason="the extra hf is not installed: make setup EXTRAS=dev,hf")
+
+import pandas as pd
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel, AutoTokenizer
+
+from hf_tasks.__main__ import main
+from tests.conftest import SIZES, Refusals, Workspace
+
+LEARNING = ("--epochs", "8", "recipe.learning_rate=5e-3")  # enough for the tiny model, and its adapter, to learn
+RUNS = [("fairseq", "full", "pretrained"), ("hf", "full", "random"), ("hf", "lora", "random")]
+ALONE = """
+import json, socket, sys
+
+def no_network(*words, **named):
+    raise AssertionError("asks the network")
+
+socket.socket.connect = socket.getaddrinfo = no_network
+import peft, torch, transformers
+
+kind, folder, split = sys.argv[1:]
+model = getattr(peft if "Peft" in kind else transformers, kind).from_pretrained(folder).eval()
+tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+examples = [json.loads(line) for line in open(split, encoding="utf-8")]
+inputs = tokenizer([one["text"] for one in examples], truncation=True, padding=True, return_tensors="pt")
+with torch.no_grad():
+    numbers = model(**inputs).logits.argmax(dim=-1).tolist()
+if "Peft" not in kind:  # the pipeline of the docs says the same
+    classify = transformers.pipeline("text-classification", model=model, tokenizer=tokenizer, truncation=True)
+    said = [one["label"] for one in classify([one["text"] for one in examples])]
+    assert said == [model.config.id2label[number] for number in numbers]
+assert not any(name.split(".")[0] in ("hf_tasks", "fairseq_tasks", "fairseq", "data_prep") for name in sys.modules)
+print(json.dumps({one["id"]: model.config.id2label[number] for one, number in zip(examples, numbers, strict=True)}))
+"""
+
+
+@pytest.fixture(scope="module")
+def learnt(workspace: Workspace) -> Workspace:
+    """The workspace after a sweep `learnt` of both back ends and both methods, whose runs tell the classes apart."""
+    words = ("--backend", "fairseq,hf", "--method", "full,lora", "--seeds", "0")
+    answer = workspace.sweep("--sweep", "learnt", *words, *LEARNING)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return workspace
+
+
+def folder_of(workspace: Workspace, backend: str, method: str, init: str) -> Path:
+    return workspace.root / "runs/learnt/amazon_fr/tiny" / backend / method / init / "seed=0"
+
+
+def written(folder: Path) -> dict[str, str]:
+    """Return the labels that a run wrote of its test texts, by id."""
+    table = pd.read_parquet(folder / "predictions.parquet")
+    table = table[table["split"] == "test"]
+    assert len(table) == SIZES["test"]
+    return dict(zip(table["id"], table["predicted"], strict=True))
+
+
+def alone(workspace: Workspace, kind: str, folder: Path) -> dict[str, str]:
+    """Return the labels of the test texts by a process that knows transformers and peft only."""
+    split = workspace.root / "data/splits/amazon_fr/test.jsonl"
+    words = [sys.executable, "-I", "-c", ALONE, kind, str(folder), str(split)]
+    said = subprocess.run(words, capture_output=True, text=True, cwd=folder)
+    assert said.returncode == 0, said.stderr
+    labels: dict[str, str] = json.loads(said.stdout.splitlines()[-1])
+    return labels
+
+
+def private(folder: Path) -> list[Path]:
+    """Return the files that only their owner can read."""
+    return [path for path in folder.rglob("*") if path.is_file() and not path.stat().st_mode & stat.S_IROTH]
+
+
+@pytest.mark.parametrize(("backend", "method", "init"), RUNS)
+def test_a_converted_run_gives_its_own_labels_to_transformers_alone(
+    learnt: Workspace, backend: str, method: str, init: str
+) -> None:
+    folder = folder_of(learnt, backend, method, init)
+    out = folder.with_name("seed=0.hf")
+    answer = learnt.python("hf_tasks", "convert", str(folder))
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert answer.stderr == ""
+    for line in (
+        "token ids      equal on 1030 of 1030 texts",
+        "class logits   largest difference",
+        "labels         the run's own on 30 of 30 test texts",
+        "AutoModel draws a pooler",
+    ):
+        assert line in answer.stdout
+    stages = [line.split()[0] for line in answer.stdout.splitlines()]
+    assert stages.index("reads") < stages.index("compares") < stages.index("made")
+    own = written(folder)
+    assert set(own.values()) == {"negative", "positive"}
+    assert alone(learnt, "AutoModelForSequenceClassification", out) == own
+    assert not private(out)
+    model: Any = AutoModel.from_pretrained(out, add_pooling_layer=False)  # as the command advises: no pooler is drawn
+    assert model.pooler is None
+
+
+@pytest.mark.parametrize("init", ["pretrained", "random"])
+def test_a_runs_adapter_gives_its_own_labels_to_peft_alone(learnt: Workspace, init: str) -> None:
+    folder = folder_of(learnt, "hf", "lora", init)
+    own = written(folder)
+    assert set(own.values()) == {"negative", "positive"}
+    assert alone(learnt, "AutoPeftModelForSequenceClassification", folder / "adapter") == own
+    settings = json.loads((folder / "adapter/adapter_config.json").read_text())
+    assert settings["base_model_name_or_path"] == str(folder / "base")
+    assert json.loads((folder / "base/config.json").read_text())["id2label"] == {"0": "negative", "1": "positive"}
+    card = (folder / "adapter/README.md").read_text()
+    for words in (
+        str(folder / "base"),
+        "0 negative, 1 positive",
+        "best step:",
+        "AutoPeftModelForSequenceClassification",
+    ):
+        assert words in card
+    assert "More Information Needed" not in card
+    assert not private(folder / "adapter")
+    assert not private(folder / "base")
+
+
+def test_only_an_adapter_keeps_a_base_and_the_log_holds_no_raw_dictionary(learnt: Workspace) -> None:
+    assert not (folder_of(learnt, "hf", "full", "random") / "base").exists()
+    for method in ("full", "lora"):
+        log = (folder_of(learnt, "hf", method, "random") / "train.log").read_text()
+        assert not re.search(r"^\{", log, flags=re.MULTILINE)
+        assert "valid, step 8: loss" in log
+
+
+def test_the_converted_tokenizer_decodes_what_it_encodes(learnt: Workspace, tmp_path: Path) -> None:
+    out = tmp_path / "converted"
+    assert learnt.python("hf_tasks", "convert", "tiny", "--out", str(out)).returncode == 0
+    tokenizer = AutoTokenizer.from_pretrained(out)
+    text = "Ce livre est raté, la fin est ennuyeux."
+    assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == text
+
+
+def test_a_classifier_reads_the_name_of_a_special_token_as_text(learnt: Workspace) -> None:
+    """As it did while it was trained: `<s>` in a review is three characters."""
+    folder = folder_of(learnt, "hf", "lora", "random")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "adapter")
+    for text in ("ce <s>livre</s> est raté", "<pad> la fin"):
+        inner = tokenizer(text)["input_ids"][1:-1]
+        assert not {0, 1, 2} & set(inner)
+
+
+def test_a_run_whose_answers_are_not_the_models_is_not_converted(
+    learnt: Workspace, tmp_path: Path, refusals: Refusals
+) -> None:
+    """Another checkpoint in the run's folder: the same function in either library, but not the run's."""
+    run = Path(shutil.copytree(folder_of(learnt, "fairseq", "full", "pretrained"), tmp_path / "seed=0"))
+    state = torch.load(run / "checkpoint_best.pt", weights_only=True)
+    head = "classification_heads.sentence_classification_head.out_proj."
+    for name in ("weight", "bias"):
+        state["model"][head + name] = -state["model"][head + name]
+    torch.save(state, run / "checkpoint_best.pt")
+    said = refusals.of(main, ["convert", str(run), "--out", str(tmp_path / "new/out")], learnt.root)
+    assert "is not the same function" in said
+    assert "the run's own on 0 of 30 test texts" in said
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_run_without_its_test_texts_is_converted_and_says_so(
+    learnt: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(folder_of(learnt, "fairseq", "full", "pretrained"), tmp_path / "seed=0"))
+    (run / "predictions.parquet").unlink()
+    monkeypatch.setattr(sys, "argv", ["hf_tasks", "convert", str(run)])
+    assert main() == 0
+    assert f"not compared with the run's own: {run / 'predictions.parquet'} is not there" in capsys.readouterr().out
+    assert (tmp_path / "seed=0.hf/model.safetensors").is_file()
+
+
+def test_a_folder_of_something_else_is_never_replaced(learnt: Workspace, tmp_path: Path, refusals: Refusals) -> None:
+    (tmp_path / "thesis.tex").write_text("x")
+    for words in (
+        ["convert", "tiny", "--out", str(tmp_path)],
+        ["convert", "tiny", "--out", str(tmp_path / "thesis.tex")],
+    ):
+        assert "it would be lost, give another --out" in refusals.of(main, words, learnt.root)
+    assert (tmp_path / "thesis.tex").read_text() == "x"
+
+
+def test_a_base_with_other_weights_gives_the_adapter_other_labels(learnt: Workspace, tmp_path: Path) -> None:
+    """The adapter of a random run is nothing without its base's weights: a test that the base matters."""
+    adapter = Path(shutil.copytree(folder_of(learnt, "hf", "lora", "random") / "adapter", tmp_path / "adapter"))
+    base = Path(shutil.copytree(folder_of(learnt, "hf", "lora", "random") / "base", tmp_path / "base"))
+    weights = load_file(base / "model.safetensors")
+    generator = torch.Generator().manual_seed(0)
+    weights = {
+        name: torch.randn(tensor.shape, generator=generator) * tensor.std() if "word_embeddings" in name else tensor
+        for name, tensor in weights.items()
+    }
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    settings = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps({**settings, "base_model_name_or_path": str(base)}))
+    own = written(folder_of(learnt, "hf", "lora", "random"))
+    assert alone(learnt, "AutoPeftModelForSequenceClassification", adapter) != own
