@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep.stages import MANIFEST
-from data_prep.whole_files import write_json
+from data_prep.whole_files import require_no_dead_link, write_json
 from hydra_conf.errors import UsageError, exit_code
 from sweeps.folders import RunKey, find_runs, read_json
 
@@ -135,6 +135,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if not 0 < arguments.threshold <= 100:
         raise UsageError(f"--threshold {arguments.threshold:g}: it is a percentage, above 0 and up to 100")
+    require_no_dead_link(arguments.results_dir.absolute(), "RESULTS_DIR")
     start = time.monotonic()
     sweep_folder, folder = arguments.runs_dir / arguments.sweep, arguments.results_dir / arguments.sweep
     source = made_from(sweep_folder, arguments.data_dir, arguments.threshold)

@@ -4,8 +4,9 @@ A sweep folder can be filled by several commands, so what one command refuses ma
 """
 
 import json
+import re
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from analysis.best_steps import RunResult, by_group
-from sweeps.folders import read_json
+from sweeps.folders import RunKey, read_json
 from sweeps.grid import MAY_DIFFER, unfair_keys
 from sweeps.provenance import comparable, differing_keys
 
@@ -52,8 +53,9 @@ def keep_alike(results: list[RunResult], folders: dict[str, Path]) -> list[RunRe
     Of each group the configuration and inputs that most runs have are kept, the lowest seed's on a tie. `folders` holds
     the runs' folders by name.
     """
-    left_out: dict[str, str] = {}
-    for members in by_group([result for result in results if result.test is not None]).values():
+    judged = [result for result in results if result.test is not None]
+    left_out = {str(run.key): why for run in judged if (why := _of_another_run(run.key, folders[str(run.key)]))}
+    for members in by_group([run for run in judged if str(run.key) not in left_out]).values():
         made_from = {str(run.key): (configuration(folders[str(run.key)]), _inputs(folders[str(run.key)]))
                      for run in members}  # fmt: skip
         kinds = {name: json.dumps(made, sort_keys=True, default=str) for name, made in made_from.items()}
@@ -71,6 +73,19 @@ def keep_alike(results: list[RunResult], folders: dict[str, Path]) -> list[RunRe
         else run
         for run in results
     ]
+
+
+def _of_another_run(key: RunKey, folder: Path) -> str | None:
+    """Return why a folder does not count as the run that its path names: its configuration is another's."""
+    path = folder / "config.yaml"
+    if not path.is_file():
+        return None
+    config = configuration(folder)
+    own = {f"{name}.name": value for name, value in asdict(key).items() if name != "seed"}
+    seed = re.search(r"^seed: *(\d+) *$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    differing = [f"{name}={config[name]}" for name, value in own.items() if config.get(name, value) != value]
+    differing += [f"seed={seed[1]}"] if seed and int(seed[1]) != key.seed else []
+    return f"its config.yaml says {', '.join(differing)}: the folder is a copy of another run's" if differing else None
 
 
 def _difference(own: tuple[Any, Any], kept: tuple[Any, Any], seed: int) -> str:

@@ -10,6 +10,7 @@ import struct
 import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from google.protobuf.message import DecodeError
 from tensorboard.compat.proto.event_pb2 import Event
 
 from data_prep.whole_files import replaced
+from hydra_conf.counts import counted
 from sweeps.folders import RunKey, find_runs, read_status
 
 KEYS = ["dataset", "model", "backend", "method", "init", "seed"]
@@ -60,10 +62,10 @@ def read_file(path: Path) -> tuple[list[Scalar], str | None]:
     for record in _records(data):
         try:
             if isinstance(record, str):
-                return scalars, f"{path} {record}, after {records} whole ones"
+                return scalars, f"{path} {record}, after {counted(records, 'whole one')}"
             event = Event.FromString(record)
         except DecodeError:
-            return scalars, f"{path} holds a record that is no event, after {records} whole ones"
+            return scalars, f"{path} holds a record that is no event, after {counted(records, 'whole one')}"
         records += 1
         for value in event.summary.value:
             if value.HasField("simple_value"):
@@ -111,9 +113,9 @@ def read_run(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     """
     rows: list[tuple[str, str, int, float, float]] = []
     damage = []
-    for split in sorted(path for path in (folder / "tb").glob("*") if path.is_dir()):
+    for split, paths in groupby(event_files(folder), key=lambda path: path.parent):
         merged: dict[tuple[str, int], tuple[float, float]] = {}
-        for path in sorted(split.glob("*tfevents*")):
+        for path in paths:
             scalars, wrong = read_file(path)
             damage += [wrong] if wrong else []
             for tag, step, value, wall_time in scalars:
@@ -123,9 +125,14 @@ def read_run(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     return pd.DataFrame(rows, columns=["split", "tag", "step", "value", "wall_time"]), damage
 
 
+def event_files(folder: Path) -> list[Path]:
+    """Return the event files of a run, `tb/<split>/*tfevents*`, in order; what an operating system hides is none."""
+    return sorted((folder / "tb").glob("[!.]*/[!.]*tfevents*"))
+
+
 def fingerprint(folder: Path) -> dict[str, list[int]]:
     """Return size (bytes) and time of change (ns) of each event file of a run."""
-    files = sorted((folder / "tb").glob("*/*tfevents*"))
+    files = event_files(folder)
     return {str(path.relative_to(folder)): [(stat := path.stat()).st_size, stat.st_mtime_ns] for path in files}
 
 

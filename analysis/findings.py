@@ -21,6 +21,7 @@ from analysis.statistics import (
     no_spread_test,
     std_factors,
 )
+from hydra_conf.counts import counted
 
 PROSE = {"pretrained": "pre-trained", "lora": "LoRA", "full": "fully fine-tuned"}
 FEW = 5  # seeds; with fewer the report says in words what they allow
@@ -33,11 +34,6 @@ def prose(name: str, opens: bool = False) -> str:
     """Return an init, back end or method as a sentence has it; `opens` the sentence."""
     word = PROSE.get(name, name)
     return word if not opens or name in ("hf", "fairseq", "lora") else word[0].upper() + word[1:]
-
-
-def count(n: int, noun: str) -> str:
-    """Return `1 run`, `2 runs`."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def listed(words: Iterable[str]) -> str:
@@ -62,8 +58,8 @@ def answer(c: Comparison) -> str:
 
 def means_of(c: Comparison) -> str:
     if c.paired:
-        return "one seed each" if c.one.n == 1 else f"means over {count(c.one.n, 'paired seed')}"
-    return f"means over {count(c.one.n, 'seed')} and {count(c.other.n, 'seed')}, not paired"
+        return "one seed each" if c.one.n == 1 else f"means over {counted(c.one.n, 'paired seed')}"
+    return f"means over {counted(c.one.n, 'seed')} and {counted(c.other.n, 'seed')}, not paired"
 
 
 def bought(gap: float) -> str:
@@ -144,12 +140,12 @@ def steps_ends(interval: Estimate) -> str:
 
 def passing(group: Group, name: str, mark: str) -> str:
     """Return when a group's runs pass the threshold `mark`, or how many of them never do."""
-    end = f"within {count(group.last_step, 'step')}"
+    end = f"within {counted(group.last_step, 'step')}"
     if group.n_censored == group.n:
         return f"no {name} run passes {mark} {end}"
     if group.n_censored:
         verb = "passes" if group.n_censored == 1 else "pass"
-        return f"{group.n_censored} of {count(group.n, f'{name} run')} never {verb} {mark} {end}"
+        return f"{group.n_censored} of {counted(group.n, f'{name} run')} never {verb} {mark} {end}"
     low, high = geometric_bounds(group.brackets)
     between = f"{mark} between steps {math.floor(low + 1e-9):,} and {math.ceil(high - 1e-9):,}"
     if group.n == 1:
@@ -351,9 +347,9 @@ def of_few(n: int) -> list[str]:
 def of_test(c: Comparison) -> str:
     """Return what a permutation test of so few runs cannot reach."""
     if c.paired:
-        what = f"A sign-flip test of {count(c.one.n, 'pair')}"
+        what = f"A sign-flip test of {counted(c.one.n, 'pair')}"
     else:
-        what = f"A permutation test of {c.one.n} against {count(c.other.n, 'run')}"
+        what = f"A permutation test of {c.one.n} against {counted(c.other.n, 'run')}"
     return f"{what} cannot give a p below {c.permutation.smallest:.3g}, so it never reaches {CHANCE:.2g}."
 
 
@@ -455,7 +451,7 @@ def runs_words(evidence: Evidence) -> str:
     """Return how many runs each group has: `3 runs a group`, `2 to 3 runs a group`."""
     counts = sorted({group.n for group in evidence.groups})
     if len(counts) == 1:
-        return f"{count(counts[0], 'run')} a group"
+        return f"{counted(counts[0], 'run')} a group"
     return f"{counts[0]} to {counts[-1]} runs a group"
 
 
@@ -517,7 +513,7 @@ def title_of_loss(last: dict[str, float]) -> str:
 def caption_of_loss(counts: list[int]) -> str:
     """Return what is drawn of groups of so many runs each."""
     few, many = min(counts), max(counts)
-    n = count(few, "run") if few == many else f"{few} to {many} runs"
+    n = counted(few, "run") if few == many else f"{few} to {many} runs"
     words = f"{n} a group. Thin line: one run, mean over each logging interval."
     return words + (" Thick line: mean of a group." if many > 1 else "")
 
@@ -530,9 +526,9 @@ def problems_of_logs(logs: SweepLogs, results: list[RunResult]) -> list[str]:
     have = {result.key for result in results if result.test is not None}
     return [
         *(sentence for key, sentences in logs.damage.items() if key in have for sentence in sentences),
-        *(f"{key} took {count(n, 'attempt')} (cut and taken up, or redone)."
+        *(f"{key} took {counted(n, 'attempt')} (cut and taken up, or redone)."
           for key, n in logs.attempts.items() if key in have),
-        *(f"{key} skipped {n:,} of {count(planned, 'step')}: the gradients overflowed."
+        *(f"{key} skipped {n:,} of {counted(planned, 'step')}: the gradients overflowed."
           for key, (n, planned) in logs.skipped.items() if key in have),
     ]  # fmt: skip
 
@@ -593,7 +589,7 @@ def permutation_words(c: Comparison) -> str:
     """Return the permutation test's p with the kind of test and the smallest p that it can give."""
     if math.isnan(c.permutation.p):
         return "none (one seed)"
-    kind = f"sign flips of {count(c.one.n, 'pair')}" if c.paired else f"{c.one.n} against {count(c.other.n, 'run')}"
+    kind = f"sign flips of {counted(c.one.n, 'pair')}" if c.paired else f"{c.one.n} against {counted(c.other.n, 'run')}"
     return f"{p_value(c.permutation.p)} ({kind}; the smallest possible is {c.permutation.smallest:.3g})"
 
 
@@ -601,5 +597,5 @@ def needed_words(c: Comparison) -> str:
     """Return how many seeds show a difference of 1, 2 and 5 points with a power of 80 %."""
     if not c.needed:
         return "none (one seed)" if min(c.one.n, c.other.n) < 2 else f"none ({c.difference.why_none})"
-    return ", ".join(f"{count(int(points), 'point')}: {f'{n:,}' if n is not None else 'more than 10,000'}"
+    return ", ".join(f"{counted(int(points), 'point')}: {f'{n:,}' if n is not None else 'more than 10,000'}"
                      for points, n in c.needed.items())  # fmt: skip

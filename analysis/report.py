@@ -30,6 +30,7 @@ from analysis.verdict import (
 from data_prep.splits import split_notes
 from data_prep.stages import read_manifest
 from data_prep.whole_files import write_text
+from sweeps.commands import make_word
 from sweeps.folders import read_json
 
 QUESTION = "How much does pre-training buy?"
@@ -332,7 +333,7 @@ def _provenance(material: Material) -> Section:
 
 
 def _figures_command(material: Material) -> str:
-    name = "" if material.sweep == "default" else f" SWEEP={material.sweep}"
+    name = "" if material.sweep == "default" else f" {make_word('SWEEP', material.sweep)}"
     mark = "" if material.evidence.threshold == THRESHOLD else f' ARGS="--threshold {material.evidence.threshold!r}"'
     return f"make figures{name}{mark}"
 

@@ -215,6 +215,13 @@ MUTATIONS = [
     # --- event files
     Mutation(
         "analysis/event_files.py",
+        '.glob("[!.]*/[!.]*tfevents*")',
+        '.glob("*/*tfevents*")',
+        "a file that an operating system hides beside the logs is told as a damaged log",
+        EVENTS + "operating_system",
+    ),
+    Mutation(
+        "analysis/event_files.py",
         "wall_time >= merged[tag, step][1]",
         "wall_time <= merged[tag, step][1]",
         "of a step that was written twice the earlier writing wins",
@@ -405,6 +412,13 @@ MUTATIONS = [
         EVIDENCE + "inits_first",
     ),
     # --- alike
+    Mutation(
+        "analysis/alike.py",
+        "if seed and int(seed[1]) != key.seed else []",
+        "if seed and int(seed[1]) > 10**9 else []",
+        "a run folder that was copied counts as a second seed",
+        COMMAND + "copy_of_a_run",
+    ),
     Mutation(
         "analysis/alike.py",
         ".most_common(1)[0]",
@@ -863,6 +877,27 @@ MUTATIONS = [
         SPLITS + "than_expected",
     ),
     # --- tables and readers
+    Mutation(
+        "data_prep/table.py",
+        "if set(columns) <= set(headers[separator]):",
+        "if len(headers[separator]) > 1:",
+        "a table is cut at a separator that does not make its columns",
+        TABLE + "separator",
+    ),
+    Mutation(
+        "data_prep/splits.py",
+        "if not all(map(NUMBER.fullmatch, names)):",
+        "if not any(map(NUMBER.fullmatch, names)):",
+        "labels that are words are taken for numbers",
+        TABLE + "numbers",
+    ),
+    Mutation(
+        "data_prep/splits.py",
+        "_renamed(line, gathered.renamed) if gathered.renamed else line",
+        "line",
+        "a label keeps a spelling that no class has",
+        TABLE + "numbers",
+    ),
     Mutation(
         "data_prep/table.py",
         'if label.lower() in ("true", "false"):',

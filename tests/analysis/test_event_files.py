@@ -12,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from analysis import event_files
 from analysis.best_steps import results_of
-from analysis.event_files import COLUMNS, read_file, read_run, read_sweep
+from analysis.event_files import COLUMNS, fingerprint, read_file, read_run, read_sweep
 from sweeps.folders import RunKey
 
 KEY = RunKey("amazon_fr", "tiny", "fairseq", "full", "pretrained", 0)
@@ -79,6 +79,21 @@ def test_a_damaged_file_is_named_and_read_up_to_the_damage(tmp_path: Path, harm:
     scalars, wrong = read_file(path)
     assert wrong == f"{path} {said}"
     assert [step for _, step, _, _ in scalars] == ([0, 1, 2, 3] if "after 5" in said else [])
+
+
+def test_what_an_operating_system_leaves_beside_event_files_is_no_log(tmp_path: Path) -> None:
+    path = write(tmp_path, "valid", [("loss", 1, 0.5)])
+    alone = read_run(tmp_path)
+    for name in (".DS_Store", f"._{path.name}", "Thumbs.db", "desktop.ini"):
+        (path.parent / name).write_bytes(b"\0\5\26\7")
+        (path.parent.parent / name).write_bytes(b"\0\5\26\7")
+    hidden = path.parent.parent / ".Trash"
+    hidden.mkdir()
+    (hidden / path.name).write_bytes(b"\0")
+    table, damage = read_run(tmp_path)
+    assert damage == []
+    assert table.equals(alone[0])
+    assert list(fingerprint(tmp_path)) == [str(path.relative_to(tmp_path))]
 
 
 def test_a_damaged_run_keeps_its_figures_only_while_its_best_step_and_its_end_can_be_read(tmp_path: Path) -> None:

@@ -182,6 +182,20 @@ def test_runs_that_do_not_belong_together_are_named(analysis: Analysis, tmp_path
     assert "reaches" not in said
 
 
+def test_a_copy_of_a_run_is_no_second_seed(analysis: Analysis, tmp_path: Path) -> None:
+    runs = Path(shutil.copytree(analysis.root / "runs/default", tmp_path / "runs/default")).parent
+    folder = runs / "default/amazon_fr/tiny/fairseq/full"
+    shutil.copytree(folder / "random/seed=1", folder / "random/seed=2")
+    shutil.rmtree(folder / "pretrained/seed=1")
+    shutil.copytree(folder / "random/seed=1", folder / "pretrained/seed=1")
+    said = analysis.of("--runs-dir", str(runs), "--results-dir", str(tmp_path / "results"))
+    copied = "the folder is a copy of another run's"
+    assert f"random/seed=2 (unlike the others: its config.yaml says seed=1: {copied}" in said
+    assert f"pretrained/seed=1 (unlike the others: its config.yaml says init.name=random: {copied}" in said
+    summary = json.loads((tmp_path / "results/default/summary.json").read_text())
+    assert [group["n"] for group in summary["groups"]] == [1, 2]
+
+
 def test_without_the_data_there_is_no_baseline_and_it_says_so(analysis: Analysis, tmp_path: Path) -> None:
     said = analysis.of("--data-dir", "nowhere", "--results-dir", str(tmp_path))
     assert "fairseq · full · random: no baseline, because nowhere/splits/amazon_fr is not there." in said
