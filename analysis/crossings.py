@@ -28,6 +28,7 @@ WAVER = 4.0  # points; the most that a run of the default sweep falls between tw
 WIDEST = 1_000.0  # times: an interval whose ends are further apart says nothing
 TOO_WIDE = "its ends would be more than a factor of 1,000 apart"
 SAME_BRACKETS = "the evaluations do not tell the runs apart"
+SAME_END = "the seeds do not differ at one end of their brackets"
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def ratio_of_steps(one: list[Bracket], other: list[Bracket], paired: bool, level
     without = [found for found in estimates if found is not None and not found.has_interval]
     if without:
         why = without[0].why_none
-        why = SAME_BRACKETS if why.startswith("all ") else why
+        why = _why_alike(one, other) if why.startswith("all ") else why
         return Ratio(least, greatest, Estimate(math.nan, math.nan, math.nan, SAME_TEXTS, f"none: {why}"))
     lower = 0.0 if estimates[0] is None else math.exp(estimates[0].low)
     upper = math.inf if estimates[1] is None else math.exp(estimates[1].high)
@@ -127,12 +128,17 @@ def mean_steps(brackets: list[Bracket], level: float = LEVEL) -> Estimate:
     """
     low = mean_over_seeds([bracket.low for bracket in brackets], level)
     if not low.has_interval:
-        why = SAME_BRACKETS if low.why_none == ALL_THE_SAME else low.why_none
+        why = _why_alike(brackets) if low.why_none == ALL_THE_SAME else low.why_none
         return Estimate(math.nan, math.nan, math.nan, SAME_TEXTS, f"none: {why}")
     if any(bracket.is_censored for bracket in brackets):
         return Estimate(math.nan, low.low, math.inf, SAME_TEXTS, low.method)
     high = mean_over_seeds([bracket.high for bracket in brackets], level)
     return Estimate(math.nan, low.low, high.high if high.has_interval else high.value, SAME_TEXTS, low.method)
+
+
+def _why_alike(*groups: list[Bracket]) -> str:
+    """Return why there is no interval where an end is the same in all runs of each group."""
+    return SAME_BRACKETS if all(len(set(group)) == 1 for group in groups) else SAME_END
 
 
 def _logs(brackets: list[Bracket]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -126,6 +126,14 @@ def test_there_is_no_interval_of_one_seed_or_of_equal_brackets_and_no_ratio_of_z
         ratio_of_steps([other], [Bracket(0, 0)], True)
 
 
+def test_brackets_that_differ_at_one_end_are_not_said_to_be_the_same() -> None:
+    same, other = Bracket(50, 98), [Bracket(99, 147), Bracket(99, 196), Bracket(99, 242)]
+    why = "the seeds do not differ at one end of their brackets"
+    assert ratio_of_steps([same] * 3, other, True).interval.why_none == why
+    assert ratio_of_steps([same] * 3, other, False).interval.why_none == why
+    assert mean_steps(other).why_none == why
+
+
 def test_mean_steps_have_an_interval_of_both_ends() -> None:
     brackets = [Bracket(226, 450), Bracket(451, 675), Bracket(226, 450)]
     found = mean_steps(brackets)
