@@ -47,6 +47,16 @@ class RobertaConfig(FairseqDataclass):
     quick_dropout: bool = field(default=True, metadata={"help": "16 random bits a dropout decision (CPU)"})
 
 
+def matrix_weights(shape: Any, vocabulary: int) -> int:
+    """Return how many weights the matrices of an encoder of this shape hold: a `RobertaConfig`, rows of the dictionary.
+
+    Embeddings of pieces and positions, and in each layer four projections of attention and two of the feed-forward.
+    """
+    width, inner = shape.encoder_embed_dim, shape.encoder_ffn_embed_dim
+    in_layer = 4 * width**2 + 2 * width * inner
+    return width * (vocabulary + shape.max_positions + 2) + shape.encoder_layers * in_layer
+
+
 @dataclass
 class RobertaSmallConfig(RobertaConfig):
     """The published model's shape."""

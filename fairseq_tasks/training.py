@@ -16,6 +16,7 @@ from fairseq.distributed import utils as distributed_utils
 from omegaconf import DictConfig
 
 from fairseq_tasks.resume import Saver
+from hydra_conf.errors import UsageError
 
 
 def use_deterministic_algorithms() -> None:
@@ -108,6 +109,9 @@ def _take_up_float16(optimizer: Any, checkpoint: Path) -> None:
     weights = _float32_weights(optimizer)
     if weights:
         saved = torch.load(checkpoint / "state.pt", map_location="cpu", mmap=True)["extra_state"]
+        if "float32" not in saved:
+            raise UsageError(f"{checkpoint} holds no float32 weights, which training in float16 goes on from; "
+                             "call again with FORCE=1")  # fmt: skip
         vars(optimizer.scaler).update(saved["scaler"])
         for weight, before in zip(weights, saved["float32"], strict=True):
             weight.copy_(before)

@@ -26,7 +26,11 @@ def predict(folder: Path, split: Path) -> Iterator[tuple[Example, str]]:
     """
     if not split.is_file():
         raise UsageError(f"there is no split {split}")
-    yield from answers(folder, list(read_split(split)))
+    try:
+        examples = list(read_split(split))
+    except (ValueError, TypeError) as error:  # no JSON, no UTF-8, or other fields
+        raise UsageError(f"{split} is no split as `make prep` writes them, a JSON object a line: {error}") from error
+    yield from answers(folder, examples)
 
 
 def answers(folder: Path, examples: list[Example]) -> Iterator[tuple[Example, str]]:

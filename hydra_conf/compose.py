@@ -213,8 +213,10 @@ def _check_fairseq(node: DictConfig) -> None:
             raise UsageError(f"fairseq.{group!s}={settings}: it holds keys, as in fairseq.{group!s}.KEY=VALUE")
     rates = OmegaConf.select(node, "optimization.lr")
     one = rates[0] if isinstance(rates, ListConfig) and len(rates) == 1 else None
-    if isinstance(one, bool) or not isinstance(one, int | float) or not 0 <= one < math.inf:
-        raise UsageError(f"fairseq.optimization.lr={rates}: give one rate, as in [2e-5]; the schedule lowers it")
+    if isinstance(one, bool) or not isinstance(one, int | float) or not 0 < one < math.inf:
+        raise UsageError(
+            f"fairseq.optimization.lr={rates}: give one rate above 0, as in [2e-5]; the schedule lowers it"
+        )
 
 
 def _check_launcher(launcher: DictConfig) -> None:

@@ -8,10 +8,10 @@ from hydra_conf.compose import CONF_DIR
 from hydra_conf.counts import counted
 from hydra_conf.errors import UsageError
 
+OF_FLOAT16 = ("fp16_init_scale", "fp16_no_flatten_grads", "fp16_scale_window", "fp16_scale_tolerance", "min_loss_scale",
+              "threshold_loss_scale")  # fmt: skip
 HEEDED = {
-    "common": ("log_interval", "log_format", "no_progress_bar", "empty_cache_freq", "fp16_init_scale",
-               "fp16_no_flatten_grads", "fp16_scale_window", "fp16_scale_tolerance", "min_loss_scale",
-               "threshold_loss_scale"),
+    "common": ("log_interval", "log_format", "no_progress_bar", "empty_cache_freq", *OF_FLOAT16),
     "dataset": ("batch_size", "batch_size_valid", "data_buffer_size", "max_tokens", "num_workers",
                 "required_batch_size_multiple", "valid_subset"),
     "optimization": ("clip_norm", "lr", "max_update", "update_freq"),
@@ -78,13 +78,17 @@ NAMES = {  # what there is of a node that is chosen by name
     "optimizer": ("warmstart_adam", "adam"),
 }
 SMALLEST = {
-    "common.log_interval": 1, "dataset.batch_size": 1, "dataset.batch_size_valid": 1, "dataset.data_buffer_size": 0,
-    "dataset.max_tokens": 1, "dataset.num_workers": 0, "dataset.required_batch_size_multiple": 1,
-    "lr_scheduler.end_learning_rate": 0, "lr_scheduler.power": 0, "lr_scheduler.warmup_updates": 0,
-    "model.encoder_attention_heads": 1, "model.encoder_embed_dim": 1, "model.encoder_ffn_embed_dim": 1,
-    "model.encoder_layers": 1, "optimization.clip_norm": 0, "optimization.max_epoch": 1, "optimization.max_update": 0,
-    "optimizer.adam_eps": 0, "optimizer.weight_decay": 0,
+    "common.empty_cache_freq": 0, "common.fp16_init_scale": 1, "common.fp16_scale_tolerance": 0,
+    "common.fp16_scale_window": 1, "common.log_interval": 1, "common.min_loss_scale": 0,
+    "common.threshold_loss_scale": 0, "dataset.batch_size": 1, "dataset.batch_size_valid": 1,
+    "dataset.data_buffer_size": 0, "dataset.max_tokens": 1, "dataset.num_workers": 0,
+    "dataset.required_batch_size_multiple": 1, "lr_scheduler.end_learning_rate": 0, "lr_scheduler.power": 0,
+    "lr_scheduler.warmup_updates": 0, "model.encoder_attention_heads": 1, "model.encoder_embed_dim": 1,
+    "model.encoder_ffn_embed_dim": 1, "model.encoder_layers": 1, "optimization.clip_norm": 0,
+    "optimization.max_epoch": 1, "optimization.max_update": 0, "optimizer.adam_eps": 0,
+    "optimizer.weight_decay": 0,
 }  # fmt: skip
+MOST_WORKERS = 64  # processes that read data
 SHARES = ("dropout", "attention_dropout", "activation_dropout", "pooler_dropout")
 
 
@@ -105,6 +109,8 @@ def refuse_unheeded(config: DictConfig, settings: DictConfig, usual: DictConfig)
             if on_hf and key not in (*HEEDED_BY_BOTH.get(str(group), ()), *SPEED_ALONE):
                 why = "it takes one batch a step" if key == "update_freq" else "its runs do not heed it"
                 raise UsageError(f"fairseq.{name} cannot be given with BACKEND=hf: {why}")
+            if key in OF_FLOAT16 and not settings.common.fp16:
+                raise UsageError(f"fairseq.{name} cannot be given: it is a setting of PRECISION=fp16, and no other")
     for group, names in NAMES.items():
         if settings[group]._name not in names:
             raise UsageError(f"fairseq.{group}._name={settings[group]._name}: choose from {', '.join(names)}")
@@ -130,9 +136,15 @@ def check_values(settings: DictConfig) -> None:
         value = OmegaConf.select(settings, key)
         if value is not None and not smallest <= value < math.inf:
             raise UsageError(f"fairseq.{key}={value}: it is a number from {smallest}")
+    if settings.dataset.num_workers > MOST_WORKERS:
+        raise UsageError(f"fairseq.dataset.num_workers={settings.dataset.num_workers}: it is at most {MOST_WORKERS}")
     for key in SHARES:
         if not 0 <= settings.model[key] < 1:
             raise UsageError(f"fairseq.model.{key}={settings.model[key]}: it is a share, from 0 to below 1")
+    rate, end = settings.optimization.lr[0], settings.lr_scheduler.get("end_learning_rate", 0)
+    if end > rate:
+        raise UsageError(f"fairseq.lr_scheduler.end_learning_rate={end:g}: the learning rate falls to it from "
+                         f"{rate:g}, so it is at most that")  # fmt: skip
     frequencies = list(settings.optimization.update_freq)
     if not frequencies or min(frequencies) < 1:
         raise UsageError(f"fairseq.optimization.update_freq={frequencies}: give how many batches a step takes, "

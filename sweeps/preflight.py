@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
+import psutil
 from omegaconf import DictConfig
 
-from hydra_conf.errors import UsageError
+from hydra_conf.errors import UsageError, is_out_of_memory
 from sweeps.device import Machine
 from sweeps.fairseq_keys import check_schedule, check_values, refuse_unheeded, with_nothing_given
 from sweeps.grid import PlannedRun
@@ -28,6 +29,19 @@ def preflight(runs: list[PlannedRun], machine: Machine, overrides: list[str]) ->
             _make(run, machine, Path(scratch))
 
 
+def _require_memory(weights: int, trains_here: bool) -> None:
+    """Raise `UsageError` where the machine cannot hold a model of so many weights, in float32.
+
+    Training holds four numbers a weight: itself, its gradient, and Adam's two.
+    """
+    needed, there = 4 * weights * (4 if trains_here else 1), psutil.virtual_memory().total
+    if needed > there:
+        raise UsageError(
+            f"a model of {weights:,} weights needs {needed / 2**30:,.0f} GiB of memory, and this machine has "
+            f"{there / 2**30:,.0f}; lower model.max_positions or the sizes given of fairseq.model"
+        )
+
+
 @contextmanager
 def _told(overrides: list[str]) -> Iterator[None]:
     """Turn what a library raises into one sentence with what the user gave."""
@@ -36,9 +50,16 @@ def _told(overrides: list[str]) -> Iterator[None]:
     except UsageError:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise UsageError(f"this machine's memory is full; given was {_given(overrides)}") from error
         said = " ".join(f"{type(error).__name__}: {error}".split())
-        given = " ".join(word for word in overrides if not word.startswith(ELSEWHERE)) or "no override"
-        raise UsageError(f"a run cannot be made of this configuration ({said}); given was {given}") from error
+        raise UsageError(
+            f"a run cannot be made of this configuration ({said}); given was {_given(overrides)}"
+        ) from error
+
+
+def _given(overrides: list[str]) -> str:
+    return " ".join(word for word in overrides if not word.startswith(ELSEWHERE)) or "no override"
 
 
 def _make(run: PlannedRun, machine: Machine, folder: Path) -> None:
@@ -46,6 +67,7 @@ def _make(run: PlannedRun, machine: Machine, folder: Path) -> None:
     import torch
     from fairseq import tasks, utils
 
+    from fairseq_tasks.architectures import matrix_weights
     from sweeps.fairseq_config import fairseq_config, resolved
 
     def settings_of(config: DictConfig) -> DictConfig:
@@ -59,6 +81,9 @@ def _make(run: PlannedRun, machine: Machine, folder: Path) -> None:
     plan = plan_of(settings, run.config.recipe.evaluate_every)
     settings = with_schedule(settings, run.config, plan.steps)
     check_schedule(settings, plan.steps)
+    task = tasks.setup_task(settings.task)
+    trains_here = run.config.launcher.name == "local" and machine.device == "cpu"
+    _require_memory(matrix_weights(settings.model, len(task.source_dictionary)), trains_here)
     if run.key.backend == "hf":
         from hf_tasks.train import converted, draw_model, training_arguments
 
@@ -69,7 +94,6 @@ def _make(run: PlannedRun, machine: Machine, folder: Path) -> None:
     from fairseq.optim import build_optimizer
     from fairseq.optim.lr_scheduler import build_lr_scheduler
 
-    task = tasks.setup_task(settings.task)
     model, criterion = task.build_model(settings.model), task.build_criterion(settings.criterion)
     weights = [weight for weight in chain(model.parameters(), criterion.parameters()) if weight.requires_grad]
     schedule = build_lr_scheduler(settings.lr_scheduler, build_optimizer(settings.optimizer, weights))

@@ -148,7 +148,8 @@ def prepare(run: PlannedRun, force: bool, claim: Path) -> str | None:
             if is_claimed(run.folder):
                 if force or found.state == OTHER:
                     raise UsageError(f"{run.key} is about to be trained by another sweep; wait for it, or stop it")
-                return None  # it stays that sweep's: its start asks again
+                _claim(run.folder, claim)  # it stays that sweep's, or is this one's where that one dies
+                return None
             if not force:
                 if found.state == DONE:
                     return None  # another sweep was quicker
@@ -156,14 +157,15 @@ def prepare(run: PlannedRun, force: bool, claim: Path) -> str | None:
                     _refuse(run, found, force, is_busy=False)
                 if found.goes_on:
                     _take_over(run)
-                    set_status(run.folder, claim=claim.name)
+                    _claim(run.folder, claim)
                     return None
             attempts = read_json(run.folder / "status.json").get("attempts", 0)
             has_weights = any(run.folder.rglob("*.pt"))
             _empty(run.folder)
             write_text(run.folder / "config.yaml", resolved_yaml(run.config))
             write_json(run.folder / "provenance.json", {"inputs": run.inputs})
-            set_status(run.folder, state="pending", attempts=attempts, claim=claim.name)
+            set_status(run.folder, state="pending", attempts=attempts)
+            _claim(run.folder, claim)
             return _why_anew(run, found, force) if attempts or has_weights else None
     except Timeout as error:
         if force:
@@ -227,8 +229,14 @@ def claimed(root: Path) -> Iterator[Path]:
 
 def is_claimed(folder: Path) -> bool:
     """Whether a living sweep is going to train the run."""
-    claim = read_json(folder / "status.json").get("claim")
-    return claim is not None and is_held(folder.parents[5] / claim)
+    return any(is_held(folder.parents[5] / claim) for claim in read_json(folder / "status.json").get("claims", []))
+
+
+def _claim(folder: Path, claim: Path) -> None:
+    """Note in the run's status, whose lock the caller holds, that this sweep, too, is going to train it."""
+    living = [name for name in read_json(folder / "status.json").get("claims", [])
+              if name != claim.name and is_held(claim.with_name(name))]  # fmt: skip
+    set_status(folder, claims=[*living, claim.name])
 
 
 def chosen_in(root: Path) -> dict[str, str]:

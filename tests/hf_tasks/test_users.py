@@ -184,6 +184,15 @@ def test_a_run_without_its_test_texts_is_converted_and_says_so(
     assert (tmp_path / "seed=0.hf/model.safetensors").is_file()
 
 
+@pytest.mark.parametrize("line", ["{", '{"texte": "beau"}', '"beau"', "\xff"])
+def test_a_split_that_prep_did_not_write_is_refused(
+    learnt: Workspace, tmp_path: Path, refusals: Refusals, line: str
+) -> None:
+    (tmp_path / "own.jsonl").write_bytes(line.encode("latin-1"))
+    words = ["predict", str(folder_of(learnt, "fairseq", "full", "pretrained")), str(tmp_path / "own.jsonl")]
+    assert "own.jsonl is no split as `make prep` writes them" in refusals.of(main, words, learnt.root)
+
+
 def test_a_folder_of_something_else_is_never_replaced(learnt: Workspace, tmp_path: Path, refusals: Refusals) -> None:
     (tmp_path / "thesis.tex").write_text("x")
     for words in (

@@ -30,7 +30,7 @@ from fairseq_tasks.resume import Stopped
 from hydra_conf.compose import compose_config
 from hydra_conf.errors import UsageError
 from sweeps import grid, pool, run, standing
-from sweeps.folders import FAILED, NOT_OURS, find_runs, read_json, read_status, set_status
+from sweeps.folders import FAILED, NOT_OURS, find_runs, lease, read_json, read_status, set_status
 from sweeps.grid import PlannedRun
 from sweeps.pool import SweepInterrupted
 from sweeps.provenance import input_hashes
@@ -477,9 +477,24 @@ def test_the_pending_run_of_a_living_sweep_stays_that_sweeps(planned: PlannedRun
     with claimed(root) as claim:
         prepare(planned, False, claim)
         assert prepare(planned, False, Path("another")) is None
-        assert read_json(planned.folder / "status.json")["claim"] == claim.name
+        assert read_json(planned.folder / "status.json")["claims"] == [claim.name, "another"]
         with pytest.raises(UsageError, match="is about to be trained by another sweep"):
             prepare(planned, True, Path("another"))
+
+
+def test_a_run_that_two_sweeps_are_to_train_stays_the_seconds_when_the_first_dies(planned: PlannedRun) -> None:
+    root = planned.folder.parents[5]
+    second = root / "second"
+    with claimed(root) as claim:
+        prepare(planned, False, claim)
+        with lease(second):
+            prepare(planned, False, second)
+    with lease(second):
+        assert standing.is_claimed(planned.folder)
+        planned.config.recipe.epochs += 1
+        with pytest.raises(UsageError, match="is about to be trained by another sweep"):
+            prepare(planned, False, Path("third"))
+    assert not standing.is_claimed(planned.folder)
 
 
 def test_a_sweep_without_its_list_keeps_the_precision_of_its_runs(done: PlannedRun) -> None:
