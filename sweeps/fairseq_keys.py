@@ -12,8 +12,7 @@ OF_FLOAT16 = ("fp16_init_scale", "fp16_no_flatten_grads", "fp16_scale_window", "
               "threshold_loss_scale")  # fmt: skip
 HEEDED = {
     "common": ("log_interval", "log_format", "no_progress_bar", "empty_cache_freq", *OF_FLOAT16),
-    "dataset": ("batch_size", "batch_size_valid", "data_buffer_size", "max_tokens", "num_workers",
-                "required_batch_size_multiple", "valid_subset"),
+    "dataset": ("batch_size", "batch_size_valid", "max_tokens", "required_batch_size_multiple", "valid_subset"),
     "optimization": ("clip_norm", "lr", "max_update", "update_freq"),
     "checkpoint": ("no_save", "checkpoint_suffix"),  # fairseq's own checkpoints, beside checkpoint_best.pt
     "model": ("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads", "dropout",
@@ -56,6 +55,7 @@ WHY_NOT = {  # of a key, or of a whole node
     "dataset.max_tokens_valid": "use fairseq.dataset.batch_size_valid",
     "dataset.max_valid_steps": ALL_SCORED,
     "dataset.num_shards": ONE_DEVICE,
+    "dataset.num_workers": "the texts fit into memory, and are read in the run's own process",
     "dataset.shard_id": ONE_DEVICE,
     "dataset.train_subset": "runs train on train",
     "distributed_training": ONE_DEVICE,
@@ -78,17 +78,30 @@ NAMES = {  # what there is of a node that is chosen by name
     "optimizer": ("warmstart_adam", "adam"),
 }
 SMALLEST = {
-    "common.empty_cache_freq": 0, "common.fp16_init_scale": 1, "common.fp16_scale_tolerance": 0,
-    "common.fp16_scale_window": 1, "common.log_interval": 1, "common.min_loss_scale": 0,
-    "common.threshold_loss_scale": 0, "dataset.batch_size": 1, "dataset.batch_size_valid": 1,
-    "dataset.data_buffer_size": 0, "dataset.max_tokens": 1, "dataset.num_workers": 0,
-    "dataset.required_batch_size_multiple": 1, "lr_scheduler.end_learning_rate": 0, "lr_scheduler.power": 0,
-    "lr_scheduler.warmup_updates": 0, "model.encoder_attention_heads": 1, "model.encoder_embed_dim": 1,
-    "model.encoder_ffn_embed_dim": 1, "model.encoder_layers": 1, "optimization.clip_norm": 0,
-    "optimization.max_epoch": 1, "optimization.max_update": 0, "optimizer.adam_eps": 0,
+    "common.empty_cache_freq": 0,
+    "common.fp16_init_scale": 1,
+    "common.fp16_scale_tolerance": 0,
+    "common.fp16_scale_window": 1,
+    "common.log_interval": 1,
+    "common.min_loss_scale": 0,
+    "common.threshold_loss_scale": 0,
+    "dataset.batch_size": 1,
+    "dataset.batch_size_valid": 1,
+    "dataset.max_tokens": 1,
+    "dataset.required_batch_size_multiple": 1,
+    "lr_scheduler.end_learning_rate": 0,
+    "lr_scheduler.power": 0,
+    "lr_scheduler.warmup_updates": 0,
+    "model.encoder_attention_heads": 1,
+    "model.encoder_embed_dim": 1,
+    "model.encoder_ffn_embed_dim": 1,
+    "model.encoder_layers": 1,
+    "optimization.clip_norm": 0,
+    "optimization.max_epoch": 1,
+    "optimization.max_update": 0,
+    "optimizer.adam_eps": 0,
     "optimizer.weight_decay": 0,
-}  # fmt: skip
-MOST_WORKERS = 64  # processes that read data
+}
 SHARES = ("dropout", "attention_dropout", "activation_dropout", "pooler_dropout")
 
 
@@ -136,8 +149,6 @@ def check_values(settings: DictConfig) -> None:
         value = OmegaConf.select(settings, key)
         if value is not None and not smallest <= value < math.inf:
             raise UsageError(f"fairseq.{key}={value}: it is a number from {smallest}")
-    if settings.dataset.num_workers > MOST_WORKERS:
-        raise UsageError(f"fairseq.dataset.num_workers={settings.dataset.num_workers}: it is at most {MOST_WORKERS}")
     for key in SHARES:
         if not 0 <= settings.model[key] < 1:
             raise UsageError(f"fairseq.model.{key}={settings.model[key]}: it is a share, from 0 to below 1")

@@ -85,7 +85,7 @@ CASES = [
     (("fairseq.common.min_loss_scale=1",), "min_loss_scale cannot be given: it is a setting of PRECISION=fp16"),
     (("model.max_positions=1000000000",), "weights needs 954 GiB of memory, and this machine has"),
     (("fairseq.model.encoder_ffn_embed_dim=1000000000",), "lower model.max_positions or the sizes given of"),
-    (("fairseq.dataset.num_workers=1000",), "fairseq.dataset.num_workers=1000: it is at most 64"),
+    (("fairseq.dataset.num_workers=2",), "num_workers cannot be given: the texts fit into memory"),
     (("fairseq.optimization.lr=[1e-5],[2e-5]",), "a key takes one value, and there is no --multirun"),
     (("fairseq.optimization.update_freq=[]",), "fairseq.optimization.update_freq=[]: give how many"),
     (("fairseq.optimization.update_freq=[0]",), "fairseq.optimization.update_freq=[0]: give how many"),
