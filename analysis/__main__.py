@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from data_prep.stages import MANIFEST
 from data_prep.whole_files import require_no_dead_link, write_json
 from hydra_conf.errors import UsageError, exit_code
-from sweeps.folders import RunKey, find_runs, read_json
+from sweeps.folders import RunKey, find_runs, read_json, texts_in
 
 if TYPE_CHECKING:  # imported where they are needed: an up-to-date report needs none of it
     from analysis.baselines import Baseline
@@ -28,7 +28,7 @@ MADE = ("report.html", "report.md", "scalars.parquet", "summary.json", "statisti
 
 def planned_runs(sweep_folder: Path) -> list[RunKey]:
     """Return the runs that sweep.json lists, those that have no folder among them."""
-    return [RunKey.parse(text) for text in read_json(sweep_folder / "sweep.json").get("runs", [])]
+    return [RunKey.parse(text) for text in texts_in(read_json(sweep_folder / "sweep.json"), "runs")]
 
 
 def state_of(path: Path) -> list[int] | None:

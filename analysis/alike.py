@@ -43,8 +43,8 @@ def configuration(folder: Path) -> dict[str, Any]:
 
 
 def _inputs(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = read_json(folder / "provenance.json").get("inputs", {})
-    return found
+    found = read_json(folder / "provenance.json").get("inputs")
+    return found if isinstance(found, dict) else {}
 
 
 def keep_alike(results: list[RunResult], folders: dict[str, Path]) -> list[RunResult]:

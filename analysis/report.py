@@ -31,7 +31,7 @@ from data_prep.splits import split_notes
 from data_prep.stages import read_manifest
 from data_prep.whole_files import write_text
 from sweeps.commands import make_word
-from sweeps.folders import read_json
+from sweeps.folders import read_json, texts_in
 
 QUESTION = "How much does pre-training buy?"
 LONG = 40  # rows; a longer table is folded away
@@ -327,7 +327,7 @@ def _provenance(material: Material) -> Section:
             if value and str(value) not in facts.setdefault(name, []):
                 facts[name].append(str(value))
     frame = pd.DataFrame([{"what": name, "value": "; ".join(values)} for name, values in facts.items()])
-    commands = [*read_json(material.sweep_folder / "sweep.json").get("commands", []), _figures_command(material)]
+    commands = [*texts_in(read_json(material.sweep_folder / "sweep.json"), "commands"), _figures_command(material)]
     return Section("Provenance", ["Commands that make all of this again:"], commands=commands,
                    tables=[Table("", frame)] if len(frame) else [])  # fmt: skip
 

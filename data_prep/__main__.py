@@ -16,9 +16,7 @@ from hydra_conf.compose import choices, compose_config, group_words, quoted
 from hydra_conf.counts import counted
 from hydra_conf.errors import UsageError, exit_code
 
-LAYOUT = 6  # raised when what a stage writes changes, so that older folders are rebuilt
-SETTINGS = ("name", "reader", "labels", "expected", "n_test", "n_valid", "valid_share", "test_seed", "valid_seed",
-            "text", "text_pair", "label")  # fmt: skip
+LAYOUT = 7  # raised when what a stage writes changes, so that older folders are rebuilt
 ABOUT = ("title", "task", "licence", "citation")
 
 
@@ -62,15 +60,14 @@ def files_read(reader: ModuleType, parts: dict[str, Path]) -> dict[str, Path]:
 
 def prepare_splits(config: DictConfig) -> Path:
     """Fetch, parse, de-duplicate and split the dataset; return `data/splits/<dataset>`."""
-    from data_prep.splits import make_splits, split_notes
+    from data_prep.splits import make_splits, settings_of, split_notes
 
     dataset = config.dataset
     parts, source = raw_parts(config)
     folder = Path(config.data_dir) / "splits" / dataset.name
-    settings = OmegaConf.to_container(OmegaConf.masked_copy(dataset, list(SETTINGS)), resolve=True)
     reader = importlib.import_module(f"data_prep.{dataset.reader}")
     raw = {name: sha256_of(path) for name, path in files_read(reader, parts).items()}
-    inputs = {"layout": LAYOUT, "raw": raw, "settings": settings}
+    inputs = {"layout": LAYOUT, "raw": raw, "settings": settings_of(dataset)}
     about = {"source": source, **{key: dataset[key] for key in ABOUT}}
     built = build_stage(
         folder, inputs, lambda scratch: {**about, **make_splits(scratch, dataset, parts, reader.read_part)}
@@ -145,13 +142,14 @@ def prepare_binarised(config: DictConfig, splits: Path, model_folder: Path, know
         "max_unknown_share": config.model.max_unknown_share,
         "shape": shape,
     }
-    share = config.model.max_unknown_share
+    share, settings = config.model.max_unknown_share, own["inputs"]["settings"]
     built = build_stage(
         folder,
         inputs,
         lambda scratch: {
             "max_positions": max_positions,
             "shape": shape,
+            "dataset": settings,
             **binarise(scratch, splits, model_folder, own["labels"], max_positions, share),
         },
     )

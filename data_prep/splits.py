@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from hydra_conf.counts import counted
 from hydra_conf.errors import UsageError
@@ -47,6 +47,10 @@ ai nous vous se s' au aux sur avec plus par son sa ses mais très tout sont a é
 FRENCH_WORDS = frozenset(COMMON.split())
 FRENCH_FROM = 8  # words
 
+# What of a dataset's configuration decides which text goes where.
+SETTINGS = ("name", "reader", "labels", "expected", "n_test", "n_valid", "valid_share", "test_seed", "valid_seed",
+            "text", "text_pair", "label")  # fmt: skip
+
 Reader = Callable[[Path, str, DictConfig], Iterator["Example"]]
 
 
@@ -58,6 +62,13 @@ class Example:
     text: str
     text_pair: str | None
     label: str | None
+
+
+def settings_of(dataset: DictConfig) -> dict[str, Any]:
+    """Return the settings of a dataset that decide its splits."""
+    found = OmegaConf.to_container(OmegaConf.masked_copy(dataset, list(SETTINGS)), resolve=True)
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
 
 
 def clean(text: str) -> str:

@@ -85,8 +85,9 @@ def run(arguments: argparse.Namespace) -> None:
         for example, label in predict(arguments.folder, arguments.split):
             print(json.dumps({"id": example.id, "label": example.label, "predicted": label}, ensure_ascii=False))
     elif arguments.command == "lora":
-        from hf_tasks.causal import fine_tune
+        from hf_tasks.causal import fine_tune, refuse_unheeded
 
+        refuse_unheeded(arguments.overrides)
         config = compose_config(["method=lora", "recipe=causal_lora", *arguments.overrides])
         facts = fine_tune(
             arguments.base, arguments.corpus, arguments.out, config.method, config.recipe, arguments.length, say

@@ -39,7 +39,7 @@ def with_adapter(model: PreTrainedModel, method: DictConfig, task_type: str = "S
     if not targets:
         known = ", ".join(method.target_modules)
         raise UsageError(
-            f"method.target_modules says nothing of {kind} (it knows {known}); give method.target_modules.{kind}"
+            f"method.target_modules says nothing of {kind} (it knows {known}); give method.target_modules.{kind}=[...]"
         )
     config = peft.LoraConfig(
         task_type=task_type, r=method.r, lora_alpha=method.alpha, lora_dropout=method.dropout, bias=method.bias,

@@ -24,9 +24,21 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from data_prep.table import text_lines
 from hf_tasks.adapters import count_parameters, save_adapter, with_adapter
 from hf_tasks.folders import ADAPTER, require_free
+from hydra_conf.compose import betas_of
 from hydra_conf.errors import UsageError
 
+HEEDED = ("method.", "recipe.epochs", "recipe.batch_size", "recipe.learning_rate", "recipe.warmup_share",
+          "recipe.weight_decay", "recipe.adam_betas", "recipe.adam_eps", "recipe.clip_norm")  # fmt: skip
 HELD_OUT = 10  # each tenth block is for measuring, and not trained on
+
+
+def refuse_unheeded(overrides: list[str]) -> None:
+    """Raise `UsageError` for an override that does nothing here."""
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        if not key.startswith(HEEDED) or key == "method.name":
+            known = ", ".join(word.removesuffix(".") for word in HEEDED)
+            raise UsageError(f"{key} cannot be given: it does nothing here; what is heeded is {known}")
 
 
 def open_base(folder: Path) -> tuple[Any, Any]:
@@ -133,18 +145,29 @@ def fine_tune(
     length: int,
     say: Callable[[str], None],
 ) -> dict[str, int | float]:
-    """Train an adapter on the corpus, save it to `out`, and return what was measured. `say` gets lines meanwhile."""
+    """Train an adapter on the corpus, save it to `out`, and return what was measured. `say` gets lines meanwhile.
+
+    Raises `UsageError`, and writes nothing, where the perplexity is no number before training or after it.
+    """
     require_free(out, ADAPTER)
+    beta1, beta2 = betas_of(str(recipe.adam_betas), "recipe.adam_betas")
+    if length < 2:
+        raise UsageError(f"--length {length}: a block has at least 2 tokens, one to predict from and one to predict")
     say(f"reads {base} and {corpus}")
     model, tokenizer = open_base(base)
     blocks = blocks_of(corpus, tokenizer, length)
-    held_out = blocks[HELD_OUT - 1 :: HELD_OUT] or blocks[-1:]
-    training = [block for block in blocks if block not in held_out]
+    is_held_out = [number % HELD_OUT == HELD_OUT - 1 for number in range(len(blocks))]
+    is_held_out[-1] |= not any(is_held_out)
+    held_out, training = ([block for block, held in zip(blocks, is_held_out, strict=True) if held is wanted]
+                          for wanted in (True, False))  # fmt: skip
     say(f"measures the perplexity of {len(held_out)} of {len(blocks)} blocks")
     before = perplexity(model, held_out)
+    if not math.isfinite(before):
+        raise UsageError(
+            f"{base}: its perplexity on {corpus} is {before}; its weights or its tokenizer are not whole"
+        )
     torch.manual_seed(0)
     adapted = with_adapter(model, method, task_type="CAUSAL_LM")
-    beta1, beta2 = (float(word) for word in str(recipe.adam_betas).strip("()").split(","))
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     collator = DataCollatorForLanguageModeling(tokenizer, mlm=False)
     with TemporaryDirectory() as scratch:  # the Trainer makes its folder, though it saves nothing there
@@ -160,6 +183,9 @@ def fine_tune(
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     after = perplexity(adapted, held_out)
+    if not math.isfinite(after):
+        raise UsageError(f"the perplexity after training is {after}: the weights grew too large; lower "
+                         "recipe.learning_rate. No adapter was written")  # fmt: skip
     facts = [
         f"text: `{corpus.name}`, {len(blocks)} blocks of {length} tokens, {len(held_out)} of them held out",
         f"training: epochs {recipe.epochs}, batch size {recipe.batch_size}, learning rate {recipe.learning_rate:g}",

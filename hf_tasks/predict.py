@@ -26,11 +26,23 @@ def predict(folder: Path, split: Path) -> Iterator[tuple[Example, str]]:
     """
     if not split.is_file():
         raise UsageError(f"there is no split {split}")
+    yield from answers(folder, given_split(split))
+
+
+def given_split(path: Path) -> list[Example]:
+    """Return the examples of a split that a user names. Raises `UsageError` unless it is one as prep writes them."""
     try:
-        examples = list(read_split(split))
+        examples = list(read_split(path))
     except (ValueError, TypeError) as error:  # no JSON, no UTF-8, or other fields
-        raise UsageError(f"{split} is no split as `make prep` writes them, a JSON object a line: {error}") from error
-    yield from answers(folder, examples)
+        raise UsageError(f"{path} is no split as `make prep` writes them, a JSON object a line: {error}") from error
+    if not examples:
+        raise UsageError(f"{path} holds no example")
+    for number, example in enumerate(examples, start=1):
+        if not isinstance(example.text, str) or not isinstance(example.text_pair, str | None):
+            raise UsageError(f"{path} is no split as `make prep` writes them: example {number} has a text that is none")
+    if len({example.text_pair is None for example in examples}) > 1:
+        raise UsageError(f"{path}: some examples are pairs, some are not; a model is made for one kind")
+    return examples
 
 
 def answers(folder: Path, examples: list[Example]) -> Iterator[tuple[Example, str]]:

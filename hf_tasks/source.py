@@ -4,7 +4,9 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow
 import pyarrow.parquet
+import yaml
 from omegaconf import OmegaConf
 
 from data_prep.splits import Example, read_split
@@ -47,14 +49,21 @@ def source_of(folder: Path) -> Source:
 
 
 def _of_run(folder: Path) -> Source:
-    config = OmegaConf.load(folder / "config.yaml")
-    provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    try:
+        config = OmegaConf.load(folder / "config.yaml")
+        labels = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["inputs"]["labels"]
+        state = json.loads((folder / "status.json").read_text(encoding="utf-8"))["state"]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        said = " ".join(str(error).split())
+        raise UsageError(f"{folder} is no whole run folder: {type(error).__name__}: {said}") from error
+    if state != "done":
+        raise UsageError(f"{folder} is not finished: its run is {state}; `make sweep` finishes it")
     split = Path(config.data_dir) / "splits" / config.dataset.name / "test.jsonl"
     tests, answers, why = _answered(folder / "predictions.parquet", split)
     return Source(
         checkpoint=folder / "checkpoint_best.pt",
         model_folder=Path(config.model.folder),
-        labels=provenance["inputs"]["labels"],
+        labels=labels,
         precision=config.precision.name,
         tests=tests,
         answers=answers,
@@ -67,7 +76,11 @@ def _answered(predictions: Path, split: Path) -> tuple[list[Example], list[Answe
     for path in (predictions, split):
         if not path.is_file():
             return [], [], f"{path} is not there"
-    rows = [row for row in pyarrow.parquet.read_table(predictions).to_pylist() if row["split"] == "test"]
+    try:
+        table = pyarrow.parquet.read_table(predictions)
+    except pyarrow.ArrowException:
+        return [], [], f"{predictions} is not whole"
+    rows = [row for row in table.to_pylist() if row["split"] == "test"]
     examples = list(read_split(split))
     if [(row["id"], row["gold"]) for row in rows] != [(example.id, example.label) for example in examples]:
         return [], [], f"{split} holds other texts than the run was tested on"

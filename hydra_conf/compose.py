@@ -20,7 +20,9 @@ import hydra_conf.schema
 from hydra_conf.errors import UsageError
 
 CONF_DIR = Path(__file__).parent.resolve()
-FREE_FORM = ("fairseq", "hf", "launcher.options")  # their keys are fairseq's, transformers' and sbatch's own to check
+# Their keys are fairseq's, transformers', sbatch's and, by kind of model, peft's own to check.
+FREE_FORM = ("fairseq", "hf", "launcher.options", "method.target_modules")
+BIASES = ("none", "all", "lora_only")  # which biases LoRA trains: peft's words
 
 
 def choices(group: str) -> list[str]:
@@ -96,6 +98,8 @@ def _admitted(override: str) -> str:
         raise UsageError(f"{override!r}: a key takes one value, and there is no --multirun; call once for each value, "
                          "each with a SWEEP of its own")  # fmt: skip
     key = parsed.key_or_group or ""
+    if key in ("fairseq", "hf") and not isinstance(parsed.value(), dict):
+        raise UsageError(f"{override!r}: {key} holds keys, as in {key}.KEY=VALUE")
     free = key.startswith(tuple(f"{name}." for name in FREE_FORM))
     plain = not override.startswith(("+", "~"))
     if not plain and not free:
@@ -190,7 +194,9 @@ def _check_values(config: DictConfig) -> None:
     _check_fairseq(config.fairseq)
     if config.device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"DEVICE={config.device}: choose from auto, cpu, cuda")
+    _check_method(config.method)
     _check_launcher(config.launcher)
+    _refuse_no_numbers(config)
     for key in ("save_every", "retries"):
         if config.launcher[key] < 0:
             raise UsageError(f"launcher.{key}={config.launcher[key]}: it is a number from 0")
@@ -217,6 +223,43 @@ def _check_fairseq(node: DictConfig) -> None:
         raise UsageError(
             f"fairseq.optimization.lr={rates}: give one rate above 0, as in [2e-5]; the schedule lowers it"
         )
+
+
+def betas_of(text: str, key: str) -> tuple[float, float]:
+    """Return Adam's two decay rates, which `text` gives as `(0.9, 0.98)`. Raises `UsageError`, which names `key`."""
+    numbers = re.findall(r"[^\s,()\[\]]+", text)
+    try:
+        pair = [float(number) for number in numbers]
+    except ValueError:
+        pair = []
+    if len(pair) != 2 or not all(0 <= rate < 1 for rate in pair):
+        raise UsageError(f"{key}={text}: it is a pair of numbers from 0 to below 1, such as (0.9, 0.98)")
+    return pair[0], pair[1]
+
+
+def _check_method(method: DictConfig) -> None:
+    if method.name != "lora":
+        return
+    for key, smallest in (("r", 1), ("alpha", 1)):
+        if method[key] < smallest:
+            raise UsageError(f"method.{key}={method[key]}: it is a number from {smallest}")
+    if not 0 <= method.dropout < 1:
+        raise UsageError(f"method.dropout={method.dropout}: it is a share, from 0 to below 1")
+    if method.bias not in BIASES:
+        raise UsageError(f"method.bias={method.bias}: choose from {', '.join(BIASES)}")
+
+
+def _refuse_no_numbers(config: DictConfig) -> None:
+    """Raise `UsageError` that names a key whose value is not a number, or infinite."""
+
+    def walk(name: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(f"{name}.{key}" if name else str(key), inner)
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"{name}={value}: it is no finite number")
+
+    walk("", OmegaConf.to_container(config))
 
 
 def _check_launcher(launcher: DictConfig) -> None:

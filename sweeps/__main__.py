@@ -31,7 +31,19 @@ from sweeps.pool import SweepInterrupted, run_all, start_server
 from sweeps.preflight import preflight
 from sweeps.screen import COLOURS, Progress, duration, short_names, shown_status, status_table
 from sweeps.search import arguments_of_search, report, scores, search
-from sweeps.standing import DONE, FAILED, chosen_in, claimed, is_wanted, list_runs, outcome, prepare, standing, to_do
+from sweeps.standing import (
+    DONE,
+    FAILED,
+    chosen_in,
+    claimed,
+    is_wanted,
+    keep_precision,
+    list_runs,
+    outcome,
+    prepare,
+    standing,
+    to_do,
+)
 
 WATCH_SECONDS = 5.0
 
@@ -67,7 +79,7 @@ def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
         inits=parse_list("INIT", arguments.init), seeds=parse_seeds(arguments.seeds),
     )  # fmt: skip
     require_transformers(axes)
-    refuse_axes(arguments.overrides, axes.backends)
+    refuse_axes(arguments.overrides, axes.backends, axes.methods)
     if arguments.sweep in ("", "..") or Path(arguments.sweep).name != arguments.sweep:
         raise UsageError(f"SWEEP={arguments.sweep}: it names one folder, without a slash")
     names = ("dataset", "model", "launcher", "experiment", "precision", "device")
@@ -91,6 +103,8 @@ def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
         raise UsageError(f"WAIT=0 needs LAUNCHER=slurm: runs of LAUNCHER={launcher.name} end with the command that "
                          "started them")  # fmt: skip
     runs = compose_runs(words, axes, arguments.overrides, machine, root)
+    for run in runs if arguments.precision == "auto" else []:
+        keep_precision(run)
     if launcher.name == "local":
         jobs, threads = share_machine(machine, len(runs), launcher.jobs, launcher.threads)
         for run in runs:
@@ -276,7 +290,7 @@ def run_search(words: list[str]) -> int:
     pairs, machine = search(arguments)
     runs = [run for _, run in pairs]
     launcher = runs[0].config.launcher
-    left = to_do(runs, force=False)
+    left = to_do(runs, force=False, redo="delete its folder to search again")
     if left:
         require_device(machine, "search")
         preflight(left, machine, arguments.overrides)

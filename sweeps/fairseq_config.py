@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 import fairseq_tasks
-from hydra_conf.compose import nearest
+from hydra_conf.compose import betas_of, nearest
 from hydra_conf.errors import UsageError
 from sweeps.seeds import internal_seed
 
@@ -91,7 +91,8 @@ def fairseq_config(config: DictConfig, data: Path, run_folder: Path, device: str
     merged.common.tensorboard_logdir = str(run_folder / "tb")
     _check_subsets(merged.dataset.valid_subset)
     if "adam_betas" in merged.optimizer:
-        merged.optimizer.adam_betas = _pair(merged.optimizer.adam_betas)
+        given = str(merged.optimizer.adam_betas)  # fairseq runs this text as Python
+        merged.optimizer.adam_betas = str(betas_of(given, "fairseq.optimizer.adam_betas"))
     if merged.common.fp16 and len(merged.optimization.update_freq) > 1 and merged.common.fp16_scale_window is None:
         raise UsageError(f"fairseq.optimization.update_freq={list(merged.optimization.update_freq)} in float16 asks "
                          "for fairseq.common.fp16_scale_window, too; without such a list it is 16384")  # fmt: skip
@@ -110,19 +111,6 @@ def _merge(group: str, base: DictConfig, settings: DictConfig) -> DictConfig:
         raise UsageError(f"fairseq.{group}.{key}: {str(error).splitlines()[0]}") from error
     assert isinstance(merged, DictConfig)
     return merged
-
-
-def _pair(betas: object) -> str:
-    """Return Adam's two decay rates as `(0.9, 0.98)`, and nothing else: fairseq runs this text as Python."""
-    numbers = re.findall(r"[^\s,()\[\]]+", str(betas))
-    try:
-        pair = [float(number) for number in numbers]
-    except ValueError:
-        pair = []
-    if len(pair) != 2 or not all(0 <= rate < 1 for rate in pair):
-        raise UsageError(f"fairseq.optimizer.adam_betas={betas} (recipe.adam_betas): it is a pair of numbers from 0 to "
-                         "below 1, such as (0.9, 0.98)")  # fmt: skip
-    return f"({pair[0]}, {pair[1]})"
 
 
 def _check_subsets(subsets: str) -> None:

@@ -131,6 +131,9 @@ def refuse_unheeded(config: DictConfig, settings: DictConfig, usual: DictConfig)
         raise UsageError(
             f"fairseq.lr_scheduler._name={settings.lr_scheduler._name}: BACKEND=hf has polynomial_decay only"
         )
+    if settings.checkpoint.no_save and settings.checkpoint.checkpoint_suffix:
+        raise UsageError(f"fairseq.checkpoint.checkpoint_suffix={settings.checkpoint.checkpoint_suffix}: it names "
+                         "fairseq's own checkpoints, which fairseq.checkpoint.no_save=false asks for")  # fmt: skip
     if not settings.checkpoint.no_save and not settings.checkpoint.checkpoint_suffix:
         raise UsageError("fairseq.checkpoint.no_save=false: fairseq's checkpoint_best.pt would replace the run's own; "
                          "give fairseq.checkpoint.checkpoint_suffix=-stock, too")  # fmt: skip

@@ -16,6 +16,7 @@ from data_prep.whole_files import write_json
 
 LEASE = 60.0  # seconds
 _claims: dict[Path, tuple[int, float]] = {}  # lock file: its time (ns), and when it was first seen so (monotonic)
+STATES = ("pending", "running", "done", "failed")
 DONE, FAILED, NOT_OURS, STOPPED = 0, 1, 3, 75  # exit codes of a run's process
 
 
@@ -61,6 +62,12 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def texts_in(record: dict[str, Any], name: str) -> list[str]:
+    """Return the texts of a list in a record that was read; none where it holds no such list."""
+    found = record.get(name)
+    return [text for text in found if isinstance(text, str)] if isinstance(found, list) else []
 
 
 def now() -> str:
@@ -116,10 +123,16 @@ def is_held(marker: Path) -> bool:
 
 def read_status(folder: Path) -> dict[str, Any]:
     """Return status.json joined with the live progress; a run said to be running that nobody owns was killed."""
-    status = {"state": "pending", **read_json(folder / "status.json")}
+    status = read_json(folder / "status.json")
+    status["state"] = status["state"] if is_known(folder) else "pending"
     if status["state"] == "running" and not is_owned(folder):
         status.update(state="failed", error="killed: no process owns the run any more")
     return {**status, "progress": read_json(folder / "progress.json")}
+
+
+def is_known(folder: Path) -> bool:
+    """Whether the run's status.json says what state it is in."""
+    return str(read_json(folder / "status.json").get("state")) in STATES
 
 
 def set_status(folder: Path, **news: Any) -> None:

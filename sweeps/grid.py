@@ -73,8 +73,8 @@ def parse_list(name: str, text: str, values: list[Any] | None = None) -> list[An
     return words
 
 
-def refuse_axes(overrides: list[str], backends: list[str]) -> None:
-    """Raise `UsageError` for an override of what has a word of its own, or of transformers' where no run has it."""
+def refuse_axes(overrides: list[str], backends: list[str], methods: list[str]) -> None:
+    """Raise `UsageError` for an override of what has a word of its own, or of what no run of the sweep has."""
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0]
         if key in WORDS or key.startswith("hydra."):
@@ -82,6 +82,8 @@ def refuse_axes(overrides: list[str], backends: list[str]) -> None:
             raise UsageError(f"{key} cannot be given as an override{instead}")
         if key.startswith("hf.") and "hf" not in backends:
             raise UsageError(f"{key} is a setting of BACKEND=hf, and no run of this sweep has it")
+        if key.startswith("method.") and "lora" not in methods:
+            raise UsageError(f"{key} is a setting of METHOD=lora, and no run of this sweep has it")
 
 
 def compose_runs(words: list[str], axes: Axes, overrides: list[str], machine: Machine, root: Path) -> list[PlannedRun]:
@@ -97,8 +99,10 @@ def compose_runs(words: list[str], axes: Axes, overrides: list[str], machine: Ma
         for init in axes.inits:
             chosen = [*words, f"backend={backend}", f"method={method}", f"init={init}"]
             config = compose_config([*chosen, *overrides])
+            as_prepared(config, prepared(config), overrides)
             if config.model.shape_from_checkpoint:
                 config = compose_config([*chosen, *shape_words(prepared(config)), *overrides])
+                as_prepared(config, prepared(config), overrides)
             with open_dict(config):
                 config.device, config.precision.name = machine.device, machine.precision
             inputs = input_hashes(config)
@@ -111,6 +115,22 @@ def compose_runs(words: list[str], axes: Axes, overrides: list[str], machine: Ma
                 runs.append(PlannedRun(key, own, inputs, folder, config.launcher.threads))
         _refuse_unfair(first_of_init)
     return runs
+
+
+def as_prepared(config: DictConfig, manifest: dict[str, Any], overrides: list[str]) -> None:
+    """Give the configuration the settings that the dataset was prepared with, whatever the sweep's command leaves out.
+
+    Raises `UsageError` for an override that asks for another one: it would change nothing.
+    """
+    found = manifest.get("dataset", {})  # a manifest of an older prep has none
+    typed = {override.lstrip("+").partition("=")[0] for override in overrides}
+    for key, value in found.items():
+        asked = config.dataset[key]
+        asked = OmegaConf.to_container(asked) if OmegaConf.is_config(asked) else asked
+        if asked != value and any(word == f"dataset.{key}" or word.startswith(f"dataset.{key}.") for word in typed):
+            raise UsageError(f"dataset.{key}={asked}: the data was prepared with {value}; run `make prep` with the "
+                             "same ARGS first")  # fmt: skip
+        config.dataset[key] = value
 
 
 def shape_words(manifest: dict[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
 import psutil
@@ -14,7 +14,7 @@ from sweeps.device import Machine
 from sweeps.fairseq_keys import check_schedule, check_values, refuse_unheeded, with_nothing_given
 from sweeps.grid import PlannedRun
 from sweeps.provenance import binarised_folder
-from sweeps.run import plan_of, with_schedule
+from sweeps.run import plan_of, plan_steps, with_schedule
 
 ELSEWHERE = ("dataset.", "launcher.")  # overrides that fairseq and transformers are not told
 
@@ -85,6 +85,13 @@ def _make(run: PlannedRun, machine: Machine, folder: Path) -> None:
     trains_here = run.config.launcher.name == "local" and machine.device == "cpu"
     _require_memory(matrix_weights(settings.model, len(task.source_dictionary)), trains_here)
     if run.key.backend == "hf":
+        ends, _ = plan_steps(settings)
+        whole = ends[:-1] if settings.optimization.max_update else ends
+        lengths = {end - begin for begin, end in pairwise([0, *whole])}
+        if len(lengths) > 1:
+            raise UsageError(f"fairseq.dataset.max_tokens={settings.dataset.max_tokens}: epochs have from "
+                             f"{min(lengths)} to {max(lengths)} batches, and those of BACKEND=hf have as many each; "
+                             "leave it out")  # fmt: skip
         from hf_tasks.train import converted, draw_model, training_arguments
 
         elsewhere = run.config.launcher.name != "local"

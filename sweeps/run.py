@@ -106,6 +106,7 @@ def plan_steps(config: DictConfig) -> tuple[list[int], int]:
     task = tasks.setup_task(config.task)
     dataset = task.load_dataset(config.dataset.train_subset)
     limit = config.optimization.max_update or math.inf
+    frequencies = config.optimization.update_freq
     steps = batches = 0
     ends: list[int] = []
     for epoch in range(1, config.optimization.max_epoch + 1):
@@ -119,9 +120,11 @@ def plan_steps(config: DictConfig) -> tuple[list[int], int]:
             seed=config.common.seed,
             epoch=epoch,
         )
-        frequencies = config.optimization.update_freq
         frequency = frequencies[min(epoch, len(frequencies)) - 1]
         in_epoch = len(iterator.frozen_batches)
+        if max(frequencies) > in_epoch:
+            raise UsageError(f"fairseq.optimization.update_freq={list(frequencies)}: an epoch has "
+                             f"{counted(in_epoch, 'batch', 'batches')}, and a step takes no more")  # fmt: skip
         epoch_steps = math.ceil(in_epoch / frequency)
         if steps + epoch_steps > limit:
             taken = int(limit) - steps

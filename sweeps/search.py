@@ -49,7 +49,7 @@ def search(arguments: argparse.Namespace) -> tuple[list[tuple[str, PlannedRun]],
     """Prepare the splits, compose the runs, and return them with their learning rates, and the machine."""
     rates = parse_list("learning rates", arguments.learning_rates)
     inits = parse_list("INIT", arguments.init)
-    refuse_axes(arguments.overrides, ["fairseq"])
+    refuse_axes(arguments.overrides, ["fairseq"], ["full"])
     if arguments.splits < 1:
         raise UsageError(f"--splits {arguments.splits}: it must be at least 1")
     roots = {rate: arguments.runs_dir.absolute() / f"search-{rate}" for rate in rates}

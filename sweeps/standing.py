@@ -25,10 +25,23 @@ from omegaconf import DictConfig, OmegaConf
 
 from data_prep.whole_files import sha256_of, write_json, write_text
 from hydra_conf.errors import UsageError
-from sweeps.folders import find_runs, is_held, is_owned, lease, lock_of, read_json, read_status, set_status
+from sweeps.device import ALLOWED
+from sweeps.folders import (
+    find_runs,
+    is_held,
+    is_known,
+    is_owned,
+    lease,
+    lock_of,
+    read_json,
+    read_status,
+    set_status,
+    texts_in,
+)
 from sweeps.grid import PlannedRun, resolved_yaml
 from sweeps.provenance import comparable, differing_inputs, differing_keys
 
+REDO = "FORCE=1 redoes it, another SWEEP keeps both"
 ABSENT, CUT, OWNED, DONE, FAILED, OTHER = "absent", "cut", "owned", "done", "failed", "other"
 
 
@@ -67,8 +80,9 @@ def standing(folder: Path, asked: PlannedRun | None = None, is_queued: bool = Fa
     holds = {DONE: "is done", OWNED: "is being trained, or about to be"}.get(state, "")
     if not holds and step is not None:
         holds = f"has a checkpoint of step {step}"
-    elif not holds and state == ABSENT and (folder / "checkpoint_best.pt").is_file():
-        holds = "has a checkpoint_best.pt that its status.json tells nothing of"
+    elif not holds and (folder / "checkpoint_best.pt").is_file() and (differs or not is_known(folder)):
+        holds = "has a checkpoint_best.pt"
+        holds += "" if is_known(folder) else ", and its status.json does not say what became of the run"
     elif not holds and differs and is_claimed(folder):
         holds = "is about to be trained by another sweep"
     config = folder / "config.yaml"
@@ -95,7 +109,7 @@ def _differences(folder: Path, asked: PlannedRun, state: str, step: int | None) 
     differ = differing_keys(comparable(stored), comparable(asked.config))
     made_from = read_json(folder / "provenance.json").get("inputs")
     if made_from is not None or state == DONE or step is not None:
-        differ += differing_inputs(made_from or {}, asked.inputs)
+        differ += differing_inputs(made_from if isinstance(made_from, dict) else {}, asked.inputs)
     return differ
 
 
@@ -108,30 +122,35 @@ def _stored(folder: Path) -> DictConfig | None:
     return stored if isinstance(stored, DictConfig) and stored else None
 
 
-def to_do(runs: list[PlannedRun], force: bool, queued: frozenset[Path] = frozenset()) -> list[PlannedRun]:
+def to_do(
+    runs: list[PlannedRun], force: bool, queued: frozenset[Path] = frozenset(), redo: str = REDO
+) -> list[PlannedRun]:
     """Return the runs that are not done yet, all of them with `force`; those that another sweep is training, too.
 
-    Raises `UsageError` when a run that is done, cut, being trained or about to be was asked for in another way, or when
-    one that is being trained is to be redone.
+    Raises `UsageError` when a run that is done, cut, being trained or about to be was asked for in another way, when
+    nothing tells what became of a run with a checkpoint_best.pt, or when one that is being trained is to be redone.
+    `redo` says how a run can be redone.
     """
     left = []
     for run in runs:
         found = standing(run.folder, run, run.folder in queued)
         is_busy = run.folder in queued or is_owned(run.folder) or (found.state == OTHER and is_claimed(run.folder))
-        _refuse(run, found, force, is_busy)
+        _refuse(run, found, force, is_busy, redo)
         if force or found.state != DONE:
             left.append(run)
     return left
 
 
-def _refuse(run: PlannedRun, found: Standing, force: bool, is_busy: bool) -> None:
-    """Raise `UsageError` where the run's folder may not be used for what is asked."""
+def _refuse(run: PlannedRun, found: Standing, force: bool, is_busy: bool, redo: str = REDO) -> None:
+    """Raise `UsageError` where the run's folder may not be used for what is asked; `redo` says how it may be."""
     if force and is_busy:
         raise UsageError(f"{run.key} is being trained, or about to be; wait for it, or stop it")
-    if force or found.state != OTHER or not found.holds:
+    is_lost = found.state == ABSENT and bool(found.holds)
+    if force or not found.holds or (found.state != OTHER and not is_lost):
         return
-    what_to_do = "wait for it, or give another SWEEP" if is_busy else "FORCE=1 redoes it, another SWEEP keeps both"
-    raise UsageError(f"{run.key} {found.holds}, with another configuration ({'; '.join(found.differs)}); {what_to_do}")
+    what_to_do = "wait for it, or give another SWEEP" if is_busy else redo
+    why = "" if is_lost else f", with another configuration ({'; '.join(found.differs)})"
+    raise UsageError(f"{run.key} {found.holds}{why}; {what_to_do}")
 
 
 def prepare(run: PlannedRun, force: bool, claim: Path) -> str | None:
@@ -153,8 +172,7 @@ def prepare(run: PlannedRun, force: bool, claim: Path) -> str | None:
             if not force:
                 if found.state == DONE:
                     return None  # another sweep was quicker
-                if found.state == OTHER and found.holds:
-                    _refuse(run, found, force, is_busy=False)
+                _refuse(run, found, force, is_busy=False)
                 if found.goes_on:
                     _take_over(run)
                     _claim(run.folder, claim)
@@ -242,12 +260,19 @@ def _claim(folder: Path, claim: Path) -> None:
 def chosen_in(root: Path) -> dict[str, str]:
     """Return what DEVICE=auto and PRECISION=auto came to when the sweep was begun; nothing where it was not."""
     chosen = read_json(root / "sweep.json").get("auto")
-    if isinstance(chosen, dict):
+    if isinstance(chosen, dict) and all(str(chosen[name]) in ALLOWED.get(name, ALLOWED) for name in chosen):
         return chosen
-    for folder in find_runs(root).values():  # of a sweep whose sweep.json is lost, or older
+    for folder in find_runs(root).values():  # of a sweep whose sweep.json is lost, damaged or older
         if stored := _stored(folder):
             return {"device": stored.device, stored.device: stored.precision.name}
     return {}
+
+
+def keep_precision(run: PlannedRun) -> None:
+    """Let a run that has begun keep its precision: PRECISION=auto asks for no other."""
+    stored = _stored(run.folder)
+    if stored is not None and standing(run.folder).state != ABSENT and stored.device == run.config.device:
+        run.config.precision.name = stored.precision.name
 
 
 def is_wanted(folder: Path) -> bool:
@@ -266,6 +291,6 @@ def list_runs(root: Path, runs: list[PlannedRun], commands: list[str], auto: dic
         before = read_json(path)
         if {**auto, **chosen_in(root)} != auto:
             raise UsageError(f"another command has begun {root} at this moment, on other terms; call again")
-        listed = set(before.get("runs", [])) | {str(run.key) for run in runs}
-        given = list(dict.fromkeys([*before.get("commands", []), *commands]))
+        listed = {*texts_in(before, "runs"), *(str(run.key) for run in runs)}
+        given = list(dict.fromkeys([*texts_in(before, "commands"), *commands]))
         write_json(path, {"runs": sorted(listed), "commands": given, "auto": auto})

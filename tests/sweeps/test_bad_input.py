@@ -68,8 +68,8 @@ CASES = [
     (("fairseq.task.init=random",), "fairseq.task.init cannot be given: use INIT"),
     (("fairseq.task.max_positions=100",), "a text has from 5 to 64 tokens, those of model.max_positions"),
     (("fairseq.task.max_positions=4",), "a text has from 5 to 64 tokens"),
-    (("fairseq.optimizer.adam_betas=x",), "fairseq.optimizer.adam_betas=x (recipe.adam_betas): it is a pair"),
-    (("recipe.adam_betas=(0.9, 1)",), "adam_betas=(0.9, 1) (recipe.adam_betas): it is a pair"),
+    (("fairseq.optimizer.adam_betas=x",), "fairseq.optimizer.adam_betas=x: it is a pair"),
+    (("recipe.adam_betas=(0.9, 1)",), "adam_betas=(0.9, 1): it is a pair"),
     (("recipe.adam_betas=__import__('os').system('touch was_run')",), "it is a pair of numbers"),
     (("fairseq.optimizer._name=nag",), "fairseq.optimizer"),
     (("speed.adam=cpu_adam",), "fairseq.optimizer._name=cpu_adam: choose from warmstart_adam, adam"),
@@ -111,6 +111,16 @@ CASES = [
     (("fairseq.lr_scheduler.total_num_update=0",), "total_num_update=0: the run has"),
     (("--epochs", "1000000"), "seeds are kept apart for 1,000,000 steps only"),
     (("recipe.learning_rate=nan",), "recipe.learning_rate=nan: it must be above 0"),
+    (("recipe.weight_decay=nan",), "recipe.weight_decay=nan: it is no finite number"),
+    (("fairseq.model.dropout=inf",), "fairseq.model.dropout=inf: it is no finite number"),
+    (("dataset.n_test=5",), "dataset.n_test=5: the data was prepared with 30; run `make prep`"),
+    (("dataset.expected.all=5",), "the data was prepared with {'all': 117}; run `make prep`"),
+    (("method.r=8",), "method.r is a setting of METHOD=lora, and no run of this sweep has it"),
+    (("fairseq.checkpoint.checkpoint_suffix=x",), "fairseq.checkpoint.no_save=false asks for"),
+    (("fairseq.optimization.update_freq=[1000000000]",), "an epoch has 8 batches, and a step takes no more"),
+    (("fairseq.model.encoder_layers=1000000000",), "GiB of memory, and this machine has"),
+    (("hf=3",), "'hf=3': hf holds keys, as in hf.KEY=VALUE"),
+    (("fairseq=3",), "'fairseq=3': fairseq holds keys, as in fairseq.KEY=VALUE"),
 ]
 
 

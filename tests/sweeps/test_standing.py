@@ -449,11 +449,50 @@ def test_a_done_run_whose_files_are_damaged_is_refused(done: PlannedRun, name: s
 def test_a_done_run_whose_status_is_lost_is_not_emptied_for_another_configuration(done: PlannedRun) -> None:
     (done.folder / "status.json").write_text("")
     done.config.recipe.epochs += 1
-    with pytest.raises(UsageError, match="has a checkpoint_best.pt that its status.json tells nothing of"):
+    with pytest.raises(UsageError, match="has a checkpoint_best.pt, and its status.json does not say"):
         to_do([done], force=False)
     with pytest.raises(UsageError, match="FORCE=1 redoes it"):
         prepare(done, False, Path("claim"))
     assert (done.folder / "checkpoint_best.pt").exists()
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", "[]", '{"state": ["done"]}', '{"state": "finished"}'])
+def test_a_done_run_whose_status_is_lost_is_not_redone_unasked(done: PlannedRun, content: str | None) -> None:
+    path = done.folder / "status.json"
+    path.unlink() if content is None else path.write_text(content)
+    for ask in (lambda: to_do([done], force=False), lambda: prepare(done, False, Path("claim"))):
+        with pytest.raises(UsageError, match="its status.json does not say what became of the run; FORCE=1 redoes it"):
+            ask()
+    assert (done.folder / "checkpoint_best.pt").exists()
+    assert "starts anew: FORCE=1 (it has a checkpoint_best.pt" in (prepare(done, True, Path("claim")) or "")
+
+
+def test_a_failed_run_asked_for_otherwise_keeps_its_best_step(done: PlannedRun) -> None:
+    set_status(done.folder, state="failed")
+    done.config.recipe.epochs += 1
+    with pytest.raises(UsageError, match="has a checkpoint_best.pt, with another configuration"):
+        to_do([done], force=False)
+    done.config.recipe.epochs -= 1
+    assert to_do([done], force=False) == [done]
+    assert "starts anew: it has no checkpoint to go on from" in (prepare(done, False, Path("claim")) or "")
+
+
+def test_a_run_that_has_begun_keeps_its_precision_where_auto_is_asked_for(done: PlannedRun) -> None:
+    done.config.precision.name = "bf16"
+    assert standing.standing(done.folder, done).state == standing.OTHER
+    standing.keep_precision(done)
+    assert done.config.precision.name == "fp32"
+    assert to_do([done], force=False) == []
+
+
+def test_state_files_of_other_types_are_told_as_lost_or_ignored(done: PlannedRun) -> None:
+    root = done.folder.parents[5]
+    (done.folder / "provenance.json").write_text('{"inputs": 3}')
+    assert standing.standing(done.folder, done).differs[0] == "data (input)"
+    (root / "sweep.json").write_text('{"runs": 3, "commands": {}, "auto": {"device": 3, "cpu": "fp64"}}')
+    assert standing.chosen_in(root) == {"device": "cpu", "cpu": "fp32"}
+    standing.list_runs(root, [done], ["make sweep"], {"device": "cpu", "cpu": "fp32"})
+    assert read_json(root / "sweep.json")["runs"] == [str(done.key)]
 
 
 def test_a_cut_run_that_does_not_say_what_it_was_made_from_is_refused(done: PlannedRun) -> None:
