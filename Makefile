@@ -28,16 +28,16 @@ comma := ,
 IN := .venv/bin/python
 # What EXTRAS asks for is installed when one stamp names it all, and more perhaps; the newest such stamp counts.
 NEW := .venv/.installed-$(subst $(comma),-,$(EXTRAS))
-EXTRAS_OF = $(subst -, ,$(patsubst .venv/.installed-%,%,$(1)))
+extras_of = $(subst -, ,$(patsubst .venv/.installed-%,%,$(1)))
 STAMPS := $(shell ls -t .venv/.installed-* 2>/dev/null)
-STAMP := $(firstword $(foreach stamp,$(STAMPS),$(if $(filter-out $(call EXTRAS_OF,$(stamp)),$(call EXTRAS_OF,$(NEW))),,$(stamp))) $(NEW))
+STAMP := $(firstword $(foreach stamp,$(STAMPS),$(if $(filter-out $(call extras_of,$(stamp)),$(call extras_of,$(NEW))),,$(stamp))) $(NEW))
 q = '$(subst ','\'',$(1))' # one word for the shell, whatever stands in it
 .DEFAULT_GOAL := help
 .PHONY: help setup prep sweep figures reproduce params convert bench test lint clean
 
 help: ## list targets and variables
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
-	@awk '/^[A-Z_]+ =/{printf "  %-12s %s\n", $$1, substr($$0, index($$0, "=") + 2)}' Makefile
+	@awk '/^[A-Z_]+ =/{said = substr($$0, index($$0, "=") + 2); sub(/^# /, "(", said) && said = said ")"; printf "  %-12s %s\n", $$1, said}' Makefile
 
 setup: $(STAMP) ## make .venv with everything in it (EXTRAS=hf,cluster for more)
 

@@ -225,7 +225,7 @@ def final_accuracy(evidence: Evidence, baselines: dict[str, list[Baseline]]) -> 
     for dataset in datasets if len(datasets) == 1 else []:
         for baseline, style in zip(baselines.get(dataset, []), ("--", ":"), strict=False):
             axis.axvline(baseline.test, color="0.45", lw=1.2, ls=style, zorder=1)
-            label = f"{baseline.name.split(',')[0]}\n{baseline.test:.1f}"
+            label = f"{baseline.name.split(',')[0]}\n{baseline.test:.2f}"
             axis.text(baseline.test, 1.0, label, fontsize="x-small", color="0.35",
                       transform=axis.get_xaxis_transform(), ha="center", va="bottom")  # fmt: skip
     axis.set_xlabel("test accuracy at the best step (%)")

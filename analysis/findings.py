@@ -263,6 +263,18 @@ def against_baseline(c: Comparison, baseline: Baseline) -> str:
     )
 
 
+def at_commonest(group: Group, commonest: Baseline) -> str | None:
+    """Return how many runs of a group are as accurate as answering the commonest class always, None where none is."""
+    count = int((np.abs(group.test - commonest.test) < 1e-9).sum())
+    if not count:
+        return None
+    verb = "is" if count == 1 else "are"
+    return (
+        f"{group.title}: {count} of {counted(group.n, 'run')} {verb} exactly as accurate as the commonest class "
+        f"({commonest.test:.2f} %): what learns nothing looks so."
+    )
+
+
 def above(gap: float) -> str:
     """Return `5.60 points above`, `level with` where two decimals are zero."""
     if f"{abs(gap):.2f}" == "0.00":
@@ -415,7 +427,7 @@ def title_of_curves(evidence: Evidence, split: str) -> str:
         values = [run.best_valid if split == "valid" else run.test for run in group.runs]
         name = " · ".join(prose(group.names[key]) for key in differing or ["init"])
         mean = float(np.mean(np.array(values, dtype=np.float64)))
-        means.append(f"{mean:.1f} % ({name}{_of_n(group)})")
+        means.append(f"{mean:.2f} % ({name}{_of_n(group)})")
     return f"{what}: {listed(means)}"
 
 
@@ -507,7 +519,9 @@ def title_of_loss(last: dict[str, float]) -> str:
     """Return the mean training loss (nats) at the end by init; a plain title where it is of several configurations."""
     if not last:
         return "Training loss over steps"
-    return "Training loss ends at " + listed(f"{loss:.2f} nats ({prose(init)})" for init, loss in last.items())
+    return "Training loss at the last logged step: " + listed(
+        f"{loss:.2f} nats ({prose(init)})" for init, loss in last.items()
+    )
 
 
 def caption_of_loss(counts: list[int]) -> str:

@@ -13,7 +13,16 @@ from omegaconf import OmegaConf
 from analysis.baselines import Baseline
 from analysis.best_steps import RunResult
 from analysis.evidence import Evidence, Group
-from analysis.findings import about_best_step, about_std, absent, against_baseline, answers, comparisons, notes
+from analysis.findings import (
+    about_best_step,
+    about_std,
+    absent,
+    against_baseline,
+    answers,
+    at_commonest,
+    comparisons,
+    notes,
+)
 from analysis.statistics import NEW_TEXTS, SAME_TEXTS
 from analysis.tables import comparisons_table, groups_table, in_markdown, mean_and_std, results_table, steps_table
 from analysis.verdict import (
@@ -132,18 +141,24 @@ def sections(material: Material) -> list[Section]:
         *_data_cards(material),
         _recipes(material),
         _provenance(material),
-        Section("Missing, failed and damaged", items=[*absent(material.results), *material.problems],
+        Section("Missing, failed, damaged or taken up again", items=[*absent(material.results), *material.problems],
                 paragraphs=[] if absent(material.results) or material.problems else ["None."]),
     ]  # fmt: skip
 
 
 def _standing(material: Material) -> list[str]:
-    """Return how the runs of each comparison of inits stand to the better baseline."""
-    return [
+    """Return how the runs of each comparison of inits stand to the better baseline, and which learned nothing."""
+    standing = [
         against_baseline(comparison, baseline)
         for comparison in material.evidence.of_init()
         for baseline in material.baselines.get(comparison.one.names["dataset"], [])[:1]
     ]
+    nothing = [
+        at_commonest(group, material.baselines[group.names["dataset"]][-1])
+        for group in material.evidence.groups
+        if material.baselines.get(group.names["dataset"])
+    ]
+    return [*standing, *filter(None, nothing)]
 
 
 def _questions(evidence: Evidence) -> list[str]:

@@ -144,6 +144,7 @@ def take_up(folder: Path) -> tuple[Path | None, dict[str, Any], list[str]]:
             put.unlink(missing_ok=True)
             _link(checkpoint / name, put)
             os.replace(put, folder / name)
+            put.unlink(missing_ok=True)  # it stays where both names are one file already
     for path in _event_files(folder):
         length = manifest["events"].get(path.relative_to(folder).as_posix())
         if length is None:

@@ -2,7 +2,7 @@
 
 convert MODEL                   a fairseq folder or a finished run, for transformers, with proof
 back DIR --like FOLDER          and a fairseq checkpoint again
-predict FOLDER SPLIT.jsonl      labels, from a run folder or a converted one
+predict FOLDER TEXTS.jsonl      labels, from a run folder or a converted one
 lora --base DIR --corpus FILE   LoRA on a causal LM, perplexity before and after
 merge ADAPTER                   an adapter's update added to its base's weights
 settings                        what each of LoRA's settings does, measured
@@ -34,7 +34,7 @@ def arguments_of(words: list[str]) -> argparse.Namespace:
     one.add_argument("--out", type=Path, required=True, help="the checkpoint to write")
     one = commands.add_parser("predict", help="the label a fine-tuned model gives to each text, as JSON lines")
     one.add_argument("folder", type=Path, help="a run folder, or a converted one")
-    one.add_argument("split", type=Path, help="data/splits/<dataset>/test.jsonl, say")
+    one.add_argument("texts", type=Path, help='.jsonl, a line a text as {"text": "..."}; a split of data/splits, say')
     one = commands.add_parser("lora", help="an adapter for a causal LM on one's own text")
     one.add_argument("--base", type=Path, required=True, help="folder of a causal LM")
     one.add_argument("--corpus", type=Path, required=True, help="UTF-8 text, one paragraph a line")
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
     elif arguments.command == "predict":
         from hf_tasks.predict import predict
 
-        for example, label in predict(arguments.folder, arguments.split):
+        for example, label in predict(arguments.folder, arguments.texts):
             print(json.dumps({"id": example.id, "label": example.label, "predicted": label}, ensure_ascii=False))
     elif arguments.command == "lora":
         from hf_tasks.causal import fine_tune, refuse_unheeded
@@ -114,6 +114,8 @@ def main() -> int:
         if (error.name or "").split(".")[0] not in ("transformers", "peft", "tokenizers", "safetensors", "accelerate"):
             raise
         raise UsageError(f"{error.name} is not installed; run `make setup EXTRAS=dev,hf`") from error
+    except BrokenPipeError:
+        raise
     except OSError as error:
         said = f"{error.filename}: {error.strerror}" if error.filename else str(error).splitlines()[0]
         raise UsageError(said) from error

@@ -163,9 +163,7 @@ def fine_tune(
     say(f"measures the perplexity of {len(held_out)} of {len(blocks)} blocks")
     before = perplexity(model, held_out)
     if not math.isfinite(before):
-        raise UsageError(
-            f"{base}: its perplexity on {corpus} is {before}; its weights or its tokenizer are not whole"
-        )
+        raise UsageError(f"{base}: its perplexity on {corpus} is {before}; its weights or its tokenizer are not whole")
     torch.manual_seed(0)
     adapted = with_adapter(model, method, task_type="CAUSAL_LM")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token

@@ -13,7 +13,7 @@ from transformers import (
     RobertaModel,
 )
 
-from data_prep.whole_files import replaced
+from data_prep.whole_files import replaced, write_text
 from fairseq_tasks.classification import optimizer_history
 from fairseq_tasks.folders import Opened, open_checkpoint
 from hf_tasks.folders import MODEL, new_folder
@@ -106,7 +106,16 @@ def convert(source: Source, out: Path, texts: list[str], say: Callable[[str], No
         opened = write_folder(source, scratch)
         parity = compare(opened, source, scratch, texts, say)
         require(parity, source.checkpoint)
+        write_text(scratch / "README.md", card_of(source, parity))
     return parity
+
+
+def card_of(source: Source, parity: Parity) -> str:
+    """Return the card of a converted folder: what it is of, its classes, and the proof that it is the same function."""
+    labels = [f"labels: {', '.join(source.labels)}"] if source.labels else []
+    lines = [*labels, "weights and tokenizer were converted from fairseq's, and compared with them:"]
+    proof = "\n".join(parity.lines())
+    return f"# {source.title}\n\n{chr(10).join(f'- {line}' for line in lines)}\n\n```\n{proof}\n```\n"
 
 
 def convert_back(folder: Path, shape: dict[str, Any], out: Path) -> None:

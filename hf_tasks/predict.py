@@ -9,7 +9,8 @@ import sentencepiece
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from data_prep.splits import Example, read_split
+from data_prep.splits import Example, clean
+from data_prep.table import text_lines
 from data_prep.truncation import cut_lengths
 from fairseq_tasks.classification import HEAD
 from fairseq_tasks.folders import Opened, open_checkpoint
@@ -20,26 +21,35 @@ BATCH = 32
 
 
 def predict(folder: Path, split: Path) -> Iterator[tuple[Example, str]]:
-    """Yield each example of a split (a .jsonl of data/splits) with the label that the model gives it.
+    """Yield each text of a .jsonl, of data/splits or of one's own, with the label that the model gives it.
 
     `folder` is a run folder, or one that `convert` wrote of it. Raises `UsageError` when it holds no classifier.
     """
     if not split.is_file():
-        raise UsageError(f"there is no split {split}")
-    yield from answers(folder, given_split(split))
+        raise UsageError(f"there is no file {split}")
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}")
+    yield from answers(folder, given_texts(split))
 
 
-def given_split(path: Path) -> list[Example]:
-    """Return the examples of a split that a user names. Raises `UsageError` unless it is one as prep writes them."""
-    try:
-        examples = list(read_split(path))
-    except (ValueError, TypeError) as error:  # no JSON, no UTF-8, or other fields
-        raise UsageError(f"{path} is no split as `make prep` writes them, a JSON object a line: {error}") from error
+def given_texts(path: Path) -> list[Example]:
+    """Return the texts of a .jsonl: an object a line with `text`, and `text_pair`, `id` and `label` where it has them.
+
+    An example without an id is called by its line's number. Raises `UsageError` for anything else.
+    """
+    examples = []
+    for number, line in enumerate(text_lines(path), start=1):
+        try:
+            found = json.loads(line)
+        except ValueError:
+            found = None
+        text, pair = (found.get(key) for key in ("text", "text_pair")) if isinstance(found, dict) else (None, None)
+        if not isinstance(text, str) or not isinstance(pair, str | None):
+            raise UsageError(f'{path}, line {number}: {line.strip()[:80]!r} is not a JSON object with a text, such as '
+                             '{"text": "Un beau livre."}')  # fmt: skip
+        examples.append(Example(str(found.get("id", number)), clean(text), pair and clean(pair), found.get("label")))
     if not examples:
-        raise UsageError(f"{path} holds no example")
-    for number, example in enumerate(examples, start=1):
-        if not isinstance(example.text, str) or not isinstance(example.text_pair, str | None):
-            raise UsageError(f"{path} is no split as `make prep` writes them: example {number} has a text that is none")
+        raise UsageError(f"{path} holds no text")
     if len({example.text_pair is None for example in examples}) > 1:
         raise UsageError(f"{path}: some examples are pairs, some are not; a model is made for one kind")
     return examples

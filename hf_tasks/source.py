@@ -29,6 +29,7 @@ class Source:
     there are none.
     """
 
+    title: str
     checkpoint: Path
     model_folder: Path
     labels: list[str]
@@ -43,7 +44,7 @@ def source_of(folder: Path) -> Source:
     if (folder / "checkpoint_best.pt").is_file():
         return _of_run(folder)
     if (folder / "model.pt").is_file():
-        return Source(folder / "model.pt", folder, [])
+        return Source(folder.name, folder / "model.pt", folder, [])
     raise UsageError(f"{folder} holds neither model.pt (a fairseq folder) nor checkpoint_best.pt (a finished run); "
                      "`make prep MODEL=...` makes the folder of a model")  # fmt: skip
 
@@ -60,7 +61,9 @@ def _of_run(folder: Path) -> Source:
         raise UsageError(f"{folder} is not finished: its run is {state}; `make sweep` finishes it")
     split = Path(config.data_dir) / "splits" / config.dataset.name / "test.jsonl"
     tests, answers, why = _answered(folder / "predictions.parquet", split)
+    how = f"{config.backend.name}, {config.method.name}, seed {config.seed}"
     return Source(
+        title=f"{config.init.name} {config.model.name}, fine-tuned on {config.dataset.name} ({how})",
         checkpoint=folder / "checkpoint_best.pt",
         model_folder=Path(config.model.folder),
         labels=labels,

@@ -378,7 +378,7 @@ def _card_lines(
         f"training: epochs {recipe.epochs}, batch size {recipe.batch_size}, learning rate {recipe.learning_rate:g}, "
         f"texts of at most {max_positions} tokens",
         f"best step: {evaluation['step']}, validation accuracy {best:.2f} % of {evaluation['n']} texts",
-        f"data: {config.dataset.title}; {config.dataset.licence}",
+        f"data: {config.dataset.name}, {config.dataset.title}; licence: {config.dataset.licence}",
     ]
 
 

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TextIO, cast
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -21,7 +22,7 @@ from rich.text import Text
 from data_prep.whole_files import require_no_dead_link
 from hydra_conf.compose import choices, compose_config, group_words, quoted
 from hydra_conf.counts import counted
-from hydra_conf.errors import UsageError, exit_code
+from hydra_conf.errors import LastingOutput, UsageError, exit_code
 from sweeps import slurm
 from sweeps.commands import commands_of
 from sweeps.device import Machine, choice_of, cluster_machine, require_device, resolve_machine, share_machine
@@ -188,6 +189,10 @@ def sweep(arguments: argparse.Namespace) -> int:
         if launcher.name == "local":
             start_server(left[0], machine.gpus)
         preflight(left, machine, arguments.overrides)
+        for run in left:
+            found = standing(run.folder, run)
+            if found.goes_on and not arguments.force:
+                console.print(f"  {run.key} goes on from step {found.step}")
         auto = choice_of(machine, chosen_in(root))
         with prepared_folders(
             left, runs, root, commands_of(arguments, arguments_of_run()), arguments.force, auto, queued
@@ -208,9 +213,8 @@ def sweep(arguments: argparse.Namespace) -> int:
     for run, said in failed:
         console.print(Text("failed", "bold red"), f"{run.key}: {said}")
         console.print(f"  log: {run.folder / 'train.log'}")
-    console.print(
-        f"{len(runs) - len(failed)} of {counted(len(runs), 'run')} done in {duration(time.monotonic() - start)}"
-    )
+    took = f" in {duration(time.monotonic() - start)}" if left else " already"
+    console.print(f"{len(runs) - len(failed)} of {counted(len(runs), 'run')} done{took}")
     return 1 if failed else 0
 
 
@@ -320,7 +324,11 @@ def main() -> int:
 
 
 def interruptible(command: Callable[[], int]) -> int:
-    """Run a command; return 130 after Ctrl-C and 143 after SIGTERM, when its runs have ended."""
+    """Run a command; return 130 after Ctrl-C and 143 after SIGTERM, when its runs have ended.
+
+    Closing standard output stops no run.
+    """
+    sys.stdout = cast(TextIO, LastingOutput(sys.stdout))
     try:
         return command()
     except SweepInterrupted as stop:

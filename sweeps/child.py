@@ -35,8 +35,8 @@ def start(folder: Path, environment: dict[str, str], digest: str) -> subprocess.
         )
 
 
-def note_death(folder: Path, code: int) -> None:
-    """Write the status that a run's process could not write itself."""
+def note_death(folder: Path, code: int, ended_here: bool = False) -> None:
+    """Write the status that a run's process could not write itself; `ended_here`: its sweep killed it."""
     state = read_json(folder / "status.json").get("state")
     if state in ("done", "failed") or code in (NOT_OURS, STOPPED):
         return
@@ -45,7 +45,9 @@ def note_death(folder: Path, code: int) -> None:
     if code < 0:
         how = f"killed by signal {-code}"
         how += ", as by a machine that is out of memory: lower JOBS" if -code == signal.SIGKILL else ""
-    if was_stopped(code):
+    if ended_here:
+        news, how = {"state": "pending", "exit_code": code}, "ended with its sweep, before it could save"
+    elif was_stopped(code):
         news, how = {"state": "pending", "exit_code": STOPPED}, "asked to stop before it had begun"
     else:
         how += f"; last line: {_last_line(folder / 'train.log')}"

@@ -150,7 +150,8 @@ def prune(runs: list[Path], analysed: float) -> tuple[int, int]:
         status = folder / "status.json"
         if read_json(status).get("state") != "done" or status.stat().st_mtime > analysed:
             continue
-        checkpoints = [path for path in [*folder.glob("checkpoint*.pt"), *folder.glob("resume/**/*")] if path.is_file()]
+        left = [*folder.glob("checkpoint*.pt"), *folder.glob("resume/**/*"), *folder.glob(".*.put")]
+        checkpoints = [path for path in left if path.is_file()]
         freed += sum(path.stat().st_size for path in checkpoints if path.stat().st_nlink == 1)
         for path in checkpoints:
             path.unlink()

@@ -28,6 +28,10 @@ from sweeps.run import run_forked
 from sweeps.standing import to_start
 
 POLL_SECONDS = 0.5
+STOPPING = (
+    "stopping: each run saves at the end of its step, or keeps its last checkpoint while it is evaluated; once more "
+    "ends them now"
+)
 LONGEST_FOLDER = 70  # bytes; a socket's path has 107 on Linux, of which multiprocessing takes 33 for names of its own
 IMPORTED = ["sweeps.pool", "fairseq_cli.train", "fairseq_tasks", "sweeps.fairseq_config"]  # by the server, in order
 
@@ -39,6 +43,7 @@ class _Child:
     run: PlannedRun
     process: subprocess.Popen[bytes] | ForkServerProcess
     slot: int
+    ended: bool = False  # by this sweep, while it ran
 
     def exit_code(self) -> int | None:
         """Return the exit code, minus the signal when one ended it, None while it runs."""
@@ -48,6 +53,7 @@ class _Child:
         self.process.terminate()
 
     def end(self) -> None:
+        self.ended = self.exit_code() is None
         self.process.kill()
         if isinstance(self.process, subprocess.Popen):
             self.process.wait()
@@ -144,7 +150,7 @@ def run_all(
             for child in [child for child in children if child.exit_code() is not None]:
                 code = child.exit_code()
                 assert code is not None
-                note_death(child.run.folder, code)
+                note_death(child.run.folder, code, child.ended)
                 children.remove(child)
                 free.append(child.slot)
                 failed = code not in (DONE, NOT_OURS) and not was_stopped(code)
@@ -162,7 +168,7 @@ def _answer(signals: Signals, children: list[_Child]) -> None:
         for child in children:
             child.end()
     elif signals.got and not signals.told:
-        print("stopping: each run saves at the end of its step; once more ends them now", flush=True)
+        print(STOPPING, flush=True)
         signals.told = True
         for child in children:
             child.ask_to_stop()
@@ -187,4 +193,4 @@ def _children() -> Iterator[list[_Child]]:
             child.end()
             code = child.exit_code()
             assert code is not None
-            note_death(child.run.folder, code)
+            note_death(child.run.folder, code, child.ended)

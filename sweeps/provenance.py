@@ -37,9 +37,11 @@ def prepared(config: DictConfig) -> dict[str, Any]:
     data = binarised_folder(config)
     manifest = read_manifest(data)
     if manifest is None:
+        made = sorted(path.parent.name.removesuffix(f".{config.model.name}")
+                      for path in data.parent.glob(f"*.{config.model.name}/manifest.json"))  # fmt: skip
         raise UsageError(
             f"{data} is not there: {config.dataset.name} is not prepared for {config.model.name}; run `make prep` "
-            "with the same DATASET, MODEL and ARGS first"
+            f"with the same DATASET, MODEL and ARGS first{f' (prepared for it: {chr(44).join(made)})' if made else ''}"
         )
     return manifest
 

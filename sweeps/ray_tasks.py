@@ -18,7 +18,7 @@ from hydra_conf.errors import UsageError
 from sweeps.child import Child, train_here
 from sweeps.folders import NOT_OURS, read_json, set_status
 from sweeps.grid import PlannedRun
-from sweeps.pool import Signals, SweepInterrupted
+from sweeps.pool import STOPPING, Signals, SweepInterrupted
 from sweeps.standing import to_start
 
 POLL_SECONDS = 1.0
@@ -115,7 +115,7 @@ def _answer(signals: Signals, tasks: dict[Any, PlannedRun]) -> None:
     import ray
 
     if signals.got and not signals.told:
-        print("stopping: each run saves at the end of its step; once more ends them now", flush=True)
+        print(STOPPING, flush=True)
         signals.told = True
         for reference in tasks:
             ray.cancel(reference)

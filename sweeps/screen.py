@@ -88,7 +88,11 @@ class Progress:
         step, planned = status["progress"].get("step", 0), status.get("planned_steps")
         if status["state"] != "running" or not planned or step == 0:
             return "-"
+        if step >= planned:
+            return "its last evaluation"
         began, first = self.first_step.setdefault(folder, (time.monotonic(), step))
+        if step < first:  # it goes on from a checkpoint of before
+            began, first = self.first_step[folder] = time.monotonic(), step
         speed = (step - first) / max(time.monotonic() - began, 1e-6)
         return duration((planned - step) / speed) if speed else "-"
 

@@ -31,11 +31,12 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from hf_tasks.__main__ import arguments_of, run
+from hf_tasks.__main__ import arguments_of, main, run
 from hf_tasks.adapters import count_parameters, with_adapter, without_adapter
 from hf_tasks.causal import blocks_of, open_base, perplexity
 from hydra_conf.compose import compose_config
 from hydra_conf.errors import UsageError
+from tests.conftest import Refusals
 
 LINES = ["le chat dort sur le lit", "le chien court dans le pré", "la pluie tombe sur la ville", "le chat boit du lait"]
 
@@ -100,7 +101,7 @@ def test_merged_weights_give_the_same_outputs() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("method.r=0",), "method.r=0: the rank of the adapter must be at least 1"),
+        (("method.r=0",), "method.r=0: it is a number from 1"),
         (("method.target_modules.roberta=[nope]",), r"target_modules.roberta=\['nope'\]"),
         (("method.target_modules.roberta=[]",), "says nothing of roberta"),
     ],
@@ -156,6 +157,49 @@ def test_a_causal_lm_learns_the_text_and_merges(
     card = (adapter / "README.md").read_text()
     assert str(bloom) in card
     assert "More Information Needed" not in card
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["--length", "1"], "--length 1: a block has at least 2 tokens"), (["--length", "-3"], "a block has at least 2"),
+    (["recipe.adam_betas=x"], "recipe.adam_betas=x: it is a pair"),
+    (["method.bias=foo"], "method.bias=foo: choose from none, all, lora_only"),
+    (["method.dropout=2"], "method.dropout=2.0: it is a share"), (["method.r=0"], "method.r=0: it is a number from 1"),
+    (["fairseq.optimization.lr=[1e-9]"], "fairseq.optimization.lr cannot be given: it does nothing here"),
+    (["hf.optim=sgd"], "hf.optim cannot be given"), (["precision=bf16"], "precision cannot be given"),
+    (["recipe.evaluate_every=1"], "recipe.evaluate_every cannot be given"),
+    (["recipe.learning_rate=1e6", "recipe.epochs=3"], "lower recipe.learning_rate. No adapter was written"),
+    (["method.target_modules.bloom=[nope]"], "method.target_modules.bloom=['nope']"),
+])  # fmt: skip
+def test_a_mistake_in_the_settings_of_lora_is_one_sentence_and_leaves_nothing(
+    bloom: Path, corpus: Path, tmp_path: Path, refusals: Refusals, words: list[str], message: str
+) -> None:
+    given = ["lora", "--base", str(bloom), "--corpus", str(corpus), "--out", str(tmp_path / "adapter")]
+    given += words if "--length" in words else ["--length", "16", *words]
+    assert message in refusals.of(main, given, tmp_path)
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_a_corpus_that_repeats_itself_is_trained_on(
+    bloom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A block like one that is held out is another block."""
+    (tmp_path / "same.txt").write_text(f"{LINES[0]}\n" * 60)
+    words = ["--base", str(bloom), "--corpus", str(tmp_path / "same.txt"), "--out", str(tmp_path / "adapter")]
+    run(arguments_of(["lora", *words, "--length", "7", "recipe.epochs=1"]))
+    assert re.search(r"held out +6\n", capsys.readouterr().out)
+
+
+def test_another_kind_of_causal_lm_takes_the_targets_it_is_given(corpus: Path, bloom: Path, tmp_path: Path) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    AutoTokenizer.from_pretrained(bloom).save_pretrained(tmp_path / "base")
+    GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=32, n_layer=1, n_head=4)).save_pretrained(tmp_path / "base")
+    words = ["lora", "--base", str(tmp_path / "base"), "--corpus", str(corpus), "--out", str(tmp_path / "adapter"),
+             "--length", "16", "recipe.epochs=1"]  # fmt: skip
+    with pytest.raises(UsageError, match=r"says nothing of gpt2 .*; give method.target_modules.gpt2=\[\.\.\.\]"):
+        run(arguments_of(words))
+    run(arguments_of([*words, "method.target_modules.gpt2=[c_attn]"]))
+    assert json.loads((tmp_path / "adapter/adapter_config.json").read_text())["target_modules"] == ["c_attn"]
 
 
 def test_an_adapter_of_a_causal_lm_is_loaded_by_peft_alone(

@@ -167,14 +167,14 @@ def test_called_again_an_hf_run_is_not_trained_again(mixed: Workspace) -> None:
         (("--backend", "hf", "hf.seed=1"), "hf.seed cannot be given; use SEEDS"),
         (
             ("--backend", "hf", "--method", "lora", "method.r=0"),
-            "method.r=0: the rank of the adapter must be at least 1",
+            "method.r=0: it is a number from 1",
         ),
         (
             ("--backend", "hf", "--method", "lora", "method.target_modules.roberta=[nope]"),
             "target_modules.roberta=['nope']",
         ),
         (("--backend", "hf", "fairseq.optimization.update_freq=[2]"), "takes one batch a step"),
-        (("--backend", "hf", "fairseq.optimization.lr=[5e-3,1e-5]"), "give one rate, as in [2e-5]"),
+        (("--backend", "hf", "fairseq.optimization.lr=[5e-3,1e-5]"), "give one rate above 0, as in [2e-5]"),
         (("--backend", "hf", "fairseq.model.activation_dropout=0.5"), "BACKEND=hf: its runs do not heed it"),
         (("--backend", "hf", "fairseq.lr_scheduler._name=inverse_sqrt"), "BACKEND=hf has polynomial_decay only"),
         (("--backend", "hf", "fairseq.lr_scheduler.warmup_init_lr=0.1"), "warmup_init_lr"),
@@ -185,6 +185,8 @@ def test_called_again_an_hf_run_is_not_trained_again(mixed: Workspace) -> None:
         (("--backend", "hf", "hf.save_steps=2"), "runs do not heed it; they heed gradient_checkpointing, neft"),
         (("--backend", "hf", "hf.bogus=2"), "unknown configuration key 'hf.bogus'; known keys: gradient_checkpointing"),
         (("--backend", "hf", "hf.optim=nope"), "the Trainer refuses its arguments"),
+        (("--backend", "hf", "hf.neftune_noise_alpha=nan"), "hf.neftune_noise_alpha=nan: it is no finite number"),
+        (("--backend", "hf", "fairseq.dataset.max_tokens=150"), "batches, and those of BACKEND=hf have as many each"),
         (("--backend", "hf", "model.checkpoint=/nowhere/model.pt"), "there is no checkpoint /nowhere/model.pt"),
     ],
 )

@@ -177,20 +177,64 @@ def test_a_run_without_its_test_texts_is_converted_and_says_so(
     learnt: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = Path(shutil.copytree(folder_of(learnt, "fairseq", "full", "pretrained"), tmp_path / "seed=0"))
-    (run / "predictions.parquet").unlink()
     monkeypatch.setattr(sys, "argv", ["hf_tasks", "convert", str(run)])
+    (run / "predictions.parquet").write_text("cut")
+    assert main() == 0
+    assert f"not compared with the run's own: {run / 'predictions.parquet'} is not whole" in capsys.readouterr().out
+    (run / "predictions.parquet").unlink()
     assert main() == 0
     assert f"not compared with the run's own: {run / 'predictions.parquet'} is not there" in capsys.readouterr().out
     assert (tmp_path / "seed=0.hf/model.safetensors").is_file()
+    card = (tmp_path / "seed=0.hf/README.md").read_text()
+    assert card.startswith("# pretrained tiny, fine-tuned on amazon_fr (fairseq, full, seed 0)\n")
+    assert "token ids      equal on" in card
 
 
-@pytest.mark.parametrize("line", ["{", '{"texte": "beau"}', '"beau"', "\xff"])
-def test_a_split_that_prep_did_not_write_is_refused(
-    learnt: Workspace, tmp_path: Path, refusals: Refusals, line: str
+@pytest.mark.parametrize(("line", "message"), [
+    ("{", "line 1: '{' is not a JSON object with a text"), ('{"texte": "beau"}', "is not a JSON object with a text"),
+    ('"beau"', "is not a JSON object with a text"), ('{"text": 3}', "is not a JSON object with a text"),
+    ('{"text": "a", "text_pair": 3}', "is not a JSON object with a text"),
+    ("\xff", "line 1: byte 1 (0xff) is not UTF-8"), ("", "holds no text"),
+    ('{"text": "a"}\n{"text": "a", "text_pair": "b"}', "some examples are pairs, some are not"),
+])  # fmt: skip
+def test_texts_that_cannot_be_read_are_one_sentence(
+    learnt: Workspace, tmp_path: Path, refusals: Refusals, line: str, message: str
 ) -> None:
     (tmp_path / "own.jsonl").write_bytes(line.encode("latin-1"))
     words = ["predict", str(folder_of(learnt, "fairseq", "full", "pretrained")), str(tmp_path / "own.jsonl")]
-    assert "own.jsonl is no split as `make prep` writes them" in refusals.of(main, words, learnt.root)
+    said = refusals.of(main, words, learnt.root)
+    assert "own.jsonl" in said
+    assert message in said
+    words[1] = str(tmp_path / "nowhere")
+    assert f"there is no folder {tmp_path / 'nowhere'}" in refusals.of(main, words, learnt.root)
+
+
+def test_ones_own_texts_get_labels(
+    learnt: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own.jsonl").write_text('{"text": "ce livre est superbe"}\n{"id": "b", "text": "le style est raté"}\n')
+    run = folder_of(learnt, "fairseq", "full", "pretrained")
+    monkeypatch.setattr(sys, "argv", ["hf_tasks", "predict", str(run), str(tmp_path / "own.jsonl")])
+    assert main() == 0
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(one["id"], one["label"], one["predicted"]) for one in said] == [
+        ("1", None, "positive"),
+        ("b", None, "negative"),
+    ]
+
+
+@pytest.mark.parametrize(("name", "content", "message"), [
+    ("status.json", '{"state": "failed"}', "is not finished: its run is failed"),
+    ("status.json", "", "is no whole run folder"), ("provenance.json", "{}", "is no whole run folder: KeyError"),
+    ("config.yaml", "a: [b", "is no whole run folder"),
+])  # fmt: skip
+def test_a_run_folder_that_is_not_whole_is_not_converted(
+    learnt: Workspace, tmp_path: Path, refusals: Refusals, name: str, content: str, message: str
+) -> None:
+    run = Path(shutil.copytree(folder_of(learnt, "fairseq", "full", "pretrained"), tmp_path / "seed=0"))
+    (run / name).write_text(content)
+    assert message in refusals.of(main, ["convert", str(run)], learnt.root)
+    assert not (tmp_path / "seed=0.hf").exists()
 
 
 def test_a_folder_of_something_else_is_never_replaced(learnt: Workspace, tmp_path: Path, refusals: Refusals) -> None:

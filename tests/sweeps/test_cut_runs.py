@@ -89,6 +89,8 @@ def test_a_run_that_was_asked_to_stop_ends_with_the_same_bits(
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert read_json(folder / "provenance.json")["resumed"][0]["step"] == saved
     assert saved > 0
+    assert f"goes on from step {saved}" in answer.stdout
+    assert not list(folder.glob(".*.put"))
     same(folder, undisturbed)
 
 

@@ -35,6 +35,12 @@ def start(workspace: Workspace, *words: str) -> subprocess.Popen[str]:
     )
 
 
+def piped(workspace: Workspace, *words: str) -> subprocess.Popen[str]:
+    """Start `python -m <words>` with its output in pipes, unbuffered."""
+    command, pipe = [sys.executable, "-u", "-m", *words], subprocess.PIPE
+    return subprocess.Popen(command, cwd=workspace.root, stdout=pipe, stderr=pipe, text=True)
+
+
 def step_of(folder: Path) -> int:
     return int(read_status(folder)["progress"].get("step", 0))
 
@@ -73,6 +79,48 @@ def test_a_failed_run_does_not_stop_the_others_and_is_named_with_its_log(workspa
     assert read_status(other)["state"] == "done"
     assert "failed amazon_fr/tiny/fairseq/full/random/seed=0: killed by signal 9" in output
     assert str(doomed / "train.log") in output.replace("\n", "")
+
+
+def test_a_sweep_whose_output_is_closed_goes_on(workspace: Workspace) -> None:
+    """As by `make sweep | head`."""
+    words = workspace.sweep_words("--sweep", "closed", "--init", "random", "--seeds", "0", "--epochs", "3")
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", *words],
+        cwd=workspace.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline().startswith("sweep closed: 1 run")
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=WAIT) == 0
+    assert read_status(workspace.run_folder("random", 0, "closed"))["state"] == "done"
+
+
+def test_other_commands_end_without_a_word_when_their_output_is_closed(swept: Workspace) -> None:
+    process = piped(swept, "sweeps", "status")
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=WAIT) in (1, 128 + signal.SIGPIPE)  # 1: rich's own
+
+
+def test_a_run_that_its_sweep_has_killed_is_not_blamed_on_memory(workspace: Workspace) -> None:
+    folder = workspace.run_folder("random", 0, "twice")
+    process = start(workspace, "--sweep", "twice", "--init", "random", "--seeds", "0", "--epochs", "60")
+    until(lambda: step_of(folder) > 0)
+    os.kill(json.loads((folder / "status.json").read_text())["pid"], signal.SIGSTOP)  # so that it cannot save
+    os.kill(process.pid, signal.SIGINT)
+    time.sleep(1)
+    os.kill(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=WAIT)
+    assert process.returncode == 130, output
+    status = read_status(folder)
+    assert (status["state"], status["error"]) == ("pending", "ended with its sweep, before it could save")
 
 
 def test_a_forked_run_is_the_run_of_a_new_interpreter(workspace: Workspace) -> None:

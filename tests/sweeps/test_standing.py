@@ -256,6 +256,7 @@ class Ended:
         pass
 
     end = ask_to_stop
+    ended = False
 
 
 class World:
