@@ -29,8 +29,8 @@ KINDS = {  # by peft's task type
 def with_adapter(model: PreTrainedModel, method: DictConfig, task_type: str = "SEQ_CLS") -> Any:
     """Return the model with a LoRA adapter; a classification head is trained whole.
 
-    `method` holds r, alpha, dropout, bias and, by kind of model, target_modules. Raises `UsageError` for a kind of model
-    without targets, or targets that match nothing.
+    `method` holds r, alpha, dropout, bias and, by kind of model, target_modules. Raises `UsageError` for a kind of
+    model without targets, or targets that match nothing.
     """
     kind = model.config.model_type
     targets = method.target_modules.get(kind)
