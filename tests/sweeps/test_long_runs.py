@@ -27,13 +27,13 @@ def test_pruned_runs_make_the_same_report_and_are_done(swept: Workspace) -> None
     summary = swept.root / "results" / "pruned" / "summary.json"
     before = summary.read_text()
     folders = list(find_runs(swept.root / "runs" / "pruned").values())
-    (folders[0] / ".checkpoint_best.pt.put").write_text("left by an earlier version")
+    (folders[1] / ".checkpoint_best.pt.put").write_text("left by an earlier version")
     set_status(folders[0], note="changed after the report was made")
     assert all((folder / "checkpoint_best.pt").is_file() for folder in folders)
     answer = swept.python("sweeps", "prune", "--sweep", "pruned")
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.startswith("3 of 4 runs pruned, ")
-    assert not (folders[0] / ".checkpoint_best.pt.put").exists()
+    assert not (folders[1] / ".checkpoint_best.pt.put").exists()
     assert [(folder / "checkpoint_best.pt").exists() for folder in folders] == [True, False, False, False]
     shutil.rmtree(swept.root / "results" / "pruned")
     assert swept.python("analysis", "--sweep", "pruned").returncode == 0
