@@ -214,8 +214,8 @@ def test_a_batch_size_of_ones_own_keeps_the_plan_and_the_schedule_true(swept: Wo
 
 
 def test_of_tied_evaluations_the_earliest_is_best(swept: Workspace) -> None:
-    """A learning rate of 0 ties every evaluation; stock fairseq would keep the last."""
-    words = ("--init", "random", "--seeds", "0", "--epochs", "2", "fairseq.optimization.lr=[0.0]")
+    """A learning rate too small to move a weight ties every evaluation; stock fairseq would keep the last."""
+    words = ("--init", "random", "--seeds", "0", "--epochs", "2", "fairseq.optimization.lr=[1e-30]")
     answer = swept.sweep("--sweep", "tie", *words)
     assert answer.returncode == 0, answer.stdout
     folder = swept.run_folder("random", 0, "tie")
