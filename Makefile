@@ -50,7 +50,7 @@ $(STAMP): setup.cfg fairseq.txt
 
 prep: $(STAMP) ## fetch, split and binarise DATASET for MODEL
 	@set -f; $(IN) -m data_prep --dataset $(call q,$(DATASET)) --model $(call q,$(MODEL)) \
-	  --experiment $(call q,$(EXPERIMENT)) --data-dir $(call q,$(DATA_DIR)) -- $(ARGS)
+	  --init $(call q,$(INIT)) --experiment $(call q,$(EXPERIMENT)) --data-dir $(call q,$(DATA_DIR)) -- $(ARGS)
 
 sweep: $(STAMP) ## train every INIT with every SEEDS
 	@set -f; $(IN) -m sweeps --dataset $(call q,$(DATASET)) --model $(call q,$(MODEL)) --init $(call q,$(INIT)) \

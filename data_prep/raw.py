@@ -14,12 +14,15 @@ from hydra_conf.errors import UsageError
 
 
 def unpacked(files: ListConfig, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
-    """Fetch the archives into `folder` and unpack the wanted members beside them.
+    """Fetch the files into `folder` and unpack the wanted members of archives beside them.
 
-    Returns {what for: path} and {archive: sha256}. What is unpacked already is not unpacked again.
+    Returns {what for: path} and {file: sha256}. What is unpacked already is not unpacked again.
     """
     fetched = {file.name: fetch_file(file, folder) for file in files}
     digests = {name: digest for name, (_, digest) in fetched.items()}
+    plain = {file.what: fetched[file.name][0] for file in files if file.what}
+    if len(plain) == len(files):
+        return plain, digests
     wanted = {file.name: OmegaConf.to_container(file.members) for file in files}
     inputs: dict[str, Any] = {"archives": digests, "members": wanted}
     own = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]

@@ -3,7 +3,8 @@
 The files of a dataset come in parts: `train`, `valid` and `test`, or `all` of it. What is missing is drawn, each class
 in proportion: test out of `all`, validation out of what is not test. A text that stands in two splits would let the
 model see what it is judged on, so it is dropped from train, and from validation when it is in test; no test example is
-ever dropped but one without a label.
+ever dropped but one without a label. With `dataset.leaks=keep` these texts stay where they are. `leaked.txt` names the
+test examples whose text stands in train or validation, or stood there.
 
 Near-copies are texts that are the same but for case, characters that are not seen, or which of a pair comes first.
 Across splits they are dropped as exact copies are: train yields to validation and test, validation to test. In `all`,
@@ -36,6 +37,7 @@ SPLITS = ("train", "valid", "test")
 PARTS = ("all", *SPLITS)
 TRAIN, VALID, TEST, DROPPED = 0, 1, 2, 3
 NO_LABEL = -1
+LEAKED = "leaked.txt"
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]{1,2})?")  # no code such as 01
 NEAR = "but for case, characters that are not seen, or which of the pair comes first"
 NEAR_COPIES = f"near-copies, texts that are the same {NEAR}, are dropped across splits as exact copies are"
@@ -49,7 +51,7 @@ FRENCH_FROM = 8  # words
 
 # What of a dataset's configuration decides which text goes where.
 SETTINGS = ("name", "reader", "labels", "expected", "n_test", "n_valid", "valid_share", "test_seed", "valid_seed",
-            "text", "text_pair", "label")  # fmt: skip
+            "leaks", "text", "text_pair", "label")  # fmt: skip
 
 Reader = Callable[[Path, str, DictConfig], Iterator["Example"]]
 
@@ -186,8 +188,9 @@ def _check_expected(config: DictConfig, part: str, path: Path, n: int) -> None:
 
 def assign(
     gathered: Gathered, config: DictConfig, identify: Callable[[int], str]
-) -> tuple[NDArray[np.int8], dict[str, Any]]:
-    """Return the split of every example (TRAIN, VALID, TEST or DROPPED), shape (examples,), and why any was dropped.
+) -> tuple[NDArray[np.int8], dict[str, dict[str, int]], NDArray[np.bool_]]:
+    """Return the split of every example (TRAIN, VALID, TEST or DROPPED), why any was `dropped` or what was `kept` of
+    leaks, and which are test examples whose text stands in train or validation too; shapes (examples,).
 
     `identify` tells the id of an example by its number. Raises `UsageError` when the classes or sizes do not allow the
     split, or a text of `all` stands there with two labels: which one is right is not ours to choose.
@@ -226,6 +229,8 @@ def assign(
         "the same text again, before anything was drawn": repeated,
         f"the same text again {NEAR}, before anything was drawn": near_repeated,
     }
+    leaks: dict[str, NDArray[np.bool_]] = {}
+    leaked = (split == TEST) & np.isin(near, near[np.isin(split, (TRAIN, VALID))])
     for number, others, where in (
         (VALID, (TEST,), "in validation and in test"),
         (TRAIN, (VALID, TEST), "in train and in validation or test"),
@@ -233,9 +238,13 @@ def assign(
         judged = np.isin(split, others)
         exact = (split == number) & np.isin(digests, digests[judged])
         almost = (split == number) & ~exact & np.isin(near, near[judged])
-        split[exact | almost] = DROPPED
-        counts |= {where: exact, f"{where}, {NEAR}": almost}
-    return split, {why: int(dropped.sum()) for why, dropped in counts.items()}
+        if config.leaks == "drop":
+            split[exact | almost] = DROPPED
+        leaks |= {where: exact, f"{where}, {NEAR}": almost}
+    dropped, kept = (counts | leaks, {}) if config.leaks == "drop" else (counts, leaks)
+    found = {name: {why: int(of.sum()) for why, of in whys.items() if of.any()}
+             for name, whys in (("dropped", dropped), ("kept", kept))}  # fmt: skip
+    return split, found, leaked
 
 
 def _first_of_each(keys: NDArray[np.uint64], among: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -341,15 +350,18 @@ def make_splits(folder: Path, config: DictConfig, parts: dict[str, Path], read: 
     """Write the three splits into `folder` and return the manifest's facts: counts, labels, what was dropped."""
     scratch = folder / "scratch.jsonl"
     gathered = gather(parts, read, config, scratch)
-    split, dropped = assign(gathered, config, lambda number: _id_of_line(scratch, number))
+    split, leaks, leaked = assign(gathered, config, lambda number: _id_of_line(scratch, number))
     labels = class_names(gathered, config)
     checks = check(gathered, split, labels)
     outputs = [(folder / f"{name}.jsonl").open("wb") for name in SPLITS]
+    leaked_ids = (folder / LEAKED).open("wb")
     with scratch.open("rb") as lines:
-        for line, to in zip(lines, split.tolist(), strict=True):
+        for line, to, is_leaked in zip(lines, split.tolist(), leaked.tolist(), strict=True):
             if to != DROPPED:
                 outputs[to].write(_renamed(line, gathered.renamed) if gathered.renamed else line)
-    for output in outputs:
+            if is_leaked:
+                leaked_ids.write(f"{json.loads(line)['id']}\n".encode())
+    for output in (*outputs, leaked_ids):
         output.close()
     scratch.unlink()
     position = np.array([labels.index(name) for name in gathered.label_names] or [0])
@@ -366,7 +378,9 @@ def make_splits(folder: Path, config: DictConfig, parts: dict[str, Path], read: 
         "per_class": counts,
         "read": {name: int((part == PARTS.index(name)).sum()) for name in parts},
         "near_copies": NEAR_COPIES,
-        "dropped": {why: count for why, count in dropped.items() if count},
+        "dropped": leaks["dropped"],
+        "kept": leaks["kept"],
+        "leaked": int(leaked.sum()),
         "checks": checks,
     }
 
@@ -382,13 +396,15 @@ def split_notes(manifest: dict[str, Any]) -> list[str]:
     """Return a sentence for each thing about the texts that a reader of the results should know."""
     read, checks = sum(manifest["read"].values()), manifest["checks"]
     notes = [f"{count:,} of {read:,} dropped: {why}" for why, count in manifest["dropped"].items()]
+    notes += [f"{count:,} of {read:,} kept although they are {why} (dataset.leaks=keep)"
+              for why, count in manifest.get("kept", {}).items()]  # fmt: skip
     if checks["texts_with_two_labels"]:
         notes.append(f"{_texts(checks['texts_with_two_labels'], 'stand')} there with two labels; kept so")
     if checks.get("near_copies_with_two_labels"):  # a manifest of an older prep has none
         notes.append(
             f"{_texts(checks['near_copies_with_two_labels'], 'stand')} there with another label {NEAR}; kept so"
         )
-    if any(NEAR in why for why in manifest["dropped"]):
+    if any(NEAR in why for why in manifest["dropped"]) and not manifest.get("kept"):
         notes.append(NEAR_COPIES)
     for split, count in checks["empty"].items():
         if count:

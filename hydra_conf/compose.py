@@ -181,6 +181,8 @@ def _check_values(config: DictConfig) -> None:
     dataset, recipe = config.dataset, config.recipe
     if not 0 < dataset.valid_share < 1:
         raise UsageError(f"dataset.valid_share={dataset.valid_share}: it is a share of train, between 0 and 1")
+    if dataset.leaks not in ("drop", "keep"):
+        raise UsageError(f"dataset.leaks={dataset.leaks}: choose from drop, keep")
     if not 0 <= config.model.max_unknown_share <= 1:
         raise UsageError(f"model.max_unknown_share={config.model.max_unknown_share}: it is a share, from 0 to 1")
     positive = {"recipe.epochs": recipe.epochs, "recipe.batch_size": recipe.batch_size}

@@ -31,6 +31,7 @@ class RemoteFile:
     urls: list[str] = MISSING  # tried in order
     sha256: str | None = MISSING  # None: not pinned; recorded beside the file once it was read, checked from then on
     members: dict[str, str] = field(default_factory=dict)  # what for -> pattern of the member's path, or of its name
+    what: str | None = None  # what the file itself is for, when it is no archive
     unpacked_limit: int = 4 * 10**9  # bytes; an archive that unpacks to more is refused
 
 
@@ -50,6 +51,8 @@ class DatasetConfig:
     n_test: int | None = None  # examples to draw for test, where the files bring no test split
     n_valid: int | None = None  # examples to draw for validation; None: the files' own, or a share of train
     valid_share: float = 0.1  # of train, where the files bring no validation split and n_valid is not given
+    leaks: str = "drop"  # drop | keep the training and validation texts that are in test, too
+    published_tokens: dict[str, int] | None = None  # train_and_valid, test: by XLM-R's whole vocabulary, with </s>
     test_seed: int = 20260101  # draws the test split; any fixed number that is never a training seed
     valid_seed: int = 0  # draws the validation split out of what is not test
     train: str | None = None  # your own tables (DATASET=table)...
@@ -74,6 +77,9 @@ class ModelConfig:
     max_positions: int | None = MISSING  # tokens of a text, <s> and </s> included; None: the checkpoint's
     attention_dropout: float = 0.1  # fairseq's
     kept_pieces: str | None = None  # list of vocabulary pieces to keep, inside the data_prep package
+    vocabulary_of: str | None = None  # the model whose file holds the sentencepiece vocabulary, where no checkpoint is
+    shape: dict[str, int] | None = None  # of the encoder, where no checkpoint tells it
+    known_ids: str | None = None  # {token: id} that dict.txt must agree with, inside the data_prep package
     published_matrices: int | None = None  # weights in the encoder's matrices, as published
     published_vocabulary: int | None = None  # rows of the embedding, as published
     published_architecture: str | None = None  # the registered architecture of the published shape
