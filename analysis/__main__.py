@@ -90,7 +90,7 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     write_json(folder / "statistics.json", as_json(evidence))
     write_json(folder / "verdicts.json", verdicts_as_json(numbers, claims))
     write_report(folder, Material(sweep, sweep_folder, data_dir, results, evidence, baselines, numbers, claims, titles,
-                                  folder / "figures", problems, folders))  # fmt: skip
+                                  folder / "figures", problems, folders, logs.scalars))  # fmt: skip
 
 
 def baselines_and_classes(

@@ -28,6 +28,20 @@ class RunResult:
     curve: pd.DataFrame  # step, valid, test; NaN where a split was not evaluated at a step
     why: str = ""  # why there are no figures, where more is known than the status
 
+    @property
+    def latest(self) -> tuple[int, float] | None:
+        """The latest step of the highest validation accuracy, which stock fairseq keeps, and the test accuracy there.
+
+        None where that is the best step: the earliest, which counts here.
+        """
+        if self.best_step is None:
+            return None
+        tied = self.curve.dropna(subset=["valid", "test"])
+        tied = tied[tied["valid"] == self.best_valid]
+        if tied.empty or int(tied["step"].iloc[-1]) == self.best_step:
+            return None
+        return int(tied["step"].iloc[-1]), float(tied["test"].iloc[-1])
+
 
 def run_curves(scalars: pd.DataFrame) -> dict[RunKey, pd.DataFrame]:
     """Return each run's accuracies (percent) over steps, from the logged counts: columns step, valid, test."""

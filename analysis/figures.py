@@ -20,7 +20,9 @@ from analysis.baselines import Baseline
 from analysis.event_files import KEYS
 from analysis.evidence import Evidence, Group
 from analysis.findings import prose
+from analysis.replications import sources
 from analysis.statistics import Estimate, mean_over_seeds
+from analysis.verdict import published_groups
 from data_prep.whole_files import replaced
 
 matplotlib.use("Agg")
@@ -266,6 +268,35 @@ def seed_spread(evidence: Evidence) -> Drawing:
     return _framed(findings.title_of_spread(evidence), findings.caption_of_spread(evidence), figure)
 
 
+def published_sources(evidence: Evidence, baselines: dict[str, list[Baseline]]) -> Drawing | None:
+    """Return a row a source of the published experiment: the report, the replications, ours; a point a seed."""
+    groups = [group for of_dataset in published_groups(evidence).values() for group in of_dataset]
+    found = sources(groups)
+    if not any(source.is_ours for source in found):
+        return None
+    names = list(dict.fromkeys(source.name for source in found))
+    figure = Figure(figsize=(WIDTH, 1.9 + 0.42 * len(names)), layout="constrained")
+    axis = figure.subplots()
+    for source in found:
+        height, colour = float(-names.index(source.name)), _colour(source.init)
+        alpha, size = (0.95, 8) if source.is_ours else (0.6, 6)
+        places = [height + 0.14] * len(source.values)
+        axis.plot(
+            source.values, places, marker=_marker(source.init), color=colour, mec="white", lw=0, alpha=alpha, ms=size
+        )
+        axis.plot([source.mean], [height - 0.14], marker="|", color=colour, ms=11, mew=2.4, lw=0)
+    axis.set_yticks([float(-number) for number in range(len(names))], names)
+    axis.grid(axis="y", visible=False)
+    best = {dataset: baselines[dataset][0] for dataset in dict.fromkeys(group.names["dataset"] for group in groups)
+            if baselines.get(dataset)}  # fmt: skip
+    for baseline in best.values():
+        axis.axvline(baseline.test, color="0.45", lw=1.2, ls="--", zorder=1)
+    axis.set_xlabel("test accuracy at the best validation step (%)")
+    _legend(axis, [init for init in COLOURS if any(source.init == init for source in found)])
+    means = {(source.name, source.init): source.mean for source in found}
+    return _framed(findings.title_of_sources(means), findings.caption_of_sources(best), figure)
+
+
 def write_figures(
     folder: Path, scalars: pd.DataFrame, evidence: Evidence, baselines: dict[str, list[Baseline]]
 ) -> dict[str, tuple[str, str]]:
@@ -285,6 +316,7 @@ def write_figures(
             "seed_spread": seed_spread(evidence) if any(group.n > 1 for group in evidence.groups) else None,
             "valid_against_test": validation_against_test(evidence),
             "train_loss": training_loss(scalars, evidence),
+            "published_sources": published_sources(evidence, baselines),
         }
         for name, drawing in drawn.items():
             if drawing is None:

@@ -42,6 +42,22 @@ def listed(words: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
+def tied_steps(group: Group) -> str | None:
+    """Return what the rule for tied best steps does to a group's mean, None where no run has tied best steps."""
+    latest = {run.key.seed: run.latest for run in group.runs}
+    tied = {seed: found for seed, found in latest.items() if found is not None}
+    if not tied:
+        return None
+    tests = [latest_of[1] if (latest_of := latest[run.key.seed]) is not None else run.test for run in group.runs]
+    told = listed(f"seed {seed} (step {step}: {test:.2f} %)" for seed, (step, test) in tied.items())
+    return (
+        f"{group.title}: {counted(len(tied), 'run')} of {group.n} "
+        f"{'has its' if len(tied) == 1 else 'have their'} highest validation accuracy at several steps. The earliest "
+        f"counts here: mean test accuracy {group.spread.mean:.2f} %. Stock fairseq keeps the latest, {told}: "
+        f"{np.mean(np.array(tests, dtype=float)):.2f} %."
+    )
+
+
 # --- one comparison
 
 
@@ -397,6 +413,30 @@ def of(c: Comparison, evidence: Evidence) -> str:
     return f" on {own}" if own else ""
 
 
+def title_of_sources(means: dict[tuple[str, str], float]) -> str:
+    """Return the mean test accuracies of the report and of ours, by init; `means` is by source and init."""
+    said = []
+    for (name, init), mean in means.items():
+        if name.startswith("ours"):
+            said.append(f"{prose(init)}, published {means['the report', init]:.2f} %, {name} {mean:.2f} %")
+    return f"Test accuracy of the published experiment: {'; '.join(said)}"
+
+
+def caption_of_sources(best: dict[str, Baseline]) -> str:
+    """Return what the figure of sources shows; `best` is the better baseline of each dataset."""
+    lines = (
+        listed(
+            f"{baseline.name.split(',')[0]} on {dataset} ({baseline.test:.2f} %)" for dataset, baseline in best.items()
+        )
+        if best
+        else ""
+    )
+    return (
+        "A point a seed, a bar for their mean; replications are others who did the same exercise, and D and E share the "
+        f"report's draws.{f' Dashed: {lines}.' if best else ''}"
+    )
+
+
 def title_of_steps(evidence: Evidence) -> str:
     """Return the finding of the steps to the threshold: each comparison by name, or a plain title."""
     mark = f"{evidence.threshold:g} % test accuracy"
@@ -568,6 +608,33 @@ def about_std() -> str:
     return (
         f"std: over seeds, ddof 0. {SAME_TEXTS.capitalize()}: Student's t. "
         f"{NEW_TEXTS.capitalize()}: crossed random effects of seeds and texts; for a baseline, Wilson's interval."
+    )
+
+
+def about_replications() -> str:
+    return (
+        "Three parties: the published report, others who did the same exercise and made their runs public "
+        "(replications, by letter), and the runs of this sweep. Replications that share the report's draws agree with "
+        "it in so many values that they are hardly independent of it. After each epoch, the interval is that of one "
+        "more run of the replication (Student's prediction interval)."
+    )
+
+
+def about_leaks() -> str:
+    return (
+        "Some test texts stand word for word in train or validation, too, or did before prep dropped them there. Their "
+        "accuracy beside that on the others tells what a leak brings only where they were kept; where they were "
+        "dropped, it tells how hard these texts are."
+    )
+
+
+def leak_effect(kept: Group, dropped: Group, difference: Estimate) -> str:
+    """Return what the leaks brought: runs that had them minus runs of the same seeds that had not."""
+    return (
+        f"{prose(kept.names['init'], opens=True)} runs ({kept.names['model']}, {kept.names['backend']}, "
+        f"{kept.names['method']}), with the leaks minus without them ({kept.names['dataset']}, "
+        f"{dropped.names['dataset']}): {difference.value:+.2f} points of test accuracy over "
+        f"{counted(kept.n, 'paired seed')}, {difference.words('+.2f', *POSSIBLE)}."
     )
 
 

@@ -15,14 +15,20 @@ from analysis.best_steps import RunResult
 from analysis.evidence import Evidence, Group
 from analysis.findings import (
     about_best_step,
+    about_leaks,
+    about_replications,
     about_std,
     absent,
     against_baseline,
     answers,
     at_commonest,
     comparisons,
+    leak_effect,
     notes,
+    tied_steps,
 )
+from analysis.leaks import leak_effects, leaks_table
+from analysis.replications import AS_SET, by_epoch, sources, sources_table
 from analysis.statistics import NEW_TEXTS, SAME_TEXTS
 from analysis.tables import comparisons_table, groups_table, in_markdown, mean_and_std, results_table, steps_table
 from analysis.verdict import (
@@ -53,6 +59,7 @@ ALSO = {
     "seed_spread": "Spread over seeds.",
     "valid_against_test": "Validation against test accuracy.",
     "train_loss": "Training loss over steps.",
+    "published_sources": "The report, the replications and these runs.",
 }
 
 
@@ -117,6 +124,7 @@ class Material:
     figures: Path
     problems: list[str]
     folders: dict[str, Path]  # run -> its folder
+    scalars: pd.DataFrame  # every scalar of the sweep's logs
 
 
 def upright(frame: pd.DataFrame) -> pd.DataFrame:
@@ -133,8 +141,10 @@ def sections(material: Material) -> list[Section]:
         Section("Which ends higher, is faster, spreads less", items=_questions(evidence)),
         Section("What few seeds allow", items=notes(evidence)),
         Section("Results", tables=[Table("", results_table(material.results, evidence, material.baselines))],
-                items=[about_std(), about_best_step()]),
+                items=[about_std(), about_best_step(),
+                       *(said for group in evidence.groups if (said := tied_steps(group)))]),
         *_beside_published(material),
+        _leaks(material),
         Section("Figures", pictures=[Picture(name, title, caption, material.figures / f"{name}.svg")
                                      for name, (title, caption) in material.titles.items()]),
         _statistics(evidence),
@@ -189,6 +199,7 @@ def _beside_published(material: Material) -> list[Section]:
         told = _of_validation(dataset)
         title = f"Beside the published tables: {dataset}, {report['model']}"
         parts.append(Section(title, [told] if told else [], tables=tables))
+        parts.append(_three_parties(material, dataset, groups))
     verdicts = [Table("Published numbers", numbers_table(material.numbers))]
     if material.claims:
         verdicts.append(Table("Published claims", claims_table(material.claims)))
@@ -204,8 +215,18 @@ def _beside_published(material: Material) -> list[Section]:
     return parts
 
 
+def _three_parties(material: Material, dataset: str, groups: list[Group]) -> Section:
+    """Return ours beside the report and the replications: test accuracies, and curves after each epoch."""
+    tables = [Table("Test accuracy at the best validation step", sources_table(sources(groups)))]
+    for group in groups:
+        frame = by_epoch(material.scalars, group, AS_SET)
+        if len(frame):
+            tables.append(Table(f"After each epoch: {group.title}, and replication {AS_SET}", frame))
+    return Section(f"Published, replications, ours: {dataset}", [about_replications()], tables=tables)
+
+
 def _of_validation(dataset: str) -> str:
-    if dataset != published()["own_validation_split"]:
+    if dataset not in published()["own_validation_split"]:
         return ""
     return ("The published validation reviews are not known: ours are others, so best steps and validation accuracies "
             "get no verdict. The test reviews are the same.")  # fmt: skip
@@ -268,6 +289,15 @@ def claims_table(claims: list[ClaimVerdict]) -> pd.DataFrame:
          "verdict": claim.verdict}
         for claim in claims
     ])  # fmt: skip
+
+
+def _leaks(material: Material) -> Section:
+    """Return what test texts that stand in train or validation, too, are worth; empty where there are none."""
+    frame = leaks_table(material.evidence, material.data_dir)
+    if frame.empty:
+        return Section("Leaks")
+    effects = [leak_effect(*found) for found in leak_effects(material.evidence, material.data_dir)]
+    return Section("Leaks", [about_leaks()], effects, [Table("", frame)])
 
 
 def _statistics(evidence: Evidence) -> Section:

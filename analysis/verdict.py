@@ -118,7 +118,7 @@ def _verdicts_of_table(dataset: str, table: dict[str, Any], group: Group | None)
     report, where, runs = published(), table["where"], table["runs"]
     margins = report["margins"]
     columns = [("test accuracy", "test", "points")]
-    if dataset != report["own_validation_split"]:  # else the validation texts are others
+    if dataset not in report["own_validation_split"]:  # else the validation texts are others
         columns += [("best validation accuracy", "valid", "points"), ("best step", "best_step", "steps")]
     verdicts = [
         _number(dataset, f"{name}, seed {run['seed']}", where, run[key], _values(group, key), unit)

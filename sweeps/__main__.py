@@ -61,7 +61,7 @@ def arguments_of_run() -> argparse.ArgumentParser:
     add("--experiment", default="none", help=f"one of: {', '.join(choices('experiment'))}")
     add("--epochs", help="passes over the training split (default: the recipe's)")
     add("--device", default="auto", help="auto, cpu or cuda")
-    add("--precision", default="auto", help=f"one of: {', '.join(choices('precision'))}")
+    add("--precision", help=f"one of: {', '.join(choices('precision'))} (default: auto, or what the experiment says)")
     add("--launcher", default="local", help=f"one of: {', '.join(choices('launcher'))}")
     add("--jobs", help="runs at a time (default: one a GPU, or one a CPU core)")
     add("--no-wait", action="store_true", help="slurm: return when all jobs are submitted")
@@ -88,18 +88,19 @@ def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
     words.append(f"data_dir={quoted(arguments.data_dir.absolute())}")
     words += [f"recipe.epochs={arguments.epochs}"] if arguments.epochs else []
     words += [f"launcher.jobs={arguments.jobs}"] if arguments.jobs else []
-    if arguments.precision not in choices("precision"):
+    if arguments.precision and arguments.precision not in choices("precision"):
         raise UsageError(f"PRECISION={arguments.precision}: choose from {', '.join(choices('precision'))}")
     root = arguments.runs_dir.absolute() / arguments.sweep
     require_no_dead_link(root, "RUNS_DIR")
     (backend, method), init = axes.pairs()[0], axes.inits[0]
     first = [f"backend={backend}", f"method={method}", f"init={init}"]
-    launcher = compose_config([*words, *first, *arguments.overrides]).launcher
+    composed = compose_config([*words, *first, *arguments.overrides])
+    launcher, precision = composed.launcher, composed.precision.name
     if launcher.name == "local":
-        machine = resolve_machine(arguments.device, arguments.precision, chosen_in(root))
+        machine = resolve_machine(arguments.device, precision, chosen_in(root))
     else:
         require_launcher(launcher)
-        machine = cluster_machine(arguments.device, arguments.precision, launcher.gpus, chosen_in(root))
+        machine = cluster_machine(arguments.device, precision, launcher.gpus, chosen_in(root))
     if arguments.no_wait and launcher.name != "slurm":
         raise UsageError(f"WAIT=0 needs LAUNCHER=slurm: runs of LAUNCHER={launcher.name} end with the command that "
                          "started them")  # fmt: skip

@@ -30,5 +30,5 @@ def commands_of(arguments: argparse.Namespace, usual: argparse.ArgumentParser) -
     if arguments.overrides:
         given["ARGS"] = " ".join(word if PLAIN.fullmatch(word) else shlex.quote(word) for word in arguments.overrides)
     words = {name: make_word(name, value) for name, value in given.items()}
-    of_prep = [words[name] for name in ("DATASET", "MODEL", "EXPERIMENT", "ARGS") if name in words]
+    of_prep = [words[name] for name in ("DATASET", "MODEL", "INIT", "EXPERIMENT", "ARGS") if name in words]
     return [" ".join(["make prep", *of_prep]), " ".join(["make sweep", *words.values()])]

@@ -172,7 +172,10 @@ def check_values(settings: DictConfig) -> None:
 
 
 def check_schedule(settings: DictConfig, steps: int) -> None:
-    """Raise `UsageError` when the learning rate would not rise to its peak, or not fall to its end, in these steps."""
+    """Raise `UsageError` when the learning rate would not rise to its peak, or not fall after it.
+
+    A fall that is given a longer run than this one stops where the run ends: the published exercise's runs have that.
+    """
     schedule, trained = settings.lr_scheduler, f"the run has {counted(steps, 'step')}"
     if schedule._name == "inverse_sqrt" and schedule.warmup_updates < 1:
         raise UsageError("fairseq.lr_scheduler.warmup_updates=0 (recipe.warmup_share): inverse_sqrt needs at least 1")
@@ -180,7 +183,7 @@ def check_schedule(settings: DictConfig, steps: int) -> None:
         raise UsageError(f"fairseq.lr_scheduler.warmup_updates={schedule.warmup_updates} (recipe.warmup_share): "
                          f"{trained}, so the learning rate would never get to its peak; give fewer")  # fmt: skip
     end = schedule.get("total_num_update", steps)
-    if not schedule.warmup_updates < end <= steps:
+    if end <= schedule.warmup_updates:
         raise UsageError(f"fairseq.lr_scheduler.total_num_update={end:g}: {trained}, {schedule.warmup_updates} of them "
-                         "warm-up, and the learning rate falls after those and within the run; leave it out, and it "
-                         "falls to the last step")  # fmt: skip
+                         "warm-up, and the learning rate falls after those; leave it out, and it falls to the last "
+                         "step")  # fmt: skip

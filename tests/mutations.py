@@ -613,8 +613,8 @@ MUTATIONS = [
     ),
     Mutation(
         "analysis/verdict.py",
-        'if dataset != report["own_validation_split"]:',
-        'if dataset == report["own_validation_split"]:',
+        'if dataset not in report["own_validation_split"]:',
+        'if dataset in report["own_validation_split"]:',
         "validation accuracies of other texts get a verdict",
         VERDICT + "two_published_datasets",
     ),

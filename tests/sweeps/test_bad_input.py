@@ -107,7 +107,6 @@ CASES = [
     (("fairseq.common.log_interval=0",), "fairseq.common.log_interval=0: it is a number from 1"),
     (("fairseq.lr_scheduler._name=cosine",), "fairseq.lr_scheduler._name=cosine: choose from polynomial_decay"),
     (("fairseq.lr_scheduler.warmup_updates=99999",), "warmup_updates=99999 (recipe.warmup_share): the run has"),
-    (("fairseq.lr_scheduler.total_num_update=99999",), "total_num_update=99999: the run has"),
     (("fairseq.lr_scheduler.total_num_update=0",), "total_num_update=0: the run has"),
     (("--epochs", "1000000"), "seeds are kept apart for 1,000,000 steps only"),
     (("recipe.learning_rate=nan",), "recipe.learning_rate=nan: it must be above 0"),

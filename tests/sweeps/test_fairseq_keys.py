@@ -101,9 +101,10 @@ def test_the_rate_ends_at_zero_wherever_max_update_is(workspace: Workspace, give
     assert found[-2] > 0
 
 
-def test_a_schedule_that_is_given_is_kept_within_the_run(workspace: Workspace) -> None:
+def test_a_schedule_that_is_given_is_kept(workspace: Workspace) -> None:
     assert rates(workspace, "fairseq.lr_scheduler.total_num_update=12")[11:14] == [pytest.approx(1 / 11), 0, 0]
-    for words in (("fairseq.lr_scheduler.total_num_update=25",), ("fairseq.lr_scheduler.warmup_updates=24",)):
+    assert rates(workspace, "fairseq.lr_scheduler.total_num_update=47")[24] == pytest.approx(23 / 46)
+    for words in (("fairseq.lr_scheduler.total_num_update=1",), ("fairseq.lr_scheduler.warmup_updates=24",)):
         with pytest.raises(UsageError, match="the run has 24 steps"):
             rates(workspace, *words)
 

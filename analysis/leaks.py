@@ -1,0 +1,68 @@
+"""Test texts that stand in train or validation, too (`leaked.txt` of data/splits): what they are worth."""
+
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.evidence import Evidence, Group
+from analysis.statistics import Estimate, difference_over_seeds
+from data_prep.splits import LEAKED
+from data_prep.stages import read_manifest
+
+
+def leaked_ids(splits: Path) -> set[str]:
+    """Return the ids of the test examples of a folder of data/splits whose text stands in train or validation, too."""
+    path = splits / LEAKED
+    return set(path.read_text(encoding="utf-8").split("\n")) - {""} if path.is_file() else set()
+
+
+def keeps_leaks(splits: Path) -> bool:
+    """Whether the texts of train and validation that are in test, too, were left there."""
+    return bool((read_manifest(splits) or {}).get("kept"))
+
+
+def leaks_table(evidence: Evidence, data_dir: Path) -> pd.DataFrame:
+    """Return a row for each group whose test split has leaked texts: the mean accuracy on them, and on the others."""
+    rows = []
+    for group in evidence.groups:
+        splits = data_dir / "splits" / group.names["dataset"]
+        leaked = np.array([text in leaked_ids(splits) for text in group.texts])
+        if group.right is None or not leaked.any() or leaked.all():
+            continue
+        on_leaked, on_others = group.right[:, leaked].mean(), group.right[:, ~leaked].mean()
+        rows.append({
+            "runs": group.title, "n": str(group.n),
+            "in train or validation": "kept" if keeps_leaks(splits) else "dropped",
+            "test texts": f"{leaked.sum()} leaked, {(~leaked).sum()} others",
+            "accuracy on the leaked": f"{on_leaked:.2f} %", "on the others": f"{on_others:.2f} %",
+            "difference": f"{on_leaked - on_others:+.2f}",
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def leak_effects(evidence: Evidence, data_dir: Path) -> list[tuple[Group, Group, Estimate]]:
+    """Return (runs with the leaks, the same runs without, difference in points) where both were trained.
+
+    Paired by seed, the seeds that both have. Both answered the same test texts.
+    """
+    found = []
+    for one, other in permutations(evidence.groups, 2):
+        folders = [data_dir / "splits" / group.names["dataset"] for group in (one, other)]
+        if not keeps_leaks(folders[0]) or keeps_leaks(folders[1]) or not one.texts or one.texts != other.texts:
+            continue
+        seeds = sorted(set(one.seeds) & set(other.seeds))
+        if seeds and _but_dataset(one.names) == _but_dataset(other.names) and _terms(one) == _terms(other):
+            kept, dropped = one.only(seeds), other.only(seeds)
+            found.append((kept, dropped, difference_over_seeds(kept.test, dropped.test, paired=True)))
+    return found
+
+
+def _but_dataset(names: dict[str, str]) -> dict[str, str]:
+    return {key: name for key, name in names.items() if key != "dataset"}
+
+
+def _terms(group: Group) -> dict[str, Any]:
+    return {key: value for key, value in group.config.items() if not key.startswith("dataset.")}

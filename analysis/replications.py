@@ -1,0 +1,134 @@
+"""The third party of a verdict: other people's runs of the published exercise (`published.yaml`).
+
+Accuracies in percent at the best validation step; by epoch, from `replications_per_epoch.csv`, with losses in bits.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.event_files import KEYS
+from analysis.evidence import Group
+from analysis.statistics import one_more_run
+from analysis.verdict import published
+
+INITS = ("pretrained", "random")
+AS_SET = "A"  # the replication by the exercise's own settings whose curves are known
+BY_EPOCH = {  # what is compared after each epoch -> its column in the file
+    "training loss (bits)": "train_loss_bits",
+    "validation accuracy (%)": "valid_accuracy",
+    "test accuracy (%)": "test_accuracy",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Test accuracies of one init from one source; `values` is empty where only their mean was told."""
+
+    name: str
+    init: str
+    values: list[float]
+    mean: float
+    about: str  # year, machine, settings
+
+    @property
+    def is_ours(self) -> bool:
+        return self.name.startswith("ours")
+
+
+def sources(groups: list[Group]) -> list[Source]:
+    """Return every source of fairseq runs, by init: the report, the replications, and ours, which are `groups`.
+
+    The groups are of the published experiment and of one dataset.
+    """
+    found = []
+    for init in INITS:
+        for table in published()["tables"]:
+            if (table["backend"], table["init"]) == ("fairseq", init):
+                found.append(_source("the report", init, [run["test"] for run in table["runs"]], "as published"))
+        for other in published()["replications"]:
+            about = ", ".join(str(other[key]) for key in ("year", "machine", "settings") if other[key] is not None)
+            about += "" if other["draws"] == "own" else "; shares the report's draws"
+            if init in other:
+                found.append(_source(f"replication {other['name']}", init, other[init], about))
+            elif init in other.get("mean", {}):
+                found.append(Source(f"replication {other['name']}", init, [], other["mean"][init], about))
+        for group in groups:
+            if (group.names["backend"], group.names["init"]) == ("fairseq", init):
+                found.append(_source(f"ours, {group.names['dataset']}", init, group.test.tolist(), _terms(group)))
+    return found
+
+
+def _source(name: str, init: str, values: list[float], about: str) -> Source:
+    return Source(name, init, values, float(np.mean(values)), about)
+
+
+def _terms(group: Group) -> str:
+    precision = group.config.get("precision.name")
+    return f"as set, {precision}" if precision else "as set"
+
+
+def sources_table(found: list[Source]) -> pd.DataFrame:
+    """Return a row a source and init: the test accuracies by seed, their mean, n, and what is known of the runs."""
+    return pd.DataFrame([
+        {"init": source.init, "source": source.name,
+         "test % by seed": ", ".join(f"{value:.4g}" for value in source.values) or "not told",
+         "mean": f"{source.mean:.2f}", "n": str(len(source.values)) if source.values else "not told",
+         "runs": source.about}
+        for source in found
+    ])  # fmt: skip
+
+
+@cache
+def _per_epoch() -> pd.DataFrame:
+    return pd.read_csv(Path(__file__).parent / "replications_per_epoch.csv")
+
+
+def ours_by_epoch(scalars: pd.DataFrame, group: Group) -> dict[str, NDArray[np.float64]]:
+    """Return what our runs of a group had after each epoch, each of shape (runs, epochs), under BY_EPOCH's names.
+
+    Losses are logged in nats an example and told in bits. `scalars` is the sweep's table. A quantity that a run did
+    not log at the end of every epoch is left out.
+    """
+    epochs = int(group.config["recipe.epochs"])
+    keys = pd.DataFrame([vars(run.key) for run in group.runs])
+    own = scalars[(scalars["split"] == "train") & (scalars["tag"] == "loss")].merge(keys, on=KEYS)
+    losses = [list(of.sort_values("step")["value"] / math.log(2)) for _, of in own.groupby("seed")]
+    found = {"training loss (bits)": losses}
+    for name, split in (("validation accuracy (%)", "valid"), ("test accuracy (%)", "test")):
+        ends = [run.curve[run.curve["step"] > 0].dropna(subset=[split]) for run in group.runs]
+        found[name] = [list(curve[split]) for curve in ends]
+    return {name: np.array(rows) for name, rows in found.items()
+            if len(rows) == group.n and all(len(row) == epochs for row in rows)}  # fmt: skip
+
+
+def by_epoch(scalars: pd.DataFrame, group: Group, name: str) -> pd.DataFrame:
+    """Return how our runs lie to replication `name` after each epoch: its interval for one more run, and ours in it.
+
+    The interval is Student's prediction interval from the replication's three seeds.
+    """
+    theirs = _per_epoch()
+    theirs = theirs[(theirs["replication"] == name) & (theirs["init"] == group.names["init"])]
+    rows: list[dict[str, Any]] = []
+    for quantity, values in ours_by_epoch(scalars, group).items():
+        for epoch in range(1, values.shape[1] + 1):
+            told = theirs[theirs["epoch"] == epoch][BY_EPOCH[quantity]].dropna()
+            if len(told) < 2:
+                continue
+            expected, own = one_more_run(told.to_numpy()), values[:, epoch - 1]
+            inside = int(((expected.low <= own) & (own <= expected.high)).sum())
+            digits = 3 if "bits" in quantity else 1
+            rows.append({
+                "after epoch": str(epoch), "quantity": quantity,
+                f"replication {name}, n = {len(told)}": f"{expected.value:.{digits}f}",
+                "interval for one more run": f"{expected.low:.{digits}f} to {expected.high:.{digits}f}",
+                f"ours, n = {len(own)}": f"{own.mean():.{digits}f} ({own.min():.{digits}f} to {own.max():.{digits}f})",
+                "inside": f"{inside} of {len(own)}",
+            })  # fmt: skip
+    return pd.DataFrame(rows)
