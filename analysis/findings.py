@@ -424,16 +424,10 @@ def title_of_sources(means: dict[tuple[str, str], float]) -> str:
 
 def caption_of_sources(best: dict[str, Baseline]) -> str:
     """Return what the figure of sources shows; `best` is the better baseline of each dataset."""
-    lines = (
-        listed(
-            f"{baseline.name.split(',')[0]} on {dataset} ({baseline.test:.2f} %)" for dataset, baseline in best.items()
-        )
-        if best
-        else ""
-    )
+    lines = [f"{found.name.split(',')[0]} on {dataset} ({found.test:.2f} %)" for dataset, found in best.items()]
     return (
-        "A point a seed, a bar for their mean; replications are others who did the same exercise, and D and E share the "
-        f"report's draws.{f' Dashed: {lines}.' if best else ''}"
+        "A point a seed, a bar for their mean. Replications are others who did the same exercise; D and E share the "
+        f"report's draws.{f' Dashed: {listed(lines)}.' if lines else ''}"
     )
 
 
