@@ -18,8 +18,10 @@ from analysis.evidence import Group
 from analysis.statistics import one_more_run
 from analysis.verdict import published
 
+REPORT = "the report"
+LONGER = "C"  # the replication whose learning rate falls more slowly
 INITS = ("pretrained", "random")
-AS_SET = "A"  # the replication by the exercise's own settings whose curves are known
+AS_SET = "A"  # the replication by the exercise's own length of schedule whose curves are known
 BY_EPOCH = {  # what is compared after each epoch -> its column in the file
     "training loss (bits)": "train_loss_bits",
     "validation accuracy (%)": "valid_accuracy",
@@ -51,7 +53,7 @@ def sources(groups: list[Group]) -> list[Source]:
     for init in INITS:
         for table in published()["tables"]:
             if (table["backend"], table["init"]) == ("fairseq", init):
-                found.append(_source("the report", init, [run["test"] for run in table["runs"]], "as published"))
+                found.append(_source(REPORT, init, [run["test"] for run in table["runs"]], "as published"))
         for other in published()["replications"]:
             about = ", ".join(str(other[key]) for key in ("year", "machine", "settings") if other[key] is not None)
             about += "" if other["draws"] == "own" else "; shares the report's draws"
@@ -83,6 +85,12 @@ def sources_table(found: list[Source]) -> pd.DataFrame:
          "runs": source.about}
         for source in found
     ])  # fmt: skip
+
+
+def longer_schedule() -> dict[str, Any]:
+    """Return the replication whose learning rate falls more slowly, as published.yaml has it."""
+    found: dict[str, Any] = next(other for other in published()["replications"] if other["name"] == LONGER)
+    return found
 
 
 @cache
@@ -122,12 +130,13 @@ def by_epoch(scalars: pd.DataFrame, group: Group, name: str) -> pd.DataFrame:
             if len(told) < 2:
                 continue
             expected, own = one_more_run(told.to_numpy()), values[:, epoch - 1]
+            most = 100.0 if "%" in quantity else math.inf
             inside = int(((expected.low <= own) & (own <= expected.high)).sum())
             digits = 3 if "bits" in quantity else 1
             rows.append({
                 "after epoch": str(epoch), "quantity": quantity,
                 f"replication {name}, n = {len(told)}": f"{expected.value:.{digits}f}",
-                "interval for one more run": f"{expected.low:.{digits}f} to {expected.high:.{digits}f}",
+                "interval for one more run": expected.ends(f".{digits}f", 0.0, most),
                 f"ours, n = {len(own)}": f"{own.mean():.{digits}f} ({own.min():.{digits}f} to {own.max():.{digits}f})",
                 "inside": f"{inside} of {len(own)}",
             })  # fmt: skip

@@ -26,9 +26,12 @@ from analysis.findings import (
     leak_effect,
     notes,
     tied_steps,
+    worth_beside_baseline,
+    worth_beside_leaks,
+    worth_beside_schedule,
 )
-from analysis.leaks import leak_effects, leaks_table
-from analysis.replications import AS_SET, by_epoch, sources, sources_table
+from analysis.leaks import leak_effects, leaked_ids, leaks_table
+from analysis.replications import AS_SET, REPORT, by_epoch, longer_schedule, sources, sources_table
 from analysis.statistics import NEW_TEXTS, SAME_TEXTS
 from analysis.tables import comparisons_table, groups_table, in_markdown, mean_and_std, results_table, steps_table
 from analysis.verdict import (
@@ -212,7 +215,24 @@ def _beside_published(material: Material) -> list[Section]:
             "opposite.")  # fmt: skip
     parts.append(Section("Verdict", [rule], tables=verdicts))
     parts.append(Section("Errata of the published tables", items=errata()))
+    parts.append(Section("What the published numbers are worth", items=_worth(material, list(found_groups))))
     return parts
+
+
+def _worth(material: Material, datasets: list[str]) -> list[str]:
+    """Return what stands beside the published numbers: leaks, a simple baseline, a longer schedule."""
+    means = {source.init: source.mean for source in sources([]) if source.name == REPORT}
+    said = []
+    for dataset in datasets:
+        splits = material.data_dir / "splits" / dataset
+        if leaked := leaked_ids(splits):
+            said.append(worth_beside_leaks(dataset, len(leaked), (read_manifest(splits) or {})["examples"]["test"]))
+        for baseline in material.baselines.get(dataset, [])[:1]:
+            said.append(worth_beside_baseline(dataset, baseline, means["pretrained"]))
+    longer = longer_schedule()
+    n, mean = len(longer["random"]), sum(longer["random"]) / len(longer["random"])
+    said.append(worth_beside_schedule(longer["name"], longer["settings"], mean, n, means["random"]))
+    return said
 
 
 def _three_parties(material: Material, dataset: str, groups: list[Group]) -> Section:

@@ -36,8 +36,11 @@ from sweeps.grid import resolved_yaml
 REPORTS = Path(__file__).parent / "reports"
 DEFAULT_STEPS = (0, 13, 25, 49, 98, 147, 196, 245, 294)  # of amazon_fr
 PUBLISHED_STEPS = (0, 225, 450, 675, 900, 1125)
-SIZES = {"cls_books": (200, 2000), "cls_books_course": (200, 2000)}  # validation and test texts; else 100 and 400
+SIZES = dict.fromkeys(
+    ("cls_books", "cls_books_published", "cls_books_course"), (200, 2000)
+)  # validation and test texts; else 100 and 400
 N_TRAIN = 60
+LEAKED = {"cls_books_published": 12, "cls_books": 12}  # test texts that are the training texts of their number
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,8 @@ SWEEPS: dict[str, list[Run]] = {
                                         for run in SIX_PUBLISHED],
     "two_published_datasets": [*SIX_PUBLISHED, *(replace(run, dataset="cls_books_course", test=run.test - 1)
                                                  for run in SIX_PUBLISHED)],
+    "published_with_leaks": [*(replace(run, dataset="cls_books_published", test=run.test + 0.35)
+                               for run in SIX_PUBLISHED), *SIX_PUBLISHED],
     "unequal_inits": [*PRETRAINED, *(replace(run, overrides=("recipe.epochs=5",)) for run in RANDOM)],
     "unlike_runs": [*PRETRAINED[:2], replace(PRETRAINED[2], overrides=("recipe.weight_decay=0.5",)), *RANDOM],
     "skipped_steps": [replace(run, status={"planned_steps": 294, "skipped_steps": 3 * run.seed,
@@ -154,7 +159,8 @@ def reader_of(labels: list[str], n_valid: int, n_test: int) -> Any:
             label = labels[number % len(labels)]
             shown = label if rng.random() < 0.75 else labels[int(rng.integers(len(labels)))]
             pair = f"le livre {number} de {part}" if config.name == "pawsx_fr" else None
-            yield Example(f"{part}-{number}", f"le roman {number} de {part} est {shown}", pair, label)
+            of = "train" if part == "test" and number < LEAKED.get(config.name, 0) else part
+            yield Example(f"{part}-{number}", f"le roman {number} de {of} est {shown}", pair, label)
 
     return read
 
