@@ -134,7 +134,7 @@ def between_known_ids(candidates: list[str], rank: dict[str, float], ids: dict[s
             raise UsageError(
                 f"no {room} pieces stand between the ids {id_before + N_SPECIAL} and {id_after + N_SPECIAL}"
             )
-        kept.update(sorted(free, key=lambda at: -rank[candidates[at]])[:room])
+        kept.update(sorted(free, key=lambda at: -rank.get(candidates[at], 0.0))[:room])
     return [candidates[at] for at in sorted(kept)]
 
 

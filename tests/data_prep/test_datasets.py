@@ -108,7 +108,10 @@ def cls_xml(n: int, word: str) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<items>\n{"".join(items)}</items>\n'
 
 
-@pytest.mark.parametrize("part", ["books", "dvd", "music"])
+WEBIS = {"books": "cls_books_webis", "dvd": "cls_dvd", "music": "cls_music"}
+
+
+@pytest.mark.parametrize("part", list(WEBIS))
 def test_cls_is_read_from_its_xml(web: Web, tmp_path: Path, part: str) -> None:
     root = f"cls-acl10-unprocessed/fr/{part}"
     files = {
@@ -118,7 +121,7 @@ def test_cls_is_read_from_its_xml(web: Web, tmp_path: Path, part: str) -> None:
         f"{root}/train.review": cls_xml(40, "entra\u00eenement"),
         f"{root}/test.review": cls_xml(10, "essai"),
     }
-    made, manifest = splits_of(web, tmp_path, f"cls_{part}", [tar_of(files, "w:gz")])
+    made, manifest = splits_of(web, tmp_path, WEBIS[part], [tar_of(files, "w:gz")])
     assert manifest["labels"] == ["negative", "positive"]
     assert manifest["read"] == {"train": 43, "test": 13}
     assert manifest["dropped"] == {"empty, in train": 1, "in train and in validation or test": 1}
@@ -147,6 +150,53 @@ def test_the_courses_own_copy_has_its_splits(web: Web, tmp_path: Path) -> None:
     made, manifest = splits_of(web, tmp_path, "cls_books_course", [zip_of(course_files())])
     assert manifest["examples"] == {"train": 12, "valid": 4, "test": 8}
     assert made["test"][3] == Example("test-4", "test \u00ab num\u00e9ro 3 \u00bb", None, "positive")
+
+
+def piece_files(n_train: int = 30) -> list[bytes]:
+    """Return the six files of the public copy, made up: two test texts stand in train, one of them in other case."""
+    bodies = []
+    for part, n in (("train", n_train), ("valid", 10), ("test", 12)):
+        texts = [f"▁L ' hist oire ▁de ▁{part} ▁n ° {k} ▁est ▁« ▁bonne ▁» ." for k in range(n)]
+        if part == "train":
+            texts += [
+                "▁L ' hist oire ▁de ▁test ▁n ° 3 ▁est ▁« ▁bonne ▁» .",
+                "▁l ' hist oire ▁de ▁test ▁n ° 4 ▁est ▁« ▁bonne ▁» .",
+            ]
+        bodies.append("".join(f"{text}\n" for text in texts).encode())
+        bodies.append("".join(f"{k % 2}\n" for k in range(len(texts))).encode())
+    return bodies
+
+
+def pinned_to(bodies: list[bytes]) -> list[str]:
+    return [f"dataset.files.{k}.sha256={hashlib.sha256(body).hexdigest()}" for k, body in enumerate(bodies)]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "n_train", "dropped", "kept"), [("cls_books", 32, 2, 0), ("cls_books_published", 34, 0, 2)]
+)
+def test_the_public_copy_of_the_published_reviews_is_read_from_its_pieces(
+    web: Web, tmp_path: Path, dataset: str, n_train: int, dropped: int, kept: int
+) -> None:
+    """Train and validation are one heap, drawn anew; the texts of train that are in test, too, are dropped or kept."""
+    bodies = piece_files()
+    made, manifest = splits_of(web, tmp_path, dataset, bodies, *pinned_to(bodies), "dataset.n_valid=8")
+    assert made["test"][3] == Example("test-4", "L'histoire de test n°3 est « bonne ».", None, "positive")
+    assert manifest["read"] == {"train": 32, "valid": 10, "test": 12}
+    assert manifest["examples"]["test"] == 12
+    assert manifest["examples"]["train"] + manifest["examples"]["valid"] == n_train + 8
+    assert (sum(manifest["dropped"].values()), sum(manifest["kept"].values())) == (dropped, kept)
+    assert (tmp_path / f"data/splits/{dataset}/leaked.txt").read_text().split() == ["test-4", "test-5"]
+    sides = [example.label for example in made["valid"]]
+    assert sides.count("positive") - sides.count("negative") in (0, -1, 1)
+
+
+def test_a_file_that_is_not_the_published_one_is_named(web: Web, tmp_path: Path) -> None:
+    bodies = piece_files()
+    folder = tmp_path / "data/raw/cls_books"
+    folder.mkdir(parents=True)
+    (folder / "test.label").write_bytes(bodies[1])
+    with pytest.raises(UsageError, match="test.label has sha256 .*, pinned is .*; delete it to fetch it again"):
+        splits_of(web, tmp_path, "cls_books", bodies, *pinned_to(bodies), "dataset.n_valid=8")
 
 
 def test_other_labels_of_the_same_texts_make_other_splits(web: Web, tmp_path: Path) -> None:
@@ -244,10 +294,10 @@ def test_an_xnli_label_that_is_none_is_named(web: Web, tmp_path: Path) -> None:
 def test_prepared_again_nothing_is_fetched_or_unpacked(web: Web, tmp_path: Path) -> None:
     files = {f"x/{part}.review": cls_xml(40, part) for part in ("train", "test")}
     words = ["dataset.files.0.members={train: train.review, test: test.review}"]
-    splits_of(web, tmp_path, "cls_books", [tar_of(files, "w:gz")], *words)
+    splits_of(web, tmp_path, "cls_books_webis", [tar_of(files, "w:gz")], *words)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*.review")}
     assert len(before) == 2
-    splits_of(web, tmp_path, "cls_books", [tar_of(files, "w:gz")], *words)
+    splits_of(web, tmp_path, "cls_books_webis", [tar_of(files, "w:gz")], *words)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert web.pages["/0"].ranges == []
 
@@ -319,14 +369,14 @@ def test_of_a_pinned_archive_the_configuration_is_to_blame(web: Web, tmp_path: P
 def test_a_file_with_another_number_of_examples_is_refused(web: Web, tmp_path: Path) -> None:
     files = {f"x/fr/books/{part}.review": cls_xml(10, part) for part in ("train", "test")}
     with pytest.raises(
-        UsageError, match="holds 13 examples for train, cls_books has 2,000: it is not the published file"
+        UsageError, match="holds 13 examples for train, cls_books_webis has 2,000: it is not the published file"
     ):
-        splits_of(web, tmp_path, "cls_books", [tar_of(files, "w:gz")], "dataset.expected.test=13")
-    assert not (tmp_path / "data/splits/cls_books").exists()
+        splits_of(web, tmp_path, "cls_books_webis", [tar_of(files, "w:gz")], "dataset.expected.test=13")
+    assert not (tmp_path / "data/splits/cls_books_webis").exists()
 
 
 def test_a_review_of_three_stars_is_not_positive(tmp_path: Path) -> None:
     items = "".join(item(f"<text>{stars}</text>", f"{stars}.0") for stars in range(1, 6))
     (tmp_path / "test.review").write_text(f"<items>{items}</items>")
-    read = list(cls.read_part(tmp_path / "test.review", "test", compose_config(["dataset=cls_books"]).dataset))
+    read = list(cls.read_part(tmp_path / "test.review", "test", compose_config(["dataset=cls_books_webis"]).dataset))
     assert [example.label for example in read] == ["negative"] * 3 + ["positive"] * 2

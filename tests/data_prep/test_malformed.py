@@ -136,7 +136,7 @@ def cls(xml: str) -> Callable[[Inputs], None]:
 
     def spoil(inputs: Inputs) -> None:
         inputs.raw("cls", "cls-acl10-unprocessed.tar.gz", tar_bytes(files))
-        inputs.words.append("--dataset=cls_books")
+        inputs.words.append("--dataset=cls_books_webis")
 
     return spoil
 

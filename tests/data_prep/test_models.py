@@ -3,6 +3,7 @@
 import argparse
 import io
 import json
+import lzma
 import re
 import shutil
 import zipfile
@@ -11,16 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sentencepiece
 import torch
 from omegaconf import DictConfig
 
-from data_prep.__main__ import prepare_model
+from data_prep.__main__ import prepare_model, tokens_as_published
 from data_prep.binarise import read_dictionary
 from data_prep.checkpoints import count_matrices, read_checkpoint, read_shape
+from data_prep.e5_small_fr import read_kept_pieces
 from data_prep.fairseq_folder import compare_with_published
+from data_prep.pieces import between_known_ids
 from hydra_conf.compose import compose_config
 from hydra_conf.errors import UsageError
 from tests.conftest import Workspace, refused
+from tests.data_prep.e5_writer import write_small_e5
 from tests.data_prep.web import Page, Web, serving
 
 
@@ -49,7 +54,7 @@ def zip_of(folder: Path) -> bytes:
 
 def config_of(web: Web, tmp_path: Path) -> DictConfig:
     words = ["model=roberta_small_fr", f"data_dir={tmp_path / 'data'}", f"model.files.0.urls=[{web.url('/zip')}]"]
-    return compose_config(words)
+    return compose_config([*words, "model.known_ids=null"])  # those of the real dictionary
 
 
 def test_the_courses_archive_is_unpacked_wherever_its_files_are(web: Web, folder: Path, tmp_path: Path) -> None:
@@ -95,6 +100,79 @@ def test_a_folder_that_was_brought_in_part_is_never_replaced(web: Web, folder: P
     with pytest.raises(UsageError, match="was not made by prep and lacks dict.txt, sentencepiece.bpe.model; add"):
         prepare_model(config_of(web, tmp_path))
     assert (place / "model.pt").read_bytes() == (folder / "model.pt").read_bytes()
+
+
+IDS = Path("data_prep/ids_roberta_small_fr.json")
+PIECES = Path("data_prep/pieces_roberta_small_fr.txt.xz")
+
+
+def test_the_rebuilt_dictionary_gives_every_known_token_its_id() -> None:
+    pieces, known = read_kept_pieces(PIECES), json.loads(IDS.read_text(encoding="utf-8"))
+    assert (len(pieces), len(set(pieces)), len(known)) == (31_995, 31_995, 306)
+    assert {piece: pieces.index(piece) + 4 for piece in known} == known
+
+
+def test_a_dictionary_with_other_ids_is_not_the_published_one(web: Web, folder: Path, tmp_path: Path) -> None:
+    web.pages["/zip"] = Page(zip_of(folder))
+    config = config_of(web, tmp_path)
+    config.model.known_ids = IDS.name
+    with pytest.raises(UsageError, match=r"dict.txt is not the published dictionary: ',' has the id \S+, and 4 in"):
+        prepare_model(config)
+    assert not (tmp_path / "data/models/roberta_small_fr").exists()
+
+
+def test_known_ids_say_how_many_pieces_stand_between_two_of_them() -> None:
+    candidates = ["a", "b", "c", "d", "e", "f", "g", "h"]
+    rank = {"b": 0.3, "c": 0.9, "d": 0.1, "f": 0.2, "g": 0.5, "h": 0.4}
+    assert between_known_ids(candidates, rank, {"a": 4, "e": 7}, 6) == ["a", "b", "c", "e", "g", "h"]
+    for ids, count in (({"a": 4, "e": 9}, 8), ({"e": 4, "a": 6}, 8), ({"a": 4, "h": 6}, 8)):
+        with pytest.raises(UsageError, match="pieces stand between the ids"):
+            between_known_ids(candidates, rank, ids, count)
+
+
+@pytest.fixture
+def without_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DictConfig:
+    """The published model where only a small file with a vocabulary is at hand, and nothing can be fetched."""
+    file = tmp_path / "small.bin"
+    write_small_e5(file, ["<s>", "<pad>", "</s>", "<unk>", "▁", "▁le", "▁livre", "s", "<mask>"])
+    (tmp_path / "kept.txt.xz").write_bytes(lzma.compress("▁\n▁le\ns\n".encode()))
+    monkeypatch.setattr("data_prep.packages.fetch_member", lambda source, folder: file)
+    words = ["model=roberta_small_fr", f"data_dir={tmp_path / 'data'}", "model.files.0.urls=['http://localhost:9/zip']"]
+    return compose_config([*words, f"model.kept_pieces={tmp_path / 'kept.txt.xz'}"])
+
+
+def test_random_weights_need_no_checkpoint_of_the_published_model(without_checkpoint: DictConfig) -> None:
+    folder, facts = prepare_model(without_checkpoint, ["random"])
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "card.md",
+        "dict.txt",
+        "manifest.json",
+        "sentencepiece.bpe.model",
+    ]
+    assert read_dictionary(folder / "dict.txt") == ["▁", "▁le", "s"]
+    shape = {name: facts["shape"][name] for name in ("encoder_layers", "encoder_embed_dim", "encoder_attention_heads")}
+    assert shape == {"encoder_layers": 4, "encoder_embed_dim": 512, "encoder_attention_heads": 8}
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "sentencepiece.bpe.model"))
+    assert processor.encode("le livres", out_type=str) == ["▁le", "▁livre", "s"]  # by the whole vocabulary
+
+
+def test_pretrained_weights_ask_for_the_file_and_say_which_half_can_run(without_checkpoint: DictConfig) -> None:
+    for inits in (["pretrained"], ["pretrained", "random"]):
+        with pytest.raises(UsageError, match=r"put it into .*roberta_small_fr under the name .*; INIT=random needs no"):
+            prepare_model(without_checkpoint, inits)
+
+
+def test_the_token_counts_tell_the_published_texts_from_others() -> None:
+    config = compose_config(["dataset=cls_books_published", "model=roberta_small_fr", "init=random"])
+    published = {"train": 284_877, "valid": 30_354, "test": 311_660}
+    assert "315,231 in train and valid and 311,660 in test: as many tokens as the published" in (
+        tokens_as_published(config, published, is_whole=True) or ""
+    )
+    dropped = {**published, "train": 270_000}
+    assert "311,660 in test: as many tokens" in (tokens_as_published(config, dropped, is_whole=False) or "")
+    assert "these are other texts" in (tokens_as_published(config, dropped, is_whole=True) or "")
+    other = compose_config(["dataset=cls_books_published", "model=e5_small_fr", "init=random"])
+    assert tokens_as_published(other, published, is_whole=True) is None
 
 
 def test_a_model_of_the_published_shape_has_the_published_weights_in_its_matrices() -> None:

@@ -119,6 +119,24 @@ def test_a_text_in_two_splits_is_dropped_from_train_and_never_from_test(tmp_path
     assert facts["dropped"] == {"in validation and in test": 1, "in train and in validation or test": 3}
 
 
+def test_leaks_can_be_kept_and_are_counted_and_named_either_way(tmp_path: Path) -> None:
+    train = [*rows(9), ("essai 1", "b"), ("jugé 1", "a")]
+    valid = [*rows(6, "jugé"), ("essai 2", "c")]
+    parts = {"train": train, "valid": valid, "test": rows(6, "essai")}
+    for leaks, sizes in (("keep", [11, 7, 6]), ("drop", [9, 6, 6])):
+        folder = tmp_path / leaks
+        folder.mkdir()
+        made, facts = split(folder, parts, leaks=leaks)
+        counts = {"in validation and in test": 1, "in train and in validation or test": 2}
+        assert [len(made[name]) for name in SPLITS] == sizes
+        assert (facts["kept"], facts["dropped"]) == ((counts, {}) if leaks == "keep" else ({}, counts))
+        assert (folder / "leaked.txt").read_text() == "test-1\ntest-2\n"
+        notes = " ".join(split_notes(facts))
+        assert ("1 of 24 kept although they are in validation and in test (dataset.leaks=keep)" in notes) == (
+            leaks == "keep"
+        )
+
+
 def test_a_text_twice_in_train_never_ends_in_train_and_validation(tmp_path: Path) -> None:
     twice = [row for row in rows(40) for _ in range(2)]
     made, facts = split(tmp_path, {"train": twice, "test": rows(6, "essai")}, valid_share=0.3)
