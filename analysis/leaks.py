@@ -37,7 +37,7 @@ def leaks_table(evidence: Evidence, data_dir: Path) -> pd.DataFrame:
             "runs": group.title, "n": str(group.n),
             "in train or validation": "kept" if keeps_leaks(splits) else "dropped",
             "test texts": f"{leaked.sum()} leaked, {(~leaked).sum()} others",
-            "accuracy on the leaked": f"{on_leaked:.2f} %", "on the others": f"{on_others:.2f} %",
+            "accuracy on the leaked": f"{on_leaked:.2f} %", "accuracy on the others": f"{on_others:.2f} %",
             "difference": f"{on_leaked - on_others:+.2f}",
         })  # fmt: skip
     return pd.DataFrame(rows)

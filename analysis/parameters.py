@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
+from data_prep.stages import read_manifest
 from hydra_conf.compose import choices, compose_config, group_words, quoted
 from hydra_conf.errors import UsageError, exit_code
 
@@ -65,11 +66,15 @@ def describe(config: DictConfig, n_classes: int) -> Described:
 
     model, folder = config.model, Path(config.model.folder)
     name, given = model.architecture, {}
+    is_there = (folder / "dict.txt").is_file() and _tells_its_shape(folder, model)
     if (folder / "dict.txt").is_file():
         dictionary = Dictionary.load(str(folder / "dict.txt"))
         dictionary.add_symbol("<mask>")
         source = str(folder)
-        if model.shape_from_checkpoint:
+        if model.shape_from_checkpoint and not is_there:
+            given = (read_manifest(folder) or {})["shape"]
+            source += ", which has no checkpoint: the shape is that of hydra_conf"
+        elif model.shape_from_checkpoint:
             checkpoint = Path(model.checkpoint)
             n_symbols = len(dictionary) - dictionary.nspecial - 1
             given = read_shape(checkpoint, read_checkpoint(checkpoint), n_symbols)
@@ -89,7 +94,12 @@ def describe(config: DictConfig, n_classes: int) -> Described:
     shape = {str(key): value for key, value in settings.items() if not str(key).startswith("_")}
     built = MODEL_REGISTRY[name].build_model(settings, Task())
     built.register_classification_head(HEAD, num_classes=n_classes)
-    return Described(built, dictionary, shape, source, (folder / "dict.txt").is_file(), n_classes)
+    return Described(built, dictionary, shape, source, is_there, n_classes)
+
+
+def _tells_its_shape(folder: Path, model: DictConfig) -> bool:
+    """Whether the folder is not one that prep made for random weights alone, of our configuration's shape."""
+    return Path(model.checkpoint).is_file() or "shape" not in (read_manifest(folder) or {})
 
 
 def account(model: Any) -> pd.DataFrame:
@@ -125,7 +135,8 @@ def matrices(table: pd.DataFrame) -> int:
 def encoder_weights(model: str, data_dir: Path) -> int | None:
     """Return the weights in the matrices of a model's encoder, None when its folder is not there to be counted."""
     config = compose_config([*group_words(model=model), f"data_dir={quoted(data_dir.absolute())}"])
-    if not (Path(config.model.folder) / "dict.txt").is_file():
+    folder = Path(config.model.folder)
+    if not (folder / "dict.txt").is_file() or not _tells_its_shape(folder, config.model):
         return None
     return matrices(account(describe(config, n_classes=2).model))
 

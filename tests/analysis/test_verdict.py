@@ -16,10 +16,11 @@ from analysis.report import numbers_table, side_by_side
 from analysis.verdict import as_json, claim_verdicts, departures, errata, number_verdicts, published, rule
 from tests.analysis.made_up import PUBLISHED, made_up, published_runs
 
-TRAINING = {"recipe.epochs": 5, "recipe.batch_size": 8}
+TRAINING = {"recipe.epochs": 5, "recipe.batch_size": 8, "recipe.learning_rate": 1e-5, "recipe.warmup_share": 0.06,
+            "recipe.weight_decay": 0.01, "recipe.clip_norm": 0.0}  # fmt: skip
 
 
-def evidence_of(runs: list, threshold: float = 70.0, **training: int):  # type: ignore[type-arg, no-untyped-def]
+def evidence_of(runs: list, threshold: float = 70.0, **training: float):  # type: ignore[type-arg, no-untyped-def]
     """Return the evidence of runs that were trained as the published ones, but for `training`."""
     evidence = gather_evidence(runs, {str(run.key): Path("nowhere") for run in runs}, threshold)
     config = {**TRAINING, **{f"recipe.{key}": value for key, value in training.items()}}
@@ -101,11 +102,13 @@ def test_other_runs_get_other_verdicts_and_what_was_not_run_is_said() -> None:
         ({"method": "lora"}, {}, None),
         ({}, {"epochs": 3}, ["epochs 3 (published 5)"]),
         ({}, {"batch_size": 16}, ["batch_size 16 (published 8)"]),
+        ({}, {"learning_rate": 2e-5}, ["learning_rate 2e-05 (published 1e-05)"]),
+        ({}, {"warmup_share": 0}, ["warmup_share 0 (published 0.06)"]),
         ({}, {}, []),
     ],
 )
 def test_nothing_published_is_said_of_runs_that_are_not_the_published_experiment(
-    change: dict[str, Any], training: dict[str, int], said: list[str] | None
+    change: dict[str, Any], training: dict[str, float], said: list[str] | None
 ) -> None:
     runs = [replace(run, key=replace(run.key, **change)) for run in published_runs()]
     evidence = evidence_of(runs, **training)
@@ -125,6 +128,12 @@ def test_a_schedule_of_another_length_is_not_the_published_one_but_for_dropped_r
         runs = [made_up((900, 80.0, 79.0), 0)]
         runs[0].curve.loc[2, "step"] = end
         assert departures(evidence_of(runs).groups[0]) == said
+
+
+def test_a_learning_rate_that_falls_more_slowly_is_not_the_published_training() -> None:
+    evidence = evidence_of(published_runs())
+    group = replace(evidence.groups[0], config={**TRAINING, "fairseq.lr_scheduler.total_num_update": 3125})
+    assert departures(group) == ["a learning rate that falls to step 3125 (published 1125)"]
 
 
 def test_two_published_datasets_have_their_own_verdicts() -> None:
