@@ -54,9 +54,11 @@ def input_hashes(config: DictConfig) -> dict[str, Any]:
     manifest = prepared(config)
     checkpoint = config.init.checkpoint
     if checkpoint is not None and not Path(checkpoint).is_file():
-        raise UsageError(
-            f"there is no checkpoint {checkpoint} (model.checkpoint); init=pretrained cannot start from it"
-        )
+        said = f"there is no checkpoint {checkpoint} (model.checkpoint); init=pretrained cannot start from it"
+        if config.model.vocabulary_of:
+            names, raw = ", ".join(file.name for file in config.model.files), Path(config.data_dir) / "raw"
+            said += f". Put {names} into {raw / config.model.name} and run `make prep`; INIT=random needs none of it"
+        raise UsageError(said)
     return {
         "data": manifest["outputs"],
         "examples": manifest["examples"],
