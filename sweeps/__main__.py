@@ -105,7 +105,7 @@ def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
         raise UsageError(f"WAIT=0 needs LAUNCHER=slurm: runs of LAUNCHER={launcher.name} end with the command that "
                          "started them")  # fmt: skip
     runs = compose_runs(words, axes, arguments.overrides, machine, root)
-    for run in runs if arguments.precision == "auto" else []:
+    for run in runs if precision == "auto" else []:
         keep_precision(run)
     if launcher.name == "local":
         jobs, threads = share_machine(machine, len(runs), launcher.jobs, launcher.threads)
