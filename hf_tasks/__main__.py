@@ -37,9 +37,15 @@ def arguments_of(words: list[str]) -> argparse.Namespace:
     one.add_argument("texts", type=Path, help='.jsonl, a line a text as {"text": "..."}; a split of data/splits, say')
     one = commands.add_parser("lora", help="an adapter for a causal LM on one's own text")
     one.add_argument("--base", type=Path, required=True, help="folder of a causal LM")
-    one.add_argument("--corpus", type=Path, required=True, help="UTF-8 text, one paragraph a line")
+    one.add_argument(
+        "--corpus",
+        type=Path,
+        required=True,
+        help="UTF-8 text, one paragraph a line; or .jsonl, a question and an answer a line",
+    )
     one.add_argument("--out", type=Path, required=True)
     one.add_argument("--length", type=int, default=128, help="tokens of a block (default: %(default)s)")
+    one.add_argument("--quantise", choices=["4bit"], help="load the base in 4 bits, with bitsandbytes")
     one.add_argument("overrides", nargs="*", help="Hydra overrides, such as method.r=8 recipe.epochs=1")
     commands.add_parser("settings", help="what each of LoRA's settings does, measured on a model made on the spot")
     one = commands.add_parser("merge", help="an adapter's update added to its base's weights")
@@ -90,7 +96,14 @@ def run(arguments: argparse.Namespace) -> None:
         refuse_unheeded(arguments.overrides)
         config = compose_config(["method=lora", "recipe=causal_lora", *arguments.overrides])
         facts = fine_tune(
-            arguments.base, arguments.corpus, arguments.out, config.method, config.recipe, arguments.length, say
+            arguments.base,
+            arguments.corpus,
+            arguments.out,
+            config.method,
+            config.recipe,
+            arguments.length,
+            say,
+            arguments.quantise,
         )
         print(f"made  {arguments.out}")
         for name, value in facts.items():

@@ -1,6 +1,7 @@
 """LoRA by peft: small matrices beside chosen projections are trained, the rest stays as it was."""
 
 import json
+import math
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,8 +63,14 @@ def count_parameters(model: Any) -> dict[str, int]:
     weights = [weight for name, weight in model.named_parameters() if ".original_module." not in name]
     return {
         "trainable_parameters": sum(weight.numel() for weight in weights if weight.requires_grad),
-        "parameters": sum(weight.numel() for weight in weights),
+        "parameters": sum(map(_count, weights)),
     }
+
+
+def _count(weight: Any) -> int:
+    """Return how many numbers a weight holds; a matrix in 4 bits holds two in a byte, and tells its shape elsewhere."""
+    state = getattr(weight, "quant_state", None)
+    return weight.numel() if state is None else math.prod(state.shape)
 
 
 def save_adapter(model: Any, tokenizer: Any, out: Path, title: str, facts: list[str]) -> None:

@@ -1,17 +1,24 @@
-"""LoRA on a causal language model (BLOOM, GPT-NeoX...): perplexity before and after, and the adapter."""
+"""LoRA on a causal language model (BLOOM, GPT-NeoX...): perplexity before and after, and the adapter.
 
+The corpus is a text, cut into blocks that are trained on whole, or a .jsonl of questions and answers. A question with its
+answer is a block, in the form of the published exercise; the answer's tokens alone are trained on and measured.
+"""
+
+import importlib.util
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import peft
 import torch
 from omegaconf import DictConfig
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
-    DataCollatorForLanguageModeling,
+    BitsAndBytesConfig,
     PrinterCallback,
     Trainer,
     TrainerCallback,
@@ -29,6 +36,8 @@ from hydra_conf.errors import UsageError
 
 HEEDED = ("method.", "recipe.epochs", "recipe.batch_size", "recipe.learning_rate", "recipe.warmup_share",
           "recipe.weight_decay", "recipe.adam_betas", "recipe.adam_eps", "recipe.clip_norm")  # fmt: skip
+QUESTION, ANSWER = "<human>: {question}\n<assistant>: ", "{answer}"  # as the published exercise writes them
+UNTRAINED = -100  # the label of a token whose loss does not count
 HELD_OUT = 10  # each tenth block is for measuring, and not trained on
 
 
@@ -39,6 +48,26 @@ def refuse_unheeded(overrides: list[str]) -> None:
         if not key.startswith(HEEDED) or key == "method.name":
             known = ", ".join(word.removesuffix(".") for word in HEEDED)
             raise UsageError(f"{key} cannot be given: it does nothing here; what is heeded is {known}")
+
+
+Block = dict[str, list[int]]  # input_ids, and labels: the same, or UNTRAINED
+
+
+def in_four_bits(folder: Path) -> Any:
+    """Return the causal LM of a folder, its matrices in 4 bits (NF4), as in the published exercise.
+
+    Raises `UsageError` where bitsandbytes is not installed, or cannot do so on this machine.
+    """
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UsageError("--quantise 4bit needs bitsandbytes, which is not installed: "
+                         ".venv/bin/python -m pip install bitsandbytes")  # fmt: skip
+    settings = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            folder.resolve(), local_files_only=True, quantization_config=settings
+        )
+    except (ImportError, RuntimeError, ValueError) as error:
+        raise UsageError(f"bitsandbytes cannot load {folder} in 4 bits here: {str(error).splitlines()[0]}") from error
 
 
 def open_base(folder: Path) -> tuple[Any, Any]:
@@ -89,14 +118,17 @@ def _is_causal(model: Any) -> bool:
     return float((one - two).abs().max()) <= 1e-3 * float(one.std())
 
 
-def blocks_of(corpus: Path, tokenizer: Any, length: int) -> list[dict[str, list[int]]]:
+def blocks_of(corpus: Path, tokenizer: Any, length: int) -> list[Block]:
     """Return the corpus as blocks of `length` tokens, texts one after the other, each closed by the end-of-text token.
 
-    Raises `UsageError` for a file that is missing, not UTF-8, or too short for a block to train on and one to measure.
+    Of a .jsonl each question with its answer is a block, of at most `length` tokens. Raises `UsageError` for a file
+    that is missing, not UTF-8, or too short for a block to train on and one to measure.
     """
     if not corpus.is_file():
         raise UsageError(f"there is no corpus {corpus}; give a UTF-8 text file, one paragraph a line")
     end = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
+    if corpus.suffix.lower() == ".jsonl":
+        return _dialogues(corpus, tokenizer, length, end)
     tokens: list[int] = []
     for line in text_lines(corpus):
         if line.strip():
@@ -104,18 +136,63 @@ def blocks_of(corpus: Path, tokenizer: Any, length: int) -> list[dict[str, list[
     whole = [tokens[start : start + length] for start in range(0, len(tokens) - length + 1, length)]
     if len(whole) < 2:
         raise UsageError(f"{corpus} has {len(tokens)} tokens; at least {2 * length} are needed")
-    return [{"input_ids": block} for block in whole]
+    return [{"input_ids": block, "labels": block} for block in whole]
+
+
+def _dialogues(corpus: Path, tokenizer: Any, length: int, end: list[int]) -> list[Block]:
+    """Return a block for each line with a `question` and an `answer`; a question that leaves no room has none.
+
+    Raises `UsageError` for a line that is none, or fewer than two blocks.
+    """
+    blocks, too_long = [], 0
+    for number, line in enumerate(text_lines(corpus), start=1):
+        if not line.strip():
+            continue
+        try:
+            found = json.loads(line)
+            question, answer = (QUESTION.format(**found), ANSWER.format(**found))
+        except (ValueError, TypeError, KeyError) as error:
+            raise UsageError(f"{corpus}, line {number}: expected a JSON object with a question and an answer, such as "
+                             '{"question": "Qui ?", "answer": "Moi."}') from error  # fmt: skip
+        asked = tokenizer(question, add_special_tokens=False)["input_ids"]
+        said = tokenizer(answer, add_special_tokens=False)["input_ids"] + end
+        tokens, labels = [*asked, *said][:length], [*[UNTRAINED] * len(asked), *said][:length]
+        if len(asked) >= length:
+            too_long += 1
+        else:
+            blocks.append({"input_ids": tokens, "labels": labels})
+    if len(blocks) < 2:
+        more = f"; {too_long} questions have {length} tokens or more, give a larger --length" if too_long else ""
+        raise UsageError(f"{corpus} has {len(blocks)} questions with answers; at least 2 are needed{more}")
+    return blocks
+
+
+def batch_of(blocks: list[Block], pad: int) -> dict[str, torch.Tensor]:
+    """Return blocks as a batch: input_ids, attention_mask and labels, each of shape (blocks, longest block)."""
+    filled = {"input_ids": pad, "attention_mask": 0, "labels": UNTRAINED}
+    rows = [{**block, "attention_mask": [1] * len(block["input_ids"])} for block in blocks]
+    return {
+        name: torch.nn.utils.rnn.pad_sequence(
+            [torch.tensor(row[name]) for row in rows], batch_first=True, padding_value=value
+        )
+        for name, value in filled.items()
+    }
 
 
 @torch.inference_mode()
-def perplexity(model: Any, blocks: list[dict[str, list[int]]]) -> float:
-    """Return exp of the mean loss (nats) a predicted token over the blocks."""
+def perplexity(model: Any, blocks: list[Block]) -> float:
+    """Return exp of the mean loss (nats) a predicted token over the blocks; infinity where it is too large."""
     model.eval()
-    losses = []
+    loss, n = 0.0, 0
     for block in blocks:
-        tokens = torch.tensor([block["input_ids"]], device=next(model.parameters()).device)
-        losses.append(float(model(input_ids=tokens, labels=tokens).loss))
-    return math.exp(sum(losses) / len(losses))
+        one = {name: tensor.to(next(model.parameters()).device) for name, tensor in batch_of([block], 0).items()}
+        predicted = sum(label != UNTRAINED for label in block["labels"][1:])
+        loss += float(model(**one).loss) * predicted
+        n += predicted
+    try:
+        return math.exp(loss / n)
+    except OverflowError:
+        return math.inf
 
 
 class Lines(TrainerCallback):
@@ -144,6 +221,7 @@ def fine_tune(
     recipe: DictConfig,
     length: int,
     say: Callable[[str], None],
+    quantise: str | None = None,
 ) -> dict[str, int | float]:
     """Train an adapter on the corpus, save it to `out`, and return what was measured. `say` gets lines meanwhile.
 
@@ -155,6 +233,7 @@ def fine_tune(
         raise UsageError(f"--length {length}: a block has at least 2 tokens, one to predict from and one to predict")
     say(f"reads {base} and {corpus}")
     model, tokenizer = open_base(base)
+    model = in_four_bits(base) if quantise else model
     blocks = blocks_of(corpus, tokenizer, length)
     is_held_out = [number % HELD_OUT == HELD_OUT - 1 for number in range(len(blocks))]
     is_held_out[-1] |= not any(is_held_out)
@@ -165,9 +244,11 @@ def fine_tune(
     if not math.isfinite(before):
         raise UsageError(f"{base}: its perplexity on {corpus} is {before}; its weights or its tokenizer are not whole")
     torch.manual_seed(0)
+    if quantise:  # anew, since on a CPU bitsandbytes brings weights that have been used into a form for inference alone
+        model = peft.prepare_model_for_kbit_training(in_four_bits(base), use_gradient_checkpointing=False)
     adapted = with_adapter(model, method, task_type="CAUSAL_LM")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    collator = DataCollatorForLanguageModeling(tokenizer, mlm=False)
+    pad = tokenizer.pad_token_id or 0
     with TemporaryDirectory() as scratch:  # the Trainer makes its folder, though it saves nothing there
         arguments = TrainingArguments(
             output_dir=scratch, seed=0, num_train_epochs=recipe.epochs, per_device_train_batch_size=recipe.batch_size,
@@ -176,8 +257,9 @@ def fine_tune(
             report_to="none", save_strategy="no", disable_tqdm=True, logging_steps=0.1, dataloader_pin_memory=False,
         )  # fmt: skip
         trainer = Trainer(
-            model=adapted, args=arguments, train_dataset=training, data_collator=collator, callbacks=[Lines(say)]
-        )
+            model=adapted, args=arguments, train_dataset=training, callbacks=[Lines(say)],
+            data_collator=lambda blocks: batch_of(blocks, pad),
+        )  # fmt: skip
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     after = perplexity(adapted, held_out)
@@ -185,7 +267,7 @@ def fine_tune(
         raise UsageError(f"the perplexity after training is {after}: the weights grew too large; lower "
                          "recipe.learning_rate. No adapter was written")  # fmt: skip
     facts = [
-        f"text: `{corpus.name}`, {len(blocks)} blocks of {length} tokens, {len(held_out)} of them held out",
+        f"text: `{corpus.name}`, {len(blocks)} blocks of at most {length} tokens, {len(held_out)} of them held out",
         f"training: epochs {recipe.epochs}, batch size {recipe.batch_size}, learning rate {recipe.learning_rate:g}",
         f"perplexity of the held-out blocks: {before:.3f} before, {after:.3f} after",
     ]

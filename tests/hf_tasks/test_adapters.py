@@ -1,12 +1,14 @@
 """LoRA: what each setting does, merged weights with the same outputs, and a causal LM made on the spot."""
 
 import json
+import math
 import re
 import shutil
 import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ from transformers import (
 
 from hf_tasks.__main__ import arguments_of, main, run
 from hf_tasks.adapters import count_parameters, with_adapter, without_adapter
-from hf_tasks.causal import blocks_of, open_base, perplexity
+from hf_tasks.causal import UNTRAINED, batch_of, blocks_of, open_base, perplexity
 from hydra_conf.compose import compose_config
 from hydra_conf.errors import UsageError
 from tests.conftest import Refusals
@@ -187,6 +189,66 @@ def test_a_corpus_that_repeats_itself_is_trained_on(
     words = ["--base", str(bloom), "--corpus", str(tmp_path / "same.txt"), "--out", str(tmp_path / "adapter")]
     run(arguments_of(["lora", *words, "--length", "7", "recipe.epochs=1"]))
     assert re.search(r"held out +6\n", capsys.readouterr().out)
+
+
+@pytest.fixture
+def dialogues(tmp_path: Path) -> Path:
+    """Forty questions whose answer is always the same, so that it can be learnt."""
+    lines = [{"question": LINES[number % 4], "answer": "le chat boit du lait"} for number in range(40)]
+    path = tmp_path / "qa.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def test_of_questions_and_answers_the_answers_tokens_alone_are_trained_on(bloom: Path, dialogues: Path) -> None:
+    _, tokenizer = open_base(bloom)
+    block = blocks_of(dialogues, tokenizer, 64)[0]
+    asked = len(tokenizer(f"<human>: {LINES[0]}\n<assistant>: ")["input_ids"])
+    answer = [*tokenizer("le chat boit du lait")["input_ids"], tokenizer.eos_token_id]
+    assert block["labels"] == [UNTRAINED] * asked + answer
+    assert block["input_ids"][asked:] == answer
+    assert len(blocks_of(dialogues, tokenizer, asked + 2)[0]["labels"]) == asked + 2
+    with pytest.raises(UsageError, match="40 questions have 3 tokens or more, give a larger --length"):
+        blocks_of(dialogues, tokenizer, 3)
+
+
+def test_a_batch_of_blocks_of_unequal_length_has_the_losses_of_each(bloom: Path, dialogues: Path) -> None:
+    model, _ = open_base(bloom)
+    short, long = ({"input_ids": list(range(n)), "labels": [UNTRAINED, *range(1, n)]} for n in (3, 6))
+    model.eval()
+    with torch.no_grad():
+        apart = [float(model(**batch_of([block], 0)).loss) * (len(block["labels"]) - 1) for block in (short, long)]
+        together = float(model(**batch_of([short, long], 0)).loss)
+    assert together == pytest.approx(sum(apart) / 7, rel=1e-4)
+    assert perplexity(model, [short, long]) == pytest.approx(math.exp(sum(apart) / 7), rel=1e-4)
+
+
+def test_a_causal_lm_learns_to_answer(
+    bloom: Path, dialogues: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--length", "64", "recipe.epochs=10", "recipe.learning_rate=1e-2"]
+    given = ["lora", "--base", str(bloom), "--corpus", str(dialogues), "--out", str(tmp_path / "adapter"), *words]
+    run(arguments_of(given))
+    said = dict(line.strip().rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert float(said["perplexity after"]) < 0.9 * float(said["perplexity before"])
+    assert int(said["trainable parameters"].replace(",", "")) < int(said["parameters"].replace(",", ""))
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"question": "a"}', '"a"'])
+def test_a_line_that_is_no_question_with_an_answer_is_named(
+    bloom: Path, dialogues: Path, tmp_path: Path, refusals: Refusals, line: str
+) -> None:
+    dialogues.write_text(f"{dialogues.read_text()}{line}\n")
+    words = ["lora", "--base", str(bloom), "--corpus", str(dialogues), "--out", str(tmp_path / "adapter")]
+    assert "qa.jsonl, line 41: expected a JSON object with a question" in refusals.of(main, words, tmp_path)
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
+def test_four_bits_without_bitsandbytes_are_one_sentence(
+    bloom: Path, corpus: Path, tmp_path: Path, refusals: Refusals
+) -> None:
+    words = ["lora", "--base", str(bloom), "--corpus", str(corpus), "--out", str(tmp_path / "a"), "--quantise", "4bit"]
+    assert "--quantise 4bit needs bitsandbytes, which is not installed" in refusals.of(main, words, tmp_path)
 
 
 def test_another_kind_of_causal_lm_takes_the_targets_it_is_given(corpus: Path, bloom: Path, tmp_path: Path) -> None:
