@@ -1,7 +1,7 @@
 """LoRA on a causal language model (BLOOM, GPT-NeoX...): perplexity before and after, and the adapter.
 
-The corpus is a text, cut into blocks, or a .jsonl of questions and answers. A question with its answer is a block, in the
-form of the published exercise; the answer's tokens alone are trained on and measured.
+The corpus is a text, cut into blocks, or a .jsonl of questions and answers. A question with its answer is a block, in
+the form of the published exercise; the answer's tokens alone are trained on and measured.
 """
 
 import importlib.util
