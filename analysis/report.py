@@ -31,11 +31,12 @@ from analysis.findings import (
     worth_beside_schedule,
 )
 from analysis.leaks import leak_effects, leaked_ids, leaks_table
-from analysis.replications import AS_SET, REPORT, by_epoch, longer_schedule, sources, sources_table
+from analysis.replications import AS_SET, LONGER, REPORT, by_epoch, longer_schedule, sources, sources_table
 from analysis.statistics import NEW_TEXTS, SAME_TEXTS
 from analysis.tables import comparisons_table, groups_table, in_markdown, mean_and_std, results_table, steps_table
 from analysis.verdict import (
     CANNOT_TELL,
+    FALLS_TO,
     NOT_REPRODUCED,
     REPRODUCED,
     ClaimVerdict,
@@ -190,7 +191,10 @@ def _beside_published(material: Material) -> list[Section]:
     if others:
         said = ("These runs are of the published dataset and model, and their training is not the published one, or is "
                 "not recorded: they get no verdict.")  # fmt: skip
-        parts.append(Section("Not beside the published tables", [said], others))
+        slower = [group for group in evidence.groups if group.config.get(FALLS_TO) == longer_schedule()["falls_to"]]
+        longer = [Table(f"After each epoch: {group.title}, and replication {LONGER}", frame) for group in slower
+                  if len(frame := by_epoch(material.scalars, group, LONGER))]  # fmt: skip
+        parts.append(Section("Not beside the published tables", [said], others, longer))
     found_groups = published_groups(evidence)
     if not found_groups:
         return parts

@@ -18,6 +18,7 @@ from analysis.evidence import Comparison, Evidence, Group
 from analysis.findings import faster_side, gap_interval, steps_sentence, tighter, tighter_side
 from analysis.statistics import Estimate, difference_over_seeds, one_more_run, spread, std_ratio
 
+FALLS_TO = "fairseq.lr_scheduler.total_num_update"  # where the learning rate is 0; unset: the last step
 RECIPE = ("epochs", "batch_size", "learning_rate", "warmup_share", "weight_decay", "clip_norm")
 REPRODUCED, NOT_REPRODUCED, CANNOT_TELL, NOT_RUN = "reproduced", "not reproduced", "cannot tell", "not run"
 
@@ -81,7 +82,7 @@ def departures(group: Group) -> list[str] | None:
         own = group.config.get(f"recipe.{key}")
         if own != training[key]:
             found.append(f"{key} {'not recorded' if own is None else f'{own:g}'} (published {training[key]:g})")
-    if (end := group.config.get("fairseq.lr_scheduler.total_num_update")) is not None:
+    if (end := group.config.get(FALLS_TO)) is not None:
         found.append(f"a learning rate that falls to step {end:g} (published {training['steps']})")
     if abs(group.last_step - training["steps"]) > training["steps_within"] * training["steps"]:
         found.append(f"{group.last_step} steps (published {training['steps']})")
