@@ -84,6 +84,7 @@ SIX_PUBLISHED = [
          *of_seeds("random", [65.4, 66.7, 67.4], pace=400, **PUBLISHED)],
         [(1125, 81.5), (675, 80.0), (900, 83.5), (900, 62.0), (450, 65.0), (1125, 63.0)], strict=True)
 ]  # fmt: skip
+WITH_LEAKS = "cls_books_published"
 LONGER = ("experiment=published", "fairseq.lr_scheduler.total_num_update=3125",
           "fairseq.lr_scheduler.warmup_updates=187")  # fmt: skip
 THIRTY = (4 * np.random.default_rng(1).normal(0, 1.5, (2, 30))).round() / 4  # quarters of a point: whole texts of 400
@@ -138,7 +139,7 @@ SWEEPS: dict[str, list[Run]] = {
                                         for run in SIX_PUBLISHED],
     "published_with_a_longer_decay": [
         *SIX_PUBLISHED[3:],
-        *(replace(run, dataset="cls_books_published", test=run.test + 7, overrides=LONGER) for run in SIX_PUBLISHED[3:]),
+        *(replace(run, dataset=WITH_LEAKS, test=run.test + 7, overrides=LONGER) for run in SIX_PUBLISHED[3:]),
     ],
     "two_published_datasets": [*SIX_PUBLISHED, *(replace(run, dataset="cls_books_course", test=run.test - 1)
                                                  for run in SIX_PUBLISHED)],
