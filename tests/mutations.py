@@ -16,6 +16,7 @@ VERDICT = "tests/analysis/test_verdict.py -k "
 BASELINES = "tests/analysis/test_baselines.py -k "
 PARAMETERS = "tests/analysis/test_parameters.py -k "
 COMMAND = "tests/analysis/test_figures_command.py -k "
+REPLICATIONS = "tests/analysis/test_replications.py -k "
 SPLITS = "tests/data_prep/test_splits.py -k "
 TABLE = "tests/data_prep/test_table.py -k "
 DATASETS = "tests/data_prep/test_datasets.py -k "
@@ -592,10 +593,102 @@ MUTATIONS = [
     ),
     Mutation(
         "analysis/verdict.py",
-        'for key, wanted in (("epochs", training["epochs"]), ("batch_size", training["batch_size"])):',
-        'for key, wanted in (("epochs", training["epochs"]),):',
+        'RECIPE = ("epochs", "batch_size", "learning_rate"',
+        'RECIPE = ("epochs", "learning_rate"',
         "runs with other batches stand beside the published ones",
         VERDICT + "not_the_published_experiment",
+    ),
+    Mutation(
+        "analysis/verdict.py",
+        "if (end := group.config.get(FALLS_TO)) is not None:",
+        "if (end := group.config.get(FALLS_TO)) is not None and False:",
+        "runs whose learning rate falls more slowly stand beside the published ones",
+        VERDICT + "falls_more_slowly",
+    ),
+    # --- replications, leaks, tied best steps
+    Mutation(
+        "analysis/replications.py",
+        'list(of.sort_values("step")["value"] / math.log(2))',
+        'list(of.sort_values("step")["value"])',
+        "losses in nats stand beside losses in bits",
+        REPLICATIONS + "after_each_epoch",
+    ),
+    Mutation(
+        "analysis/replications.py",
+        "(expected.low <= own) & (own <= expected.high)",
+        "(expected.low <= own) | (own <= expected.high)",
+        "every run lies inside the interval of a replication",
+        REPLICATIONS + "after_each_epoch",
+    ),
+    Mutation(
+        "analysis/replications.py",
+        'about += "" if other["draws"] == "own"',
+        'about += "" if other["draws"] != "own"',
+        "sources that share the report's draws are said to be independent",
+        REPLICATIONS + "every_source",
+    ),
+    Mutation(
+        "analysis/leaks.py",
+        "group.right[:, leaked].mean(), group.right[:, ~leaked].mean()",
+        "group.right[:, ~leaked].mean(), group.right[:, leaked].mean()",
+        "accuracies on leaked texts and on the others are in each other's place",
+        REPLICATIONS + "worth_of_leaks",
+    ),
+    Mutation(
+        "analysis/leaks.py",
+        "difference_over_seeds(kept.test, dropped.test, paired=True)",
+        "difference_over_seeds(dropped.test, kept.test, paired=True)",
+        "what a leak brings has the wrong sign",
+        REPLICATIONS + "worth_of_leaks",
+    ),
+    Mutation(
+        "analysis/leaks.py",
+        "and _terms(one) == _terms(other)",
+        "and True",
+        "the worth of leaks is told of runs that were trained otherwise",
+        REPLICATIONS + "differ_otherwise",
+    ),
+    Mutation(
+        "analysis/best_steps.py",
+        'int(tied["step"].iloc[-1]), float(tied["test"].iloc[-1])',
+        'int(tied["step"].iloc[0]), float(tied["test"].iloc[0])',
+        "the latest of tied best steps is the earliest",
+        REPLICATIONS + "tied_best_steps",
+    ),
+    Mutation(
+        "data_prep/splits.py",
+        'if config.leaks == "drop":\n            split[exact | almost] = DROPPED',
+        'if config.leaks != "drop":\n            split[exact | almost] = DROPPED',
+        "leaks are kept where they are to be dropped",
+        SPLITS + "leaks_can_be_kept",
+    ),
+    Mutation(
+        "data_prep/splits.py",
+        "leaked = (split == TEST) & np.isin(near, near[np.isin(split, (TRAIN, VALID))])",
+        "leaked = (split == TEST) & np.isin(near, near[np.isin(split, (TRAIN,))])",
+        "test texts that are in validation are not named as leaked",
+        SPLITS + "leaks_can_be_kept",
+    ),
+    Mutation(
+        "data_prep/cls_pieces.py",
+        'pieces.replace(" ", "").replace(BLANK, " ")',
+        'pieces.replace(BLANK, " ")',
+        "pieces are not joined",
+        "tests/data_prep/test_datasets.py -k public_copy",
+    ),
+    Mutation(
+        "data_prep/pieces.py",
+        "id_after - id_before - 1",
+        "id_after - id_before",
+        "a piece too many stands between two known ids",
+        "tests/data_prep/test_models.py -k known_ids_say",
+    ),
+    Mutation(
+        "data_prep/roberta_small_fr.py",
+        "if ids.get(token) != number:",
+        "if token not in ids:",
+        "a dictionary with other ids is taken for the published one",
+        "tests/data_prep/test_models.py -k other_ids",
     ),
     Mutation(
         "analysis/verdict.py",
@@ -948,7 +1041,7 @@ MUTATIONS = [
         DATASETS + "other_labels",
     ),
     Mutation(
-        "data_prep/__main__.py",
+        "data_prep/splits.py",
         '"test_seed", "valid_seed",',
         '"test_seed",',
         "another validation seed leaves the splits stale",
