@@ -20,7 +20,7 @@ from analysis.baselines import Baseline
 from analysis.event_files import KEYS
 from analysis.evidence import Evidence, Group
 from analysis.findings import prose
-from analysis.replications import sources
+from analysis.replications import REPORT, sources
 from analysis.statistics import Estimate, mean_over_seeds
 from analysis.verdict import published_groups
 from data_prep.whole_files import replaced
@@ -274,7 +274,7 @@ def published_sources(evidence: Evidence, baselines: dict[str, list[Baseline]]) 
     found = sources(groups)
     if not any(source.is_ours for source in found):
         return None
-    names = list(dict.fromkeys(source.name for source in found))
+    names = list(dict.fromkeys(source.name for source in sorted(found, key=lambda source: source.is_ours)))
     figure = Figure(figsize=(WIDTH, 1.9 + 0.42 * len(names)), layout="constrained")
     axis = figure.subplots()
     for source in found:
@@ -293,8 +293,12 @@ def published_sources(evidence: Evidence, baselines: dict[str, list[Baseline]]) 
         axis.axvline(baseline.test, color="0.45", lw=1.2, ls="--", zorder=1)
     axis.set_xlabel("test accuracy at the best validation step (%)")
     _legend(axis, [init for init in COLOURS if any(source.init == init for source in found)])
-    means = {(source.name, source.init): source.mean for source in found}
-    return _framed(findings.title_of_sources(means), findings.caption_of_sources(best), figure)
+    published = {source.init: source.mean for source in found if source.name == REPORT}
+    ours: dict[str, dict[str, float]] = {}
+    for group in groups:
+        if group.names["backend"] == "fairseq":
+            ours.setdefault(group.names["init"], {})[group.names["dataset"]] = group.spread.mean
+    return _framed(findings.title_of_sources(published, ours), findings.caption_of_sources(best), figure)
 
 
 def write_figures(

@@ -413,13 +413,13 @@ def of(c: Comparison, evidence: Evidence) -> str:
     return f" on {own}" if own else ""
 
 
-def title_of_sources(means: dict[tuple[str, str], float]) -> str:
-    """Return the mean test accuracies of the report and of ours, by init; `means` is by source and init."""
+def title_of_sources(published: dict[str, float], ours: dict[str, dict[str, float]]) -> str:
+    """Return the mean test accuracies of the report, by init, and of ours, by init and dataset."""
     said = []
-    for (name, init), mean in means.items():
-        if name.startswith("ours"):
-            said.append(f"{prose(init)}, published {means['the report', init]:.2f} %, {name} {mean:.2f} %")
-    return f"Test accuracy of the published experiment: {'; '.join(said)}"
+    for init, means in ours.items():
+        own = listed(f"{mean:.2f} %{f' ({dataset})' if len(means) > 1 else ''}" for dataset, mean in means.items())
+        said.append(f"{prose(init)}: published {published[init]:.2f} %, ours {own}")
+    return f"Test accuracy, {'; '.join(said)}"
 
 
 def caption_of_sources(best: dict[str, Baseline]) -> str:
