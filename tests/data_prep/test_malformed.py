@@ -315,7 +315,7 @@ def assert_nothing_half_written(data: Path) -> None:
     files = {path.relative_to(data) for path in data.rglob("*") if path.is_file() and not path.name.endswith(".lock")}
     assert not [path for path in files if path.parts[0] == "bin"]
     assert not [path for path in files if any(part.startswith(".") for part in path.parts)]
-    whole = {"train.jsonl", "valid.jsonl", "test.jsonl", "manifest.json"}
+    whole = {"train.jsonl", "valid.jsonl", "test.jsonl", "leaked.txt", "manifest.json"}
     splits = {path.name for path in files if path.parts[0] == "splits"}
     assert splits in (set(), whole)
 

@@ -26,7 +26,7 @@ def test_the_manifest_says_what_is_there_and_what_was_dropped(workspace: Workspa
     assert manifest["dropped"] == {"the same text again, before anything was drawn": REPEATS}
     assert manifest["read"] == {"all": sum(SIZES.values()) + REPEATS}
     assert manifest["labels"] == ["negative", "positive"]
-    assert set(manifest["outputs"]) == {"train.jsonl", "valid.jsonl", "test.jsonl"}
+    assert set(manifest["outputs"]) == {"train.jsonl", "valid.jsonl", "test.jsonl", "leaked.txt"}
 
 
 def test_the_screen_says_how_many_repeats_were_dropped_and_why(workspace: Workspace) -> None:

@@ -215,7 +215,7 @@ def test_the_command_converts_with_proof_and_back(workspace: Workspace, folder: 
         (("convert", "./nowhere", "--out", "x"), "nowhere holds neither model.pt"),
         (("convert", "petit", "--data-dir", "x"), "x/models/petit holds neither model.pt"),
         (("back", "nowhere", "--like", "nowhere", "--out", "x"), "nowhere holds neither model.pt"),
-        (("predict", "nowhere", "nowhere.jsonl"), "there is no split nowhere.jsonl"),
+        (("predict", "nowhere", "nowhere.jsonl"), "there is no file nowhere.jsonl"),
         (("merge", "nowhere", "--out", "x"), "nowhere holds no adapter_config.json"),
         (("lora", "--base", "nowhere", "--corpus", "x", "--out", "y"), "nowhere holds no config.json"),
     ],
