@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from data_prep.stages import read_manifest
 from data_prep.whole_files import sha256_of
 from hydra_conf.errors import UsageError
+from hydra_conf.schema import RootConfig
 
 PACKAGES = ("ve-fairseq", "fairseq-fixed", "torch", "sentencepiece", "hydra-core", "omegaconf", "numpy", "tensorboard",
             "transformers", "peft", "accelerate", "tokenizers", "safetensors")  # fmt: skip
@@ -85,11 +87,19 @@ def comparable(config: DictConfig) -> dict[str, Any]:
 
 
 def differing_keys(stored: dict[str, Any], asked: dict[str, Any]) -> list[str]:
-    """Return `key: stored -> asked` for each key whose value differs."""
-    absent = "absent"
-    keys = sorted(stored.keys() | asked.keys())
-    return [f"{key}: {stored.get(key, absent)} -> {asked.get(key, absent)}" for key in keys
-            if stored.get(key, absent) != asked.get(key, absent)]  # fmt: skip
+    """Return `key: stored -> asked` for each key whose value differs.
+
+    A key that one side lacks has its default there: a run of an earlier version is the run it was.
+    """
+    usual = _defaults()
+    pairs = {key: (stored.get(key, usual.get(key, "absent")), asked.get(key, usual.get(key, "absent")))
+             for key in sorted(stored.keys() | asked.keys())}  # fmt: skip
+    return [f"{key}: {before} -> {now}" for key, (before, now) in pairs.items() if before != now]
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    return comparable(OmegaConf.structured(RootConfig))
 
 
 def differing_inputs(made_from: dict[str, Any], found: dict[str, Any]) -> list[str]:

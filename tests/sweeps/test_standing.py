@@ -478,6 +478,17 @@ def test_a_failed_run_asked_for_otherwise_keeps_its_best_step(done: PlannedRun) 
     assert "starts anew: it has no checkpoint to go on from" in (prepare(done, False, Path("claim")) or "")
 
 
+def test_a_run_of_a_version_without_a_setting_is_the_run_it_was(done: PlannedRun) -> None:
+    path = done.folder / "config.yaml"
+    lines = path.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if not line.strip().startswith(("leaks:", "published_tokens:", "vocabulary_of:"))]
+    assert len(kept) == len(lines) - 3
+    path.write_text("".join(kept))
+    assert standing.standing(done.folder, done).state == standing.DONE
+    done.config.dataset.leaks = "keep"
+    assert standing.standing(done.folder, done).differs == ["dataset.leaks: drop -> keep"]
+
+
 def test_a_run_that_has_begun_keeps_its_precision_where_auto_is_asked_for(done: PlannedRun) -> None:
     done.config.precision.name = "bf16"
     assert standing.standing(done.folder, done).state == standing.OTHER
