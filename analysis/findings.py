@@ -617,8 +617,8 @@ def about_replications() -> str:
 
 def worth_beside_leaks(dataset: str, leaked: int, texts: int) -> str:
     return (
-        f"Leaks: {leaked:,} of {counted(texts, 'test review')} of {dataset} stand word for word among the training and "
-        "validation reviews, and nobody who published numbers dropped them there."
+        f"Leaks: {leaked:,} of {counted(texts, 'test review')} of {dataset} stand among the training and validation "
+        "reviews, too, and nobody who published numbers dropped them there."
     )
 
 
@@ -639,8 +639,8 @@ def worth_beside_schedule(name: str, settings: str, mean: float, n: int, publish
 
 def about_leaks() -> str:
     return (
-        "Some test texts stand word for word in train or validation, too, or did before prep dropped them there. Their "
-        "accuracy beside that on the others tells what a leak brings only where they were kept; where they were "
+        "Some test texts stand in train or validation, too, perhaps in other case, or did before prep dropped them. "
+        "Their accuracy beside that on the others tells what a leak brings only where they were kept; where they were "
         "dropped, it tells how hard these texts are."
     )
 
