@@ -110,8 +110,8 @@ def test_other_commands_end_without_a_word_when_their_output_is_closed(swept: Wo
 
 
 def test_a_run_that_its_sweep_has_killed_is_not_blamed_on_memory(workspace: Workspace) -> None:
-    folder = workspace.run_folder("random", 0, "twice")
-    process = start(workspace, "--sweep", "twice", "--init", "random", "--seeds", "0", "--epochs", "800")
+    folder = workspace.run_folder("random", 0, "ended-twice")
+    process = start(workspace, "--sweep", "ended-twice", "--init", "random", "--seeds", "0", "--epochs", "60")
     until(lambda: step_of(folder) > 0)
     os.kill(json.loads((folder / "status.json").read_text())["pid"], signal.SIGSTOP)  # so that it cannot save
     os.kill(process.pid, signal.SIGINT)
