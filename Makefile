@@ -75,11 +75,10 @@ params: $(STAMP) ## the parameter account of MODEL (roberta_small_fr), METHOD=fu
 convert: $(STAMP) ## MODEL for transformers, in data/models/<model>.hf, with proof (EXTRAS=dev,hf)
 	@$(IN) -m hf_tasks convert --data-dir $(call q,$(DATA_DIR)) $(call q,$(or $(MODEL),e5_small_fr))
 
-bench: $(STAMP) ## speeds of prep, sweep, its parts and analysis, against what one would use instead, into docs/bench.md
+bench: $(STAMP) ## speeds of prep and sweep, against stock fairseq and the Trainer, into docs/bench.md
 	@$(MAKE) --no-print-directory prep ARGS=
-	@for part in data_prep.bench sweeps.bench "sweeps.bench_parts parts" "sweeps.bench_parts costs" "sweeps.bench_parts profile"; do \
+	@for part in benchmarks.prep benchmarks.sweep "benchmarks.parts parts" "benchmarks.parts costs" "benchmarks.parts profile"; do \
 	  $(IN) -m $$part --rounds $(ROUNDS) --data-dir $(call q,$(DATA_DIR)) --page docs/bench.md || exit 1; done
-	@$(IN) -m analysis.bench --rounds $(ROUNDS) --page docs/bench.md
 
 test: $(STAMP) ## the tests, without the slow ones (ARGS="-m slow" for those)
 	@$(if $(ARGS),$(IN) -m pytest $(ARGS),OMP_NUM_THREADS=1 $(IN) -m pytest -m "not slow" -n 2 --dist loadfile)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep.stages import MANIFEST
-from data_prep.whole_files import require_no_dead_link, write_json
-from hydra_conf.errors import UsageError, exit_code
+from foundation.errors import UsageError, exit_code
+from foundation.whole_files import replaced, require_no_dead_link, write_json
 from sweeps.folders import RunKey, find_runs, read_json, texts_in
 
 if TYPE_CHECKING:  # imported where they are needed: an up-to-date report needs none of it
@@ -73,7 +73,7 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     from analysis.verdict import as_json as verdicts_as_json
     from analysis.verdict import claim_verdicts, number_verdicts, published, published_groups
 
-    logs = read_sweep(sweep_folder, folder / "scalars.parquet")
+    logs = read_sweep(sweep_folder)
     folders = {str(key): path for key, path in find_runs(sweep_folder).items()}
     results = keep_alike(results_of(logs, planned_runs(sweep_folder)), folders)
     evidence = gather_evidence(results, folders, threshold)
@@ -83,6 +83,8 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     problems = [*problems_of_logs(logs, results), *unrecorded(evidence, folders), *unfitted]
     weights = encoder_weights(published()["model"], data_dir) if published_groups(evidence) else None
     numbers, claims = number_verdicts(evidence, weights), claim_verdicts(evidence)
+    with replaced(folder / "scalars.parquet") as temporary:
+        logs.scalars.to_parquet(temporary, index=False)
     titles = write_figures(folder / "figures", logs.scalars, evidence, baselines)
     below = foot(results, evidence, classes, problems)
     write_tables(folder / "tables", results_table(results, evidence, baselines), below)

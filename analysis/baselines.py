@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis.statistics import share_interval
 from data_prep.stages import read_manifest
-from data_prep.whole_files import write_json
+from foundation.whole_files import write_json
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)  # C; scikit-learn's own default, 1, costs 6 points on amazon_fr
 SETTINGS = f"TF-IDF of words and pairs of words, logistic regression, C of {STRENGTHS} chosen on validation"

@@ -1,34 +1,26 @@
 """TensorBoard event files of a sweep to one tidy table, a row a scalar.
 
-Files are read record by record, each with its checksum: TensorBoard's own accumulator stops at a damaged record
-without a word, and takes its checksums byte by byte in Python. What was read before is taken from the last table, whose
-metadata says which files it was made from.
+Files are read record by record with TensorBoard's own reader of records, which compares each checksum. Its accumulator
+stops at a damaged record without a word.
 """
 
-import json
-import struct
 import textwrap
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import pandas as pd
-import pyarrow
-import pyarrow.parquet
 from google.protobuf.message import DecodeError
 from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.tensorflow_stub.errors import DataLossError, OutOfRangeError
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
 
-from data_prep.whole_files import replaced
-from hydra_conf.counts import counted
+from foundation.counts import counted
 from sweeps.folders import RunKey, find_runs, read_status
 
 KEYS = ["dataset", "model", "backend", "method", "init", "seed"]
 COLUMNS = [*KEYS, "split", "tag", "step", "value", "wall_time"]
-FORMAT = "1"  # raised when the same files would give another table
-MADE_FROM = b"warmstart"
 LONGEST_ERROR = 300  # characters
 
 Scalar = tuple[str, int, float, float]  # tag, step, value, wall time
@@ -42,7 +34,6 @@ class SweepLogs:
     states: dict[RunKey, str]
     progress: dict[RunKey, dict[str, Any]]  # what the done runs said of themselves in progress.json
     damage: dict[RunKey, list[str]]  # a sentence for each file that is not whole
-    n_read: int  # event files that were new or changed
     attempts: dict[RunKey, int] = field(default_factory=dict)  # of the done runs that took more than one
     skipped: dict[RunKey, tuple[int, int]] = field(default_factory=dict)  # steps skipped, of so many planned; if any
     errors: dict[RunKey, str] = field(default_factory=dict)  # what stopped the failed runs
@@ -54,56 +45,25 @@ def read_file(path: Path) -> tuple[list[Scalar], str | None]:
     What stands before the damage is read; what stands behind it cannot be found again.
     """
     scalars: list[Scalar] = []
+    records = 0
     try:
-        data = path.read_bytes()
+        reader = PyRecordReader_New(str(path))
+        while True:
+            reader.GetNext()
+            event = Event.FromString(reader.record())
+            records += 1
+            for value in event.summary.value:
+                if value.HasField("simple_value"):
+                    scalars.append((value.tag, event.step, value.simple_value, event.wall_time))
+    except OutOfRangeError:
+        return scalars, None if records else f"{path} is empty"
     except OSError as error:
         return [], f"{path}: {error.strerror}"
-    records = 0
-    for record in _records(data):
-        try:
-            if isinstance(record, str):
-                return scalars, f"{path} {record}, after {counted(records, 'whole one')}"
-            event = Event.FromString(record)
-        except DecodeError:
-            return scalars, f"{path} holds a record that is no event, after {counted(records, 'whole one')}"
-        records += 1
-        for value in event.summary.value:
-            if value.HasField("simple_value"):
-                scalars.append((value.tag, event.step, value.simple_value, event.wall_time))
-    return scalars, None if records else f"{path} is empty"
-
-
-def _records(data: bytes) -> Iterator[bytes | str]:
-    """Yield the records of a TFRecord file; after the last whole one, what is wrong with the next, if there is one.
-
-    A record is its length (u64), the length's checksum (u32), its bytes, and their checksum (u32), little-endian.
-    """
-    at = 0
-    while at < len(data):
-        head = data[at : at + 12]
-        if len(head) < 12:
-            yield "ends in the middle of a record"
-            return
-        length, checksum = struct.unpack("<QI", head)
-        if checksum != _masked(head[:8]):
-            yield "fails its checksum"
-            return
-        end = at + 12 + length
-        if len(data) < end + 4:
-            yield "ends in the middle of a record"
-            return
-        record = data[at + 12 : end]
-        if struct.unpack("<I", data[end : end + 4])[0] != _masked(record):
-            yield "fails its checksum"
-            return
-        yield record
-        at = end + 4
-
-
-def _masked(data: bytes) -> int:
-    """Return the CRC-32C of bytes, rotated and shifted as TFRecord files hold it."""
-    crc = google_crc32c.value(data)
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+    except DataLossError as error:
+        how = "ends in the middle of a record" if "truncated" in error.message else "fails its checksum"
+    except DecodeError:
+        how = "holds a record that is no event"
+    return scalars, f"{path} {how}, after {counted(records, 'whole one')}"
 
 
 def read_run(folder: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -130,21 +90,10 @@ def event_files(folder: Path) -> list[Path]:
     return sorted((folder / "tb").glob("[!.]*/[!.]*tfevents*"))
 
 
-def fingerprint(folder: Path) -> dict[str, list[int]]:
-    """Return size (bytes) and time of change (ns) of each event file of a run."""
-    files = event_files(folder)
-    return {str(path.relative_to(folder)): [(stat := path.stat()).st_size, stat.st_mtime_ns] for path in files}
-
-
-def read_sweep(sweep_folder: Path, table: Path | None = None) -> SweepLogs:
-    """Return the scalars of all done runs and the state of every run found.
-
-    `table` is the scalars.parquet of an earlier call: runs whose files it was made from are taken from it, and it is
-    replaced by the new table.
-    """
-    before, notes = _read_table(table)
-    tables, states, progress, damage, made_from, n_read = [pd.DataFrame(columns=COLUMNS)], {}, {}, {}, {}, 0
-    attempts, skipped, errors = {}, {}, {}
+def read_sweep(sweep_folder: Path) -> SweepLogs:
+    """Return the scalars of all done runs and the state of every run found."""
+    tables = [pd.DataFrame(columns=COLUMNS)]
+    states, progress, damage, attempts, skipped, errors = {}, {}, {}, {}, {}, {}
     for key, folder in find_runs(sweep_folder).items():
         status = read_status(folder)
         states[key] = status["state"]
@@ -159,48 +108,14 @@ def read_sweep(sweep_folder: Path, table: Path | None = None) -> SweepLogs:
             attempts[key] = whole["attempts"]
         if whole.get("skipped_steps", 0) > 0 and "planned_steps" in whole:
             skipped[key] = whole["skipped_steps"], whole["planned_steps"]
-        name, files = str(key), fingerprint(folder)
-        known = notes.get(name, {})
-        if known.get("files") == files and name in before:
-            own, wrong = before[name], known["damage"]
-        else:
-            read, wrong = read_run(folder)
-            own, n_read = read.assign(**asdict(key))[COLUMNS], n_read + len(files)
-        made_from[name] = {"files": files, "damage": wrong}
-        tables.append(own)
+        own, wrong = read_run(folder)
+        tables.append(own.assign(**asdict(key))[COLUMNS])
         damage.update({key: wrong} if wrong else {})
-    kept = [part for part in tables if len(part)] or tables
-    scalars = pd.concat(kept, ignore_index=True)
-    if table is not None and (n_read or made_from.keys() != notes.keys()):
-        _write_table(table, scalars, made_from)
-    return SweepLogs(scalars, states, progress, damage, n_read, attempts, skipped, errors)
-
-
-def _read_table(path: Path | None) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
-    """Return the table by run, and by run what it was made from; nothing when there is none that can be used."""
-    if path is None or not path.is_file():
-        return {}, {}
-    try:
-        table = pyarrow.parquet.read_table(path)
-        written = json.loads((table.schema.metadata or {}).get(MADE_FROM, b"{}"))
-    except (OSError, ValueError, pyarrow.ArrowException):
-        return {}, {}
-    if written.get("format") != FORMAT:
-        return {}, {}
-    groups = table.to_pandas().groupby(KEYS, sort=False)
-    return {str(key_of(names)): own for names, own in groups}, written["runs"]
+    scalars = pd.concat([part for part in tables if len(part)] or tables, ignore_index=True)
+    return SweepLogs(scalars, states, progress, damage, attempts, skipped, errors)
 
 
 def key_of(names: Any) -> RunKey:
     """Return the key of a run from its values of KEYS."""
     *words, seed = names
     return RunKey.parse("/".join([*map(str, words), f"seed={seed}"]))
-
-
-def _write_table(path: Path, scalars: pd.DataFrame, made_from: dict[str, Any]) -> None:
-    table = pyarrow.Table.from_pandas(scalars, preserve_index=False)
-    written = {MADE_FROM: json.dumps({"format": FORMAT, "runs": made_from})}
-    with replaced(path) as temporary:
-        pyarrow.parquet.write_table(
-            table.replace_schema_metadata({**(table.schema.metadata or {}), **written}), temporary
-        )

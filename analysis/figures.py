@@ -23,7 +23,7 @@ from analysis.findings import prose
 from analysis.replications import REPORT, sources
 from analysis.statistics import Estimate, mean_over_seeds
 from analysis.verdict import published_groups
-from data_prep.whole_files import replaced
+from foundation.whole_files import replaced
 
 matplotlib.use("Agg")
 

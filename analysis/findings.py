@@ -21,7 +21,7 @@ from analysis.statistics import (
     no_spread_test,
     std_factors,
 )
-from hydra_conf.counts import counted
+from foundation.counts import counted
 
 PROSE = {"pretrained": "pre-trained", "lora": "LoRA", "full": "fully fine-tuned"}
 FEW = 5  # seeds; with fewer the report says in words what they allow

@@ -17,8 +17,8 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from data_prep.stages import read_manifest
+from foundation.errors import UsageError, exit_code
 from hydra_conf.compose import choices, compose_config, group_words, quoted
-from hydra_conf.errors import UsageError, exit_code
 
 LAYER = r"encoder\.sentence_encoder\.layers\.\d+\."
 NORM = r"(self_attn_layer_norm|final_layer_norm)\.(weight|bias)"
@@ -61,7 +61,7 @@ def describe(config: DictConfig, n_classes: int) -> Described:
     from fairseq.models import MODEL_DATACLASS_REGISTRY, MODEL_REGISTRY
 
     import fairseq_tasks.architectures  # noqa: F401  registers the architectures
-    from data_prep.checkpoints import read_checkpoint, read_shape
+    from data_prep.models.checkpoints import read_checkpoint, read_shape
     from fairseq_tasks.classification import HEAD
 
     model, folder = config.model, Path(config.model.folder)

@@ -48,13 +48,14 @@ from analysis.verdict import (
 )
 from data_prep.splits import split_notes
 from data_prep.stages import read_manifest
-from data_prep.whole_files import write_text
+from foundation.whole_files import write_text
 from sweeps.commands import make_word
 from sweeps.folders import read_json, texts_in
 
 QUESTION = "How much does pre-training buy?"
 LONG = 40  # rows; a longer table is folded away
 THRESHOLD = 70.0  # percent of test accuracy whose first step is compared, unless another is asked for
+FIRST = ("test_accuracy", "final_accuracy")
 ALSO = {
     "test_accuracy": "Test accuracy over steps.",
     "valid_accuracy": "Validation accuracy over steps.",
@@ -140,24 +141,33 @@ def upright(frame: pd.DataFrame) -> pd.DataFrame:
 def sections(material: Material) -> list[Section]:
     """Return the report, from the answer down to what it was made from."""
     evidence = material.evidence
+    first, others = _pictures(material)
+    missing = [*absent(material.results), *material.problems]
+    ties = [said for group in evidence.groups if (said := tied_steps(group))]
+    table = Table("", results_table(material.results, evidence, material.baselines))
     return [
-        Section("Answer", paragraphs=answers(evidence, material.results), items=_standing(material)),
+        Section("Answer", answers(evidence, material.results), _standing(material), pictures=first),
+        Section("Results", items=[about_std(), about_best_step(), *ties], tables=[table]),
         Section("Which ends higher, is faster, spreads less", items=_questions(evidence)),
         Section("What few seeds allow", items=notes(evidence)),
-        Section("Results", tables=[Table("", results_table(material.results, evidence, material.baselines))],
-                items=[about_std(), about_best_step(),
-                       *(said for group in evidence.groups if (said := tied_steps(group)))]),
         *_beside_published(material),
         _leaks(material),
-        Section("Figures", pictures=[Picture(name, title, caption, material.figures / f"{name}.svg")
-                                     for name, (title, caption) in material.titles.items()]),
+        Section("More figures", pictures=others),
         _statistics(evidence),
         *_data_cards(material),
         _recipes(material),
+        Section("Missing, failed, damaged or taken up again", [] if missing else ["None."], missing),
         _provenance(material),
-        Section("Missing, failed, damaged or taken up again", items=[*absent(material.results), *material.problems],
-                paragraphs=[] if absent(material.results) or material.problems else ["None."]),
-    ]  # fmt: skip
+    ]
+
+
+def _pictures(material: Material) -> tuple[list[Picture], list[Picture]]:
+    """Return the figures that stand right under the answer, and the others."""
+    made = {
+        name: Picture(name, title, caption, material.figures / f"{name}.svg")
+        for name, (title, caption) in material.titles.items()
+    }
+    return [made[name] for name in FIRST if name in made], [made[name] for name in made if name not in FIRST]
 
 
 def _standing(material: Material) -> list[str]:
@@ -257,7 +267,7 @@ def _of_validation(dataset: str) -> str:
 
 
 def side_by_side(backend: str, groups: list[Group]) -> pd.DataFrame:
-    """Return one published table with our runs of the same seeds beside it; `-` where there is none."""
+    """Return one published table with our runs of the same seeds beside it."""
     rows = []
     for table in published()["tables"]:
         if table["backend"] != backend:
@@ -270,8 +280,8 @@ def side_by_side(backend: str, groups: list[Group]) -> pd.DataFrame:
                 "init": table["init"], "seed": str(run["seed"]),
                 "published: best validation (step, %)": f"{run['best_step']}, {run['valid']:g}",
                 "published: test %": f"{run['test']:g}",
-                "ours: best validation (step, %)": f"{own.best_step}, {own.best_valid:.2f}" if own else "-",
-                "ours: test %": f"{own.test:.2f}" if own else "-",
+                "ours: best validation (step, %)": f"{own.best_step}, {own.best_valid:.2f}" if own else "not trained",
+                "ours: test %": f"{own.test:.2f}" if own else "not trained",
             })  # fmt: skip
         printed = table["printed"]
         tests = [run["test"] for run in table["runs"]]
@@ -279,8 +289,8 @@ def side_by_side(backend: str, groups: list[Group]) -> pd.DataFrame:
             "init": table["init"], "seed": "mean, std",
             "published: best validation (step, %)": f"printed: {printed['mean']}{printed['unit']}, {printed['std']}",
             "published: test %": f"of the three: {pd.Series(tests).mean():.2f}, {pd.Series(tests).std(ddof=0):.2f}",
-            "ours: best validation (step, %)": f"n = {group.n}" if group else "-",
-            "ours: test %": mean_and_std(group) if group else "-",
+            "ours: best validation (step, %)": f"n = {group.n}" if group else "not trained",
+            "ours: test %": mean_and_std(group) if group else "not trained",
         })  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -293,7 +303,7 @@ def numbers_table(numbers: list[Verdict]) -> pd.DataFrame:
 
     def show(value: float | None, unit: str, signed: bool = False) -> str:
         if value is None or value != value:
-            return "-"
+            return "none"
         return f"{value:{'+' if signed and unit != 'ratio' else ''},.{0 if unit in ('steps', 'weights') else 2}f}"
 
     return pd.DataFrame([
@@ -301,7 +311,7 @@ def numbers_table(numbers: list[Verdict]) -> pd.DataFrame:
          "ours (over all seeds)": show(row.ours, row.unit),
          "difference": show(row.difference, row.unit, True) + " times" * is_ratio(row),
          "95 % interval": f"{show(row.low, row.unit, True)} to {show(row.high, row.unit, True)}"
-         if row.low == row.low else "-", "verdict": row.verdict}
+         if row.low == row.low else "none", "verdict": row.verdict}
         for row in numbers
     ])  # fmt: skip
 

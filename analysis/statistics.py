@@ -2,7 +2,7 @@
 
 Two targets, because they have different widths: *this test set, new seeds* asks what other seeds would give on the same
 test texts, *new texts, new seeds* what other seeds would give on other texts of the same kind. docs/statistics.md has
-the coverage of each, by simulation (`python -m analysis.coverage`).
+the coverage of each, by simulation (`python -m benchmarks.coverage`).
 
 Every function raises `ValueError` for NaN, an infinite value, a wrong shape or no value at all.
 """

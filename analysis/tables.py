@@ -23,7 +23,7 @@ from analysis.findings import (
     std_cell,
 )
 from analysis.statistics import NEW_TEXTS, SAME_TEXTS, Estimate
-from data_prep.whole_files import write_text
+from foundation.whole_files import write_text
 
 BEST, MEAN = "best validation (step, accuracy %)", "mean, std"
 
@@ -46,7 +46,7 @@ def results_table(
                 "model": f"{init} {model} ({backend}, {method})" if first else "",
                 "seed": result.key.seed,
                 BEST: best,
-                "test %": f"{result.test:.2f}" if result.test is not None else "-",
+                "test %": f"{result.test:.2f}" if result.test is not None else "none",
                 MEAN: mean_and_std(group) if first else "",
                 "n": (group.n if group else 0) if first else "",
                 f"95 %: {SAME_TEXTS}": within(group.over_seeds if group else None) if first else "",
@@ -55,23 +55,23 @@ def results_table(
     for dataset, found in (baselines or {}).items():
         for baseline in found:
             rows.append({
-                "dataset": dataset, "model": baseline.name, "seed": "-", BEST: f"-, {baseline.valid:.2f}",
-                "test %": f"{baseline.test:.2f}", MEAN: "-", "n": "-", f"95 %: {SAME_TEXTS}": "-",
+                "dataset": dataset, "model": baseline.name, "seed": "no seed", BEST: f"no steps, {baseline.valid:.2f}",
+                "test %": f"{baseline.test:.2f}", MEAN: "one fit", "n": "", f"95 %: {SAME_TEXTS}": "no seeds",
                 f"95 %: {NEW_TEXTS}": f"{baseline.low:.2f} to {baseline.high:.2f}",
             })  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def mean_and_std(group: Group | None) -> str:
-    """Return a group's mean and std (ddof 0), a dash for what there is not."""
+    """Return a group's mean and std (ddof 0), and in words what there is not."""
     if group is None:
-        return "-"
-    return f"{group.spread.mean:.2f}, {group.spread.std:.2f}" if group.n > 1 else f"{group.spread.mean:.2f}, -"
+        return "none"
+    return f"{group.spread.mean:.2f}, {group.spread.std:.2f}" if group.n > 1 else f"{group.spread.mean:.2f}, no std"
 
 
 def within(estimate: Estimate | None) -> str:
-    """Return an interval of accuracies, cut to 0 to 100, or why there is none; a dash where there is no group."""
-    return "-" if estimate is None else estimate.ends(least=0, most=100)
+    """Return an interval of accuracies, cut to 0 to 100, or why there is none."""
+    return "none" if estimate is None else estimate.ends(least=0, most=100)
 
 
 def comparisons_table(evidence: Evidence) -> pd.DataFrame:
@@ -120,7 +120,7 @@ def steps_table(evidence: Evidence) -> pd.DataFrame:
             never = bracket.is_censored
             rows.append({
                 "run": str(run.key),
-                f"more than {WAVER:g} points below at step": f"{bracket.low - 1}" if seen else "-",
+                f"more than {WAVER:g} points below at step": f"{bracket.low - 1}" if seen else "never",
                 "at or above at step": "never" if never else f"{bracket.high:.0f}",
                 "last step": str(last),
             })  # fmt: skip

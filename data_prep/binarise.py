@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from data_prep.readers.table import text_lines
 from data_prep.splits import SPLITS, read_split
-from data_prep.table import text_lines
-from hydra_conf.errors import UsageError
+from foundation.errors import UsageError
 
 N_SPECIAL = 4  # fairseq's own <s> <pad> </s> <unk>, before the first line of a dictionary
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")

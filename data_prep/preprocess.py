@@ -26,7 +26,7 @@ from fairseq.data.indexed_dataset import MMapIndexedDataset
 from fairseq.tasks import LegacyFairseqTask, register_task
 
 from data_prep.splits import SPLITS
-from hydra_conf.errors import UsageError, exit_code
+from foundation.errors import UsageError, exit_code
 
 COMPARED = 2_000  # examples of each split that are encoded again after writing, spread over it
 PARALLEL_FROM = 2_000_000  # bytes of text; below, starting workers takes longer than encoding

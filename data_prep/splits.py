@@ -30,8 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_conf.counts import counted
-from hydra_conf.errors import UsageError
+from foundation.counts import counted
+from foundation.errors import UsageError
 
 SPLITS = ("train", "valid", "test")
 PARTS = ("all", *SPLITS)

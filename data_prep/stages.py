@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from data_prep.whole_files import locked, replaced_folder, sha256_of, write_json
+from foundation.whole_files import locked, replaced_folder, sha256_of, write_json
 
 MANIFEST = "manifest.json"
 

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, open_dict
 
 from fairseq_tasks.dropout import use_quick_dropout
 from fairseq_tasks.unpadded import UnpaddedTransformerEncoder
-from hydra_conf.errors import UsageError
+from foundation.errors import UsageError
 
 
 @dataclass

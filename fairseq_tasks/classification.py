@@ -35,12 +35,12 @@ from fairseq.logging import metrics, progress_bar
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, DictConfig, OmegaConf
 
-from data_prep.whole_files import replaced, write_json
 from fairseq_tasks.batches import PairDataset, ShuffledDataset, TruncatedDataset
 from fairseq_tasks.initialisation import initialise
 from fairseq_tasks.progress import Progress
 from fairseq_tasks.resume import stop_if_asked
-from hydra_conf.errors import UsageError, is_out_of_memory
+from foundation.errors import UsageError, is_out_of_memory
+from foundation.whole_files import replaced, write_json
 
 HEAD = "sentence_classification_head"
 

@@ -9,11 +9,11 @@ from fairseq.data import Dictionary
 from omegaconf import OmegaConf
 
 from data_prep.binarise import read_dictionary
-from data_prep.checkpoints import read_checkpoint, read_shape
+from data_prep.models.checkpoints import read_checkpoint, read_shape
 from fairseq_tasks.architectures import RobertaConfig, RobertaOfCheckpoint
 from fairseq_tasks.classification import HEAD
 from fairseq_tasks.initialisation import load_encoder
-from hydra_conf.errors import UsageError
+from foundation.errors import UsageError
 
 
 @dataclass(frozen=True)

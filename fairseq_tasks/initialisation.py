@@ -13,8 +13,8 @@ import torch
 from fairseq.data import Dictionary
 
 from data_prep.binarise import read_dictionary
-from data_prep.checkpoints import read_checkpoint
-from hydra_conf.errors import UsageError
+from data_prep.models.checkpoints import read_checkpoint
+from foundation.errors import UsageError
 
 ENCODER = "encoder.sentence_encoder."
 HEADS = ("classification_heads.", "encoder.lm_head.")  # new in a classifier; the masked-LM head is not used by it

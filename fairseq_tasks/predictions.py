@@ -17,8 +17,8 @@ import pyarrow.parquet
 import torch
 from numpy.typing import NDArray
 
-from data_prep.whole_files import replaced
-from hydra_conf.errors import UsageError
+from foundation.errors import UsageError
+from foundation.whole_files import replaced
 
 
 class Predictions:

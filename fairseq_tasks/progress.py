@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
-from data_prep.whole_files import write_json
 from fairseq_tasks.initialisation import digest_of
 from fairseq_tasks.predictions import Predictions
-from hydra_conf.errors import UsageError
+from foundation.errors import UsageError
+from foundation.whole_files import write_json
 
 SECONDS = 1.0
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.stages import MANIFEST, read_manifest
-from data_prep.whole_files import replaced_folder, sha256_of, write_json
+from foundation.whole_files import replaced_folder, sha256_of, write_json
 
 SHARE = 0.02  # of a run's time at most goes into saving, however small `every`
 KEPT = 2  # checkpoints at a time

@@ -16,7 +16,7 @@ from fairseq.distributed import utils as distributed_utils
 from omegaconf import DictConfig
 
 from fairseq_tasks.resume import Saver
-from hydra_conf.errors import UsageError
+from foundation.errors import UsageError
 
 
 def use_deterministic_algorithms() -> None:

@@ -5,7 +5,6 @@ back DIR --like FOLDER          and a fairseq checkpoint again
 predict FOLDER TEXTS.jsonl      labels, from a run folder or a converted one
 lora --base DIR --corpus FILE   LoRA on a causal LM, perplexity before and after
 merge ADAPTER                   an adapter's update added to its base's weights
-settings                        what each of LoRA's settings does, measured
 """
 
 import argparse
@@ -14,8 +13,8 @@ import os
 import sys
 from pathlib import Path
 
+from foundation.errors import UsageError, exit_code
 from hydra_conf.compose import compose_config
-from hydra_conf.errors import UsageError, exit_code
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything is on this machine
 
@@ -47,7 +46,6 @@ def arguments_of(words: list[str]) -> argparse.Namespace:
     one.add_argument("--length", type=int, default=128, help="tokens of a block (default: %(default)s)")
     one.add_argument("--quantise", choices=["4bit"], help="load the base in 4 bits, with bitsandbytes")
     one.add_argument("overrides", nargs="*", help="Hydra overrides, such as method.r=8 recipe.epochs=1")
-    commands.add_parser("settings", help="what each of LoRA's settings does, measured on a model made on the spot")
     one = commands.add_parser("merge", help="an adapter's update added to its base's weights")
     one.add_argument("adapter", type=Path)
     one.add_argument("--out", type=Path, required=True)
@@ -108,10 +106,6 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"made  {arguments.out}")
         for name, value in facts.items():
             print(f"  {name.replace('_', ' '):22} {format(value, ',' if isinstance(value, int) else ',.3f')}")
-    elif arguments.command == "settings":
-        from hf_tasks.lora_settings import lines
-
-        print("\n".join(lines()))
     else:
         from hf_tasks.adapters import merge
 

@@ -10,8 +10,8 @@ import peft
 from omegaconf import DictConfig
 from transformers import AutoTokenizer, PreTrainedModel
 
+from foundation.errors import UsageError
 from hf_tasks.folders import ADAPTER, MODEL, new_folder
-from hydra_conf.errors import UsageError
 
 
 class Kind(NamedTuple):

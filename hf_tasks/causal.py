@@ -28,11 +28,11 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from data_prep.table import text_lines
+from data_prep.readers.table import text_lines
+from foundation.errors import UsageError
 from hf_tasks.adapters import count_parameters, save_adapter, with_adapter
 from hf_tasks.folders import ADAPTER, require_free
 from hydra_conf.compose import betas_of
-from hydra_conf.errors import UsageError
 
 HEEDED = ("method.", "recipe.epochs", "recipe.batch_size", "recipe.learning_rate", "recipe.warmup_share",
           "recipe.weight_decay", "recipe.adam_betas", "recipe.adam_eps", "recipe.clip_norm")  # fmt: skip

@@ -13,15 +13,15 @@ from transformers import (
     RobertaModel,
 )
 
-from data_prep.whole_files import replaced, write_text
 from fairseq_tasks.classification import optimizer_history
 from fairseq_tasks.folders import Opened, open_checkpoint
+from foundation.errors import UsageError
+from foundation.whole_files import replaced, write_text
 from hf_tasks.folders import MODEL, new_folder
 from hf_tasks.parity import Parity, compare, require
 from hf_tasks.source import Source
 from hf_tasks.tokenizer import make_tokenizer
 from hf_tasks.weights import read_weights, to_transformers
-from hydra_conf.errors import UsageError
 
 ACTIVATIONS = {"gelu": "gelu", "relu": "relu"}
 PLAIN = {  # what transformers' RoBERTa has no other form of

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from data_prep.whole_files import replaced_folder
-from hydra_conf.errors import UsageError
+from foundation.errors import UsageError
+from foundation.whole_files import replaced_folder
 
 MODEL, ADAPTER = "config.json", "adapter_config.json"  # the file by which transformers, and peft, know their folders
 

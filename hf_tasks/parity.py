@@ -17,10 +17,10 @@ from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceCl
 from data_prep.splits import Example, clean
 from fairseq_tasks.classification import HEAD
 from fairseq_tasks.folders import Opened
+from foundation.errors import UsageError
 from hf_tasks.predict import answers, fairseq_ids, transformers_inputs
 from hf_tasks.source import Source
 from hf_tasks.weights import read_weights
-from hydra_conf.errors import UsageError
 
 TOLERANCE = 1e-4  # of outputs and logits in float32
 NEAR = {"fp32": 1e-3}  # a label whose logit leads by no more is not sure; the run's own precision decides

@@ -9,13 +9,13 @@ import sentencepiece
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from data_prep.readers.table import text_lines
 from data_prep.splits import Example, clean
-from data_prep.table import text_lines
 from data_prep.truncation import cut_lengths
 from fairseq_tasks.classification import HEAD
 from fairseq_tasks.folders import Opened, open_checkpoint
+from foundation.errors import UsageError
 from hf_tasks.source import source_of
-from hydra_conf.errors import UsageError
 
 BATCH = 32
 

@@ -10,7 +10,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from data_prep.splits import Example, read_split
-from hydra_conf.errors import UsageError
+from foundation.errors import UsageError
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tokenizers.models import Unigram
 from transformers import PreTrainedTokenizerFast
 
 from data_prep.binarise import SPECIAL, read_dictionary
-from hydra_conf.errors import UsageError
+from foundation.errors import UsageError
 
 APART = "\x01"
 META = "▁"

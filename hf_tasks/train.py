@@ -33,17 +33,17 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from data_prep.stages import read_manifest
-from data_prep.whole_files import write_json
 from fairseq_tasks.folders import Opened
 from fairseq_tasks.progress import Progress
 from fairseq_tasks.resume import Saver, stop_if_asked
+from foundation.errors import UsageError
+from foundation.whole_files import write_json
 from hf_tasks.adapters import count_parameters, save_adapter, with_adapter, without_adapter
 from hf_tasks.convert import transformers_config, transformers_model
 from hf_tasks.folders import MODEL, new_folder
 from hf_tasks.tokenizer import make_tokenizer
 from hf_tasks.weights import to_fairseq
 from hydra_conf.compose import nearest
-from hydra_conf.errors import UsageError
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from hydra_conf.errors import UsageError
+from foundation.errors import UsageError
 
 FAIRSEQ_HEAD = "classification_heads.sentence_classification_head."
 PARTS = {  # fairseq's part of a name -> transformers'

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 import hydra_conf.schema
-from hydra_conf.errors import UsageError
+from foundation.errors import UsageError
 
 CONF_DIR = Path(__file__).parent.resolve()
 # Their keys are fairseq's, transformers', sbatch's and, by kind of model, peft's own to check.

@@ -39,7 +39,7 @@ class RemoteFile:
 class DatasetConfig:
     name: str = MISSING  # names the folders of its splits, runs and results
     raw: str = MISSING  # folder of data/raw; several datasets may be drawn from one
-    reader: str = MISSING  # module of data_prep that reads its files
+    reader: str = MISSING  # module of data_prep/readers that reads its files
     title: str = MISSING
     task: str = MISSING  # what is classified, in words
     licence: str = MISSING

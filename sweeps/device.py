@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hydra_conf.errors import UsageError
+from foundation.errors import UsageError
 
 ALLOWED = {"cpu": ("fp32", "bf16"), "cuda": ("fp16", "bf16", "fp32")}
 

@@ -11,8 +11,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 import fairseq_tasks
+from foundation.errors import UsageError
 from hydra_conf.compose import betas_of, nearest
-from hydra_conf.errors import UsageError
 from sweeps.seeds import internal_seed
 
 PLUGIN = Path(fairseq_tasks.__file__).parent

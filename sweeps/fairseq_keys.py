@@ -4,9 +4,9 @@ import math
 
 from omegaconf import DictConfig, OmegaConf
 
+from foundation.counts import counted
+from foundation.errors import UsageError
 from hydra_conf.compose import CONF_DIR
-from hydra_conf.counts import counted
-from hydra_conf.errors import UsageError
 
 OF_FLOAT16 = ("fp16_init_scale", "fp16_no_flatten_grads", "fp16_scale_window", "fp16_scale_tolerance", "min_loss_scale",
               "threshold_loss_scale")  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import LeaseCompromise, SoftFileLease, Timeout
 
-from data_prep.whole_files import write_json
+from foundation.whole_files import write_json
 
 LEASE = 60.0  # seconds
 _claims: dict[Path, tuple[int, float]] = {}  # lock file: its time (ns), and when it was first seen so (monotonic)
@@ -138,26 +138,6 @@ def is_known(folder: Path) -> bool:
 def set_status(folder: Path, **news: Any) -> None:
     """Replace status.json with itself and `news`."""
     write_json(folder / "status.json", {**read_json(folder / "status.json"), **news, "updated": now()})
-
-
-def prune(runs: list[Path], analysed: float) -> tuple[int, int]:
-    """Delete the checkpoints of the runs that are done and were so before `analysed` (seconds since the epoch).
-
-    All that a report is made from stays, the adapter of a LoRA run, too. Returns (runs pruned, bytes freed).
-    """
-    n_pruned = freed = 0
-    for folder in runs:
-        status = folder / "status.json"
-        if read_json(status).get("state") != "done" or status.stat().st_mtime > analysed:
-            continue
-        left = [*folder.glob("checkpoint*.pt"), *folder.glob("resume/**/*"), *folder.glob(".*.put")]
-        checkpoints = [path for path in left if path.is_file()]
-        freed += sum(path.stat().st_size for path in checkpoints if path.stat().st_nlink == 1)
-        for path in checkpoints:
-            path.unlink()
-        shutil.rmtree(folder / "resume", ignore_errors=True)
-        n_pruned += bool(checkpoints)
-    return n_pruned, freed
 
 
 def drop_leftovers(folder: Path) -> None:

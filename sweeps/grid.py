@@ -6,8 +6,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from foundation.errors import UsageError
 from hydra_conf.compose import compose_config
-from hydra_conf.errors import UsageError
 from sweeps.device import Machine
 from sweeps.folders import RunKey
 from sweeps.provenance import comparable, input_hashes, prepared

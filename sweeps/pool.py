@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 
-from hydra_conf.errors import UsageError
+from foundation.errors import UsageError
 from sweeps.child import environment_of, note_death, start, was_stopped
 from sweeps.folders import DONE, NOT_OURS, is_owned, read_json
 from sweeps.grid import PlannedRun

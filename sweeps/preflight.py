@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 from omegaconf import DictConfig
 
-from hydra_conf.errors import UsageError, is_out_of_memory
+from foundation.errors import UsageError, is_out_of_memory
 from sweeps.device import Machine
 from sweeps.fairseq_keys import check_schedule, check_values, refuse_unheeded, with_nothing_given
 from sweeps.grid import PlannedRun

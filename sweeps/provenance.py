@@ -10,8 +10,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from data_prep.stages import read_manifest
-from data_prep.whole_files import sha256_of
-from hydra_conf.errors import UsageError
+from foundation.errors import UsageError
+from foundation.whole_files import sha256_of
 from hydra_conf.schema import RootConfig
 
 PACKAGES = ("ve-fairseq", "fairseq-fixed", "torch", "sentencepiece", "hydra-core", "omegaconf", "numpy", "tensorboard",

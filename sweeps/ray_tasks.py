@@ -14,7 +14,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from hydra_conf.errors import UsageError
+from foundation.errors import UsageError
 from sweeps.child import Child, train_here
 from sweeps.folders import NOT_OURS, read_json, set_status
 from sweeps.grid import PlannedRun

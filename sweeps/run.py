@@ -25,9 +25,9 @@ from typing import Any
 from filelock import Timeout
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from data_prep.whole_files import sha256_of, write_json, write_text
-from hydra_conf.counts import counted
-from hydra_conf.errors import UsageError, is_out_of_memory, print_anything
+from foundation.counts import counted
+from foundation.errors import UsageError, is_out_of_memory, print_anything
+from foundation.whole_files import sha256_of, write_json, write_text
 from sweeps.folders import (
     DONE,
     FAILED,

@@ -9,6 +9,7 @@ that the rates are chosen for.
 
 import argparse
 import math
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,18 @@ from rich.console import Console
 from rich.table import Table
 
 from data_prep.__main__ import prepare
-from data_prep.whole_files import write_json
+from foundation.counts import counted
+from foundation.errors import UsageError
+from foundation.whole_files import write_json
 from hydra_conf.compose import compose_config, group_words, quoted
-from hydra_conf.errors import UsageError
-from sweeps.device import Machine, resolve_machine, share_machine
+from sweeps.device import Machine, choice_of, require_device, resolve_machine, share_machine
 from sweeps.folders import read_status
 from sweeps.grid import Axes, PlannedRun, compose_runs, parse_list, refuse_axes
-from sweeps.standing import chosen_in
+from sweeps.planning import prepared_folders
+from sweeps.pool import run_all
+from sweeps.preflight import preflight
+from sweeps.screen import Progress
+from sweeps.standing import chosen_in, outcome, to_do
 
 SEED = 1000  # not one of the seeds that are reported
 
@@ -119,3 +125,28 @@ def _at_the_edge(best: dict[str, Any], tried: list[dict[str, Any]]) -> str:
         return ""
     what = "the only rate" if len(sides) == 2 else "the lowest rate" if sides == ["lower"] else "the highest rate"
     return f", {what} tried: a {' or '.join(sides)} one may be better; add it to --learning-rates"
+
+
+def run_search(words: list[str]) -> int:
+    """Train every learning rate on every split, and print the scores."""
+    arguments = arguments_of_search(words)
+    pairs, machine = search(arguments)
+    runs = [run for _, run in pairs]
+    launcher = runs[0].config.launcher
+    left = to_do(runs, force=False, redo="delete its folder to search again")
+    if left:
+        require_device(machine, "search")
+        preflight(left, machine, arguments.overrides)
+        with ExitStack() as held, Progress({run.folder: run.key for run in left}) as progress:
+            for root in dict.fromkeys(run.folder.parents[5] for run in left):
+                of_root = [run for run in left if root in run.folder.parents]
+                auto = choice_of(machine, chosen_in(root))
+                held.enter_context(prepared_folders(of_root, of_root, root, [], False, auto))
+            run_all(left, launcher.jobs, machine.gpus, progress.update, launcher.retries)
+    failed = [run for run in runs if not outcome(run)[0]]
+    if failed:
+        raise UsageError(
+            f"{len(failed)} of {counted(len(runs), 'run')} failed, the first {failed[0].folder / 'train.log'}"
+        )
+    report(scores(pairs), arguments.runs_dir)
+    return 0

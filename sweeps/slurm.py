@@ -19,7 +19,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_conf.errors import UsageError
+from foundation.errors import UsageError
 from sweeps.child import Child, train_here, was_stopped
 from sweeps.folders import is_owned, read_json, set_status
 from sweeps.grid import PlannedRun

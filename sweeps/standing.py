@@ -23,8 +23,8 @@ import yaml
 from filelock import Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from data_prep.whole_files import sha256_of, write_json, write_text
-from hydra_conf.errors import UsageError
+from foundation.errors import UsageError
+from foundation.whole_files import sha256_of, write_json, write_text
 from sweeps.device import ALLOWED
 from sweeps.folders import (
     find_runs,

@@ -13,8 +13,8 @@ import hypothesis
 import pytest
 import torch
 
-from data_prep.whole_files import sha256_of
-from hydra_conf.errors import exit_code
+from foundation.errors import exit_code
+from foundation.whole_files import sha256_of
 
 # Tests say what is true, not how fast, and the same commit gets the same examples on every machine.
 # `make test ARGS="--hypothesis-profile=fresh"` draws new ones.

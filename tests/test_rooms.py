@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-ROOMS = ["hydra_conf", "data_prep", "fairseq_tasks", "hf_tasks", "sweeps", "analysis"]
+ROOMS = ["foundation", "hydra_conf", "data_prep", "fairseq_tasks", "hf_tasks", "sweeps", "analysis", "benchmarks"]
 ROOT = Path(__file__).parent.parent
 
 
@@ -23,7 +23,7 @@ def imported_rooms(path: Path) -> set[str]:
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_imports_only_from_rooms_to_its_left(room: str) -> None:
     allowed = set(ROOMS[: ROOMS.index(room) + 1])
-    modules = list((ROOT / room).glob("*.py"))
+    modules = list((ROOT / room).rglob("*.py"))
     assert modules
     for module in modules:
         assert imported_rooms(module) <= allowed, module

@@ -28,8 +28,8 @@ from torch.utils.tensorboard import SummaryWriter
 from analysis.__main__ import main
 from data_prep.splits import Example, make_splits
 from data_prep.stages import build_stage, read_manifest
+from foundation.errors import exit_code
 from hydra_conf.compose import compose_config, group_words
-from hydra_conf.errors import exit_code
 from sweeps.folders import RunKey
 from sweeps.grid import resolved_yaml
 

@@ -1,18 +1,15 @@
-"""Event files: merged, damaged, changed, and read no more often than needed."""
+"""Event files: merged and damaged ones."""
 
 import json
-import time
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.tensorboard import SummaryWriter
 
-from analysis import event_files
 from analysis.best_steps import results_of
-from analysis.event_files import COLUMNS, fingerprint, read_file, read_run, read_sweep
+from analysis.event_files import event_files, read_file, read_run, read_sweep
 from sweeps.folders import RunKey
 
 KEY = RunKey("amazon_fr", "tiny", "fairseq", "full", "pretrained", 0)
@@ -93,7 +90,7 @@ def test_what_an_operating_system_leaves_beside_event_files_is_no_log(tmp_path: 
     table, damage = read_run(tmp_path)
     assert damage == []
     assert table.equals(alone[0])
-    assert list(fingerprint(tmp_path)) == [str(path.relative_to(tmp_path))]
+    assert event_files(tmp_path) == [path]
 
 
 def test_a_damaged_run_keeps_its_figures_only_while_its_best_step_and_its_end_can_be_read(tmp_path: Path) -> None:
@@ -117,47 +114,6 @@ def test_a_run_whose_logs_tell_another_best_step_than_it_did_is_damaged(tmp_path
     assert results_of(read_sweep(tmp_path / "s"), [])[0].status == "damaged"
 
 
-def test_only_new_and_changed_files_are_read_again(tmp_path: Path) -> None:
-    table = tmp_path / "scalars.parquet"
-    folders = [make_run(tmp_path, seed) for seed in range(3)]
-    first = read_sweep(tmp_path / "s", table)
-    assert first.n_read == 6
-    again = read_sweep(tmp_path / "s", table)
-    assert again.n_read == 0
-    pd.testing.assert_frame_equal(first.scalars, again.scalars)
-    time.sleep(0.01)
-    write(folders[1], "valid", counts(15, 12, 20))
-    make_run(tmp_path, 3)
-    changed = read_sweep(tmp_path / "s", table)
-    assert changed.n_read == 3 + 2
-    own = changed.scalars[changed.scalars["seed"] == 1]
-    assert own[own["split"] == "valid"]["step"].max() == 15
-    pd.testing.assert_frame_equal(changed.scalars, read_sweep(tmp_path / "s").scalars)
-    assert list(pd.read_parquet(table).columns) == COLUMNS
-
-
-def test_a_run_that_is_not_done_any_more_leaves_the_table(tmp_path: Path) -> None:
-    table = tmp_path / "scalars.parquet"
-    folders = [make_run(tmp_path, seed) for seed in range(2)]
-    read_sweep(tmp_path / "s", table)
-    (folders[0] / "status.json").write_text(json.dumps({"state": "failed"}))
-    assert set(read_sweep(tmp_path / "s", table).scalars["seed"]) == {1}
-    assert set(pd.read_parquet(table)["seed"]) == {1}
-
-
-def test_damage_is_told_again_when_nothing_was_read_again_and_a_broken_table_is_made_anew(tmp_path: Path) -> None:
-    table, folder = tmp_path / "scalars.parquet", make_run(tmp_path)
-    (valid,) = (folder / "tb/valid").glob("*")
-    valid.write_bytes(valid.read_bytes()[:-7])
-    first = read_sweep(tmp_path / "s", table)
-    again = read_sweep(tmp_path / "s", table)
-    assert again.n_read == 0
-    assert again.damage == first.damage != {}
-    table.write_bytes(b"no table")
-    assert read_sweep(tmp_path / "s", table).n_read == 2
-    assert read_sweep(tmp_path / "s", table).n_read == 0
-
-
 def test_an_odd_status_is_read_as_far_as_it_goes_and_an_error_is_one_short_line(tmp_path: Path) -> None:
     statuses = [
         {"state": "done", "skipped_steps": 3},
@@ -173,13 +129,3 @@ def test_an_odd_status_is_read_as_far_as_it_goes_and_an_error_is_one_short_line(
     (told,) = logs.errors.values()
     assert told.startswith("one ## two x x")
     assert len(told) <= 300
-
-
-def test_a_table_of_another_format_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = tmp_path / "scalars.parquet"
-    make_run(tmp_path)
-    monkeypatch.setattr(event_files, "FORMAT", "0")
-    assert read_sweep(tmp_path / "s", table).n_read == 2
-    monkeypatch.undo()
-    assert read_sweep(tmp_path / "s", table).n_read == 2
-    assert read_sweep(tmp_path / "s", table).n_read == 0

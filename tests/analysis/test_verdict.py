@@ -92,7 +92,7 @@ def test_other_runs_get_other_verdicts_and_what_was_not_run_is_said() -> None:
     assert number_verdicts(evidence_of(runs), 22_807_553)[0].verdict == "not reproduced"
     shown = numbers_table(verdicts)
     assert shown["published"].tolist()[0] == "22,807,552"
-    assert shown["ours (over all seeds)"].tolist()[-1] == "-"
+    assert shown["ours (over all seeds)"].tolist()[-1] == "none"
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_the_published_tables_have_ours_beside_them() -> None:
         "67.40",
         "66.50, 0.83",
     ]
-    assert side_by_side("hf", [])["ours: test %"].tolist() == ["-"] * 4
+    assert side_by_side("hf", [])["ours: test %"].tolist() == ["not trained"] * 4
 
 
 def test_what_is_claimed_of_pretrained_runs_is_not_judged_on_random_ones() -> None:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.amazon_fr import read_part
+from data_prep.readers.amazon_fr import read_part
 from data_prep.splits import Example, clean
+from foundation.errors import UsageError
 from hydra_conf.compose import compose_config
-from hydra_conf.errors import UsageError
 from tests.conftest import write_reviews
 
 CONFIG = compose_config([]).dataset

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.archives import take_members
-from hydra_conf.errors import UsageError
+from data_prep.sources.archives import take_members
+from foundation.errors import UsageError
 
 LIMIT = 10_000
 

@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig
 
-from data_prep import cls, splits
+from data_prep import splits
 from data_prep.__main__ import files_read, prepare_splits
+from data_prep.readers import cls
 from data_prep.splits import SPLITS, Example, read_split
+from foundation.errors import UsageError
 from hydra_conf.compose import compose_config
-from hydra_conf.errors import UsageError
 from tests.data_prep.web import Page, Web, serving
 
 

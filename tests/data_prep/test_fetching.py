@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from data_prep import fetching
-from data_prep.fetching import fetch_file, record_first_use, shown
-from data_prep.whole_files import locked
-from hydra_conf.errors import UsageError
+from data_prep.sources import fetching
+from data_prep.sources.fetching import fetch_file, record_first_use, shown
+from foundation.errors import UsageError
+from foundation.whole_files import locked
 from tests.data_prep.web import Page, Web, serving
 
 BODY = bytes(range(256)) * 4000  # 1 MB: several chunks

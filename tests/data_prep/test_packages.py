@@ -15,10 +15,10 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from pypi_simple import PYPI_SIMPLE_ENDPOINT
 
-from data_prep.package_index import pip_settings, with_credentials
-from data_prep.packages import fetch_member
-from data_prep.whole_files import sha256_of
-from hydra_conf.errors import UsageError
+from data_prep.sources.package_index import pip_settings, with_credentials
+from data_prep.sources.packages import fetch_member
+from foundation.errors import UsageError
+from foundation.whole_files import sha256_of
 from tests.data_prep.web import Page, Web, serving
 
 SDIST, WHEEL = "petit-1.0.tar.gz", "petit-1.0-py3-none-any.whl"

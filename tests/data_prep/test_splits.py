@@ -20,7 +20,7 @@ from data_prep.splits import (
     read_split,
     split_notes,
 )
-from hydra_conf.errors import UsageError
+from foundation.errors import UsageError
 from hydra_conf.schema import DatasetConfig
 
 Rows = list[tuple[str, str]]

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from data_prep.__main__ import prepare_splits
 from data_prep.binarise import _write_texts
 from data_prep.splits import SPLITS, clean, is_empty, read_split
+from foundation.errors import UsageError
 from hydra_conf.compose import compose_config
-from hydra_conf.errors import UsageError
 from tests.conftest import Workspace
 
 Rows = list[tuple[str, str]]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from data_prep.checkpoints import read_checkpoint
+from data_prep.models.checkpoints import read_checkpoint
 from fairseq_tasks.initialisation import ENCODER, encoder_weights, fingerprint
-from hydra_conf.errors import UsageError
+from foundation.errors import UsageError
 from tests.conftest import Workspace, write_tiny_model
 from tests.fairseq_tasks.plain import plain_settings, plain_task
 

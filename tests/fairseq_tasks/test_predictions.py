@@ -12,7 +12,7 @@ import torch
 from data_prep.splits import read_split
 from fairseq_tasks.predictions import Predictions
 from fairseq_tasks.progress import Progress
-from hydra_conf.errors import UsageError
+from foundation.errors import UsageError
 from tests.conftest import SIZES, Workspace
 
 MANIFEST = {"labels": ["non", "oui"], "examples": {"valid": 2, "test": 2}}

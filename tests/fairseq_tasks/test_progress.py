@@ -8,7 +8,7 @@ import torch
 
 from fairseq_tasks import progress
 from fairseq_tasks.progress import Progress
-from hydra_conf.errors import UsageError
+from foundation.errors import UsageError
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fairseq_tasks import unpadded
 from fairseq_tasks.dropout import QuickDropout
-from hydra_conf.errors import UsageError
+from foundation.errors import UsageError
 from tests.conftest import Workspace
 from tests.fairseq_tasks.plain import plain_settings, plain_task
 

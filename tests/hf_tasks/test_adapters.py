@@ -33,11 +33,11 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
+from foundation.errors import UsageError
 from hf_tasks.__main__ import arguments_of, main, run
 from hf_tasks.adapters import count_parameters, with_adapter, without_adapter
 from hf_tasks.causal import UNTRAINED, batch_of, blocks_of, open_base, perplexity
 from hydra_conf.compose import compose_config
-from hydra_conf.errors import UsageError
 from tests.conftest import Refusals
 
 LINES = ["le chat dort sur le lit", "le chien court dans le pré", "la pluie tombe sur la ville", "le chat boit du lait"]

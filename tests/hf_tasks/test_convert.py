@@ -16,13 +16,13 @@ pytest.importorskip("transformers", reason="the extra hf is not installed: make 
 
 from data_prep.splits import Example, clean, read_split
 from fairseq_tasks.folders import open_checkpoint
+from foundation.errors import UsageError
 from hf_tasks.__main__ import arguments_of, run
 from hf_tasks.convert import convert, convert_back
 from hf_tasks.parity import Parity, compare, sentences
 from hf_tasks.predict import fairseq_ids, predict
 from hf_tasks.source import source_of
 from hf_tasks.tokenizer import make_tokenizer
-from hydra_conf.errors import UsageError
 from tests.conftest import Workspace, write_tiny_model
 
 
@@ -171,7 +171,7 @@ def test_a_finished_run_predicts_the_same_from_either_back_end(swept: Workspace,
     ],
 )
 def test_a_shape_that_transformers_has_not_is_refused(change: dict[str, Any], message: str) -> None:
-    from data_prep.checkpoints import SHAPE
+    from data_prep.models.checkpoints import SHAPE
     from hf_tasks.convert import transformers_config
 
     with pytest.raises(UsageError, match=message):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foundation.errors import UsageError
 from hydra_conf.compose import CONF_DIR, choices, compose_config, group_words, quoted
-from hydra_conf.errors import UsageError
 
 
 def test_the_default_is_the_real_dataset_and_model() -> None:

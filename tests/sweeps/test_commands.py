@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sweeps.__main__ import arguments_of_run
 from sweeps.commands import commands_of
+from sweeps.planning import arguments_of_run
 
 ROOT = Path(__file__).parents[2]
 TOLD = "import json, sys; print(json.dumps(sys.argv[1:]))"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hydra_conf.errors import UsageError
+from foundation.errors import UsageError
 from sweeps import device
 from sweeps.device import Machine, resolve_machine, share_machine
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig
 
+from foundation.errors import UsageError
 from hydra_conf.compose import compose_config
-from hydra_conf.errors import UsageError
 from sweeps.fairseq_keys import HEEDED, NAMES, check_schedule, refuse_unheeded, with_nothing_given
 from sweeps.run import plan_of, with_schedule
 from tests.conftest import Workspace

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from fairseq_tasks import training
+from foundation.errors import UsageError
 from hydra_conf.compose import compose_config
-from hydra_conf.errors import UsageError
 from sweeps.fairseq_config import fairseq_config
 from sweeps.folders import read_json, read_status
 from sweeps.run import train

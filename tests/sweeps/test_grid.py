@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hydra_conf.errors import UsageError
-from sweeps.__main__ import arguments_of_run
+from foundation.errors import UsageError
 from sweeps.commands import commands_of
 from sweeps.grid import parse_list, parse_seeds
+from sweeps.planning import arguments_of_run
 from sweeps.provenance import differing_keys
 from sweeps.seeds import LARGEST
 

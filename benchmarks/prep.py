@@ -1,0 +1,193 @@
+"""How fast prep is, against a shell pipeline on the same texts: `make bench`, or `python -m benchmarks.prep`.
+
+The pipeline is what fairseq's examples do: texts to pieces with sentencepiece, in a process a core, then
+fairseq-preprocess with `--workers 2` on the pieces and on the labels. It starts from text lines that are split already.
+Prep starts from a CSV: it parses, cleans, looks for repeats and leakage, splits, encodes, reads back and compares. The
+texts are made by drawing words from the reviews of the default dataset. Both run in turn, `--rounds` times.
+"""
+
+import argparse
+import csv
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import ClassVar
+
+import psutil
+import sentencepiece
+
+from benchmarks.page import write_section
+from data_prep.splits import SPLITS, read_split
+from foundation.errors import UsageError, exit_code
+from foundation.whole_files import sha256_of
+
+WORDS = (60, 180)  # of a text
+JUDGED = 1000  # texts of validation and of test each
+POLL_SECONDS = 0.2
+
+
+def write_texts(folder: Path, splits: Path, count: int) -> None:
+    """Write train.csv, valid.csv, test.csv of `count` texts in all, and the same as `<split>.input0` and `.label`."""
+    words = [word for example in read_split(splits / "train.jsonl") for word in example.text.split()]
+    generator = random.Random(1)
+    sizes = {"train": count - 2 * JUDGED, "valid": JUDGED, "test": JUDGED}
+    for split in SPLITS:
+        with (
+            (folder / f"{split}.csv").open("w", encoding="utf-8", newline="") as table,
+            (folder / f"{split}.input0").open("w", encoding="utf-8") as texts,
+            (folder / f"{split}.label").open("w", encoding="utf-8") as labels,
+        ):
+            writer = csv.writer(table)
+            writer.writerow(["text", "label"])
+            for number in range(sizes[split]):
+                start = generator.randrange(len(words) - WORDS[1])
+                own = words[start : start + generator.randint(*WORDS)]
+                text = f"{' '.join(own)} {split} {number}"
+                writer.writerow([text, number % 2])
+                texts.write(f"{text}\n")
+                labels.write(f"{number % 2}\n")
+    (folder / "dict.label.txt").write_text("0 1\n1 1\n", encoding="utf-8")
+
+
+class _Worker:
+    """One process of the shell pipeline's encoder, which loads the model once."""
+
+    processor: ClassVar[sentencepiece.SentencePieceProcessor]
+
+    @classmethod
+    def start(cls, model: str) -> None:
+        cls.processor = sentencepiece.SentencePieceProcessor(model_file=model)
+
+    @classmethod
+    def pieces(cls, line: str) -> str:
+        return " ".join(cls.processor.encode(line.rstrip("\n"), out_type=str))
+
+
+def encode_files(folder: Path, model: Path) -> None:
+    """What spm_encode does, a process a core: `<split>.input0` to `<split>.pieces`."""
+    with multiprocessing.Pool(os.cpu_count(), _Worker.start, (str(model),)) as pool:
+        for split in SPLITS:
+            with (
+                (folder / f"{split}.input0").open(encoding="utf-8") as lines,
+                (folder / f"{split}.pieces").open("w", encoding="utf-8") as out,
+            ):
+                out.writelines(f"{row}\n" for row in pool.imap(_Worker.pieces, lines, chunksize=1000))
+
+
+def shell_pipeline(folder: Path, model_folder: Path) -> list[list[str]]:
+    """Return the commands of the shell pipeline."""
+    python = [sys.executable, "-m"]
+    commands = [[*python, "benchmarks.prep", "--encode", str(folder), str(model_folder / "sentencepiece.bpe.model")]]
+    dictionaries = {"pieces": model_folder / "dict.txt", "label": folder / "dict.label.txt"}
+    for column, dictionary in dictionaries.items():
+        words = ["--only-source", "--source-lang", column, "--target-lang", "none", "--workers", "2"]
+        words += ["--srcdict", str(dictionary), "--destdir", str(folder / "shell" / column)]
+        for split in SPLITS:
+            words += [f"--{split}pref", str(folder / split)]
+        commands.append([*python, "fairseq_cli.preprocess", *words])
+    return commands
+
+
+def prep_command(folder: Path, model_folder: Path) -> list[str]:
+    words = ["dataset.name=bench", *(f"dataset.{split}={folder / split}.csv" for split in SPLITS)]
+    words += [f"model.folder={model_folder}", "model.package=null"]
+    command = [sys.executable, "-m", "data_prep", "--dataset", "table", "--model", "e5_small_fr"]
+    return [*command, "--data-dir", str(folder / "data"), "--", *words]
+
+
+def timed(commands: list[list[str]], log: Path | None = None) -> tuple[float, float]:
+    """Run the commands in turn; return (seconds, GB at the peak: the proportional set size of all processes).
+
+    What they print goes to `log`. Raises `UsageError` with its last line when one fails.
+    """
+    start, peak = time.monotonic(), 0.0
+    for command in commands:
+        with log.open("w+") if log else tempfile.TemporaryFile("w+") as said:
+            process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
+            while process.poll() is None:
+                peak = max(peak, _memory(process.pid))
+                time.sleep(POLL_SECONDS)
+            if process.returncode:
+                said.seek(0)
+                raise UsageError(f"{' '.join(command[:4])} failed: {said.read().strip().splitlines()[-1]}")
+    return time.monotonic() - start, peak
+
+
+def _memory(pid: int) -> float:
+    total = 0
+    try:
+        for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+            total += process.memory_full_info().pss
+    except psutil.Error:  # it ended meanwhile
+        return 0.0
+    return total / 1e9
+
+
+def same_output(folder: Path) -> bool:
+    """Whether both ways wrote the same train.bin."""
+    theirs = folder / "shell/pieces/train.pieces-none.pieces.bin"
+    return sha256_of(theirs) == sha256_of(folder / "data/bin/bench.e5_small_fr/input0/train.bin")
+
+
+def bench(arguments: argparse.Namespace) -> int:
+    splits, model_folder = arguments.data_dir / "splits/amazon_fr", arguments.data_dir.absolute() / "models/e5_small_fr"
+    if not (splits.is_dir() and model_folder.is_dir()):
+        raise UsageError(f"{splits} or {model_folder} is not there; run `make prep` first")
+    if arguments.texts <= 2 * JUDGED:
+        raise UsageError(f"--texts {arguments.texts}: give more than {2 * JUDGED}")
+    with tempfile.TemporaryDirectory(dir=arguments.data_dir) as scratch:
+        folder = Path(scratch).absolute()
+        write_texts(folder, splits, arguments.texts)
+        ways = {  # commands, and the folder they write
+            "shell pipeline": (shell_pipeline(folder, model_folder), folder / "shell"),
+            "prep": ([prep_command(folder, model_folder)], folder / "data"),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        peaks: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(arguments.rounds):
+            for name, (commands, made) in ways.items():
+                shutil.rmtree(made, ignore_errors=True)
+                took, peak = timed(commands)
+                seconds[name].append(took)
+                peaks[name].append(peak)
+        same = same_output(folder)
+    ratio = statistics.median(seconds["shell pipeline"]) / statistics.median(seconds["prep"])
+    lines = [f"{arguments.texts:,} texts of {WORDS[0]}-{WORDS[1]} words, rounds: {arguments.rounds}. Prep is "
+             f"{ratio:.2f} times as fast; train.bin is {'the same' if same else 'NOT the same'}.", "",
+             "| way | seconds (least to most) | texts/s | GB at the peak |", "| --- | --- | --- | --- |"]  # fmt: skip
+    for name in ways:
+        middle = statistics.median(seconds[name])
+        lines.append(f"| {name} | {middle:.1f} ({min(seconds[name]):.1f} to {max(seconds[name]):.1f}) "
+                     f"| {arguments.texts / middle:,.0f} | {max(peaks[name]):.2f} |")  # fmt: skip
+    print("\n".join(lines))
+    if arguments.page:
+        write_section(arguments.page, "prep", "\n".join(lines))
+    print(json.dumps({"texts": arguments.texts, "ratio": ratio, "same": same, "seconds": seconds, "peak_gb": peaks}))
+    return 0 if same else 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.prep", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("--texts", type=int, default=100_000, help="default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
+    parser.add_argument("--data-dir", type=Path, default=Path("data"))
+    parser.add_argument("--page", type=Path, help="page whose section is replaced, such as docs/bench.md")
+    parser.add_argument("--encode", nargs=2, type=Path, metavar=("FOLDER", "MODEL"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.encode:
+        encode_files(*arguments.encode)
+        return 0
+    return bench(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))

@@ -1,0 +1,409 @@
+"""How fast a sweep is, against the loops one would write instead: python -m benchmarks.sweep
+
+stock     fairseq-train called once a run, with fairseq's own architecture and flags, as its RoBERTa example has it
+trainer   transformers' Trainer with its defaults, a script called once a run (extra hf)
+ours      one `python -m sweeps` for all runs
+
+Each way trains the same runs (both inits of each seed) on the same splits for as many epochs, evaluates valid and test
+after each, and keeps its best checkpoint. The ways take turns, `--rounds` times; the machine's matrix-product peak is
+measured between them, in the precision of each way. With a GPU each way has two rows, one in fp16 and one in bf16.
+FLOPs are those of the whole model on the real tokens (no padding), the same for every way.
+`--steps` cuts each run; what the runs are judged on at their end stays whole.
+"""
+
+import argparse
+import importlib.util
+import json
+import re
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from benchmarks.page import write_section
+from benchmarks.prep import timed
+from data_prep.models.checkpoints import read_checkpoint
+from data_prep.stages import read_manifest
+from foundation.errors import UsageError, exit_code
+from hydra_conf.compose import compose_config, group_words, quoted
+
+WAYS = ("stock", "trainer", "ours")
+INITS = ("pretrained", "random")
+PRECISIONS = ("fp16", "bf16") if torch.cuda.is_available() else ("auto",)  # a row of each way in each
+BEGIN = re.compile(r"^(\S+ \S+) \|.*begin training epoch 1\s*$", re.MULTILINE)
+VERSIONS = "the versions of the libraries differ from setup.cfg"
+SIDE = 2_048  # of the matrices whose product gives the peak; four times that on a GPU
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every way trains. Token counts are of real tokens, cut as the model cuts them."""
+
+    data: Path
+    model_folder: Path
+    shape: dict[str, Any]
+    max_positions: int
+    seeds: list[int]
+    epochs: int
+    batch_size: int
+    steps: int  # of one run
+    cut: bool  # whether the runs end at `steps`, in the first epoch
+    tokens: int  # trained on, in all runs
+    flop: float  # of training and of the evaluations after each epoch, in all runs
+    rates: dict[str, float]  # init -> learning rate
+    words: list[str]  # that choose dataset, model and data folder
+
+
+@dataclass
+class Measured:
+    """One way's rounds, in the precision asked for; what `auto` came to is known after the first."""
+
+    precision: str
+    seconds: list[float] = field(default_factory=list)
+    start_up: list[float] = field(default_factory=list)  # seconds before the first step, summed over runs
+    peak_gb: list[float] = field(default_factory=list)
+    accuracy: dict[str, float] = field(default_factory=dict)  # init -> last test accuracy of the first seed, percent
+
+
+def lengths(data: Path, split: str, max_positions: int) -> Any:
+    """Return the tokens of each example of a split, `<s>` and `</s>` included, cut: shape (examples,)."""
+    from fairseq.data.indexed_dataset import MMapIndexedDataset
+
+    sizes: Any = 0
+    for part in ("input0", "input1"):
+        if (data / part / f"{split}.idx").is_file():
+            dataset = MMapIndexedDataset(str(data / part / split))
+            sizes = sizes + np.array(dataset.sizes)  # a copy: fairseq's view dies with the dataset
+    return (sizes + 1).clip(max=max_positions)
+
+
+def flop_of(tokens: Any, shape: dict[str, Any]) -> float:
+    """Return the FLOPs of one forward pass over texts of these lengths: 2 a weight of the layers and token, and 4 T d a
+    token and layer for attention. Training is three times that (Kaplan et al., arXiv:2001.08361)."""
+    d, f, layers = (shape[f"encoder_{name}"] for name in ("embed_dim", "ffn_embed_dim", "layers"))
+    weights = layers * (4 * d * d + 2 * d * f)
+    return float(2 * weights * tokens.sum() + 4 * layers * d * (tokens.astype(float) ** 2).sum())
+
+
+def plan(arguments: argparse.Namespace) -> Task:
+    """Return what is to be trained. Raises `UsageError` when it is not prepared."""
+    import fairseq_tasks.architectures  # noqa: F401  registers them
+
+    words = [*group_words(dataset=arguments.dataset, model=arguments.model), *arguments.overrides]
+    words.append(f"data_dir={quoted(arguments.data_dir.absolute())}")
+    configs = {init: compose_config([*words, f"init={init}"]) for init in INITS}
+    config = configs["pretrained"]
+    data = arguments.data_dir.absolute() / "bin" / f"{config.dataset.name}.{config.model.name}"
+    manifest = read_manifest(data)
+    if manifest is None or config.model.shape_from_checkpoint:
+        raise UsageError(f"{data} is not there, or not of a model with a shape of its own; run `make prep` first")
+    from fairseq.models import MODEL_DATACLASS_REGISTRY
+
+    shape = vars(MODEL_DATACLASS_REGISTRY[config.model.architecture]())
+    limit, seeds = int(config.model.max_positions), [int(word) for word in arguments.seeds.split(",")]
+    train = lengths(data, "train", limit)
+    judged = sum(flop_of(lengths(data, split, limit), shape) for split in ("valid", "test"))
+    n_runs = len(INITS) * len(seeds)
+    batch = int(config.recipe.batch_size)
+    in_epoch, epochs, share = -(-len(train) // batch), arguments.epochs, 1.0
+    if arguments.steps:  # cut runs draw their texts at random: about this share of the tokens
+        epochs, share = 1, arguments.steps / in_epoch
+    if not 0 < share <= 1:
+        raise UsageError(f"--steps {arguments.steps}: give at least 1 and at most {in_epoch}, the steps of an epoch")
+    return Task(
+        data=data, model_folder=Path(config.model.folder), shape=shape, max_positions=limit, seeds=seeds,
+        epochs=epochs, batch_size=batch, steps=arguments.steps or epochs * in_epoch, cut=bool(arguments.steps),
+        tokens=int(n_runs * epochs * share * train.sum()),
+        flop=n_runs * epochs * (3 * share * flop_of(train, shape) + judged),
+        rates={init: float(configs[init].recipe.learning_rate) for init in INITS}, words=words,
+    )  # fmt: skip
+
+
+def peak_flops(precision: str, seconds: float = 2.0) -> float:
+    """Return FLOP/s of a matrix product, on the GPU or with all cores: the best of those done in so many seconds."""
+    kinds = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    gpu = torch.cuda.is_available()
+    side = SIDE * 4 if gpu else SIDE
+    one = torch.randn(side, side, device="cuda" if gpu else "cpu").to(kinds[precision])
+    other, best, end = one @ one, 0.0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        start = time.perf_counter()
+        torch.mm(one, one, out=other)
+        if gpu:
+            torch.cuda.synchronize()
+        best = max(best, 2 * side**3 / (time.perf_counter() - start))
+    return best
+
+
+def stock_checkpoint(model_folder: Path, out: Path) -> None:
+    """Write the model's checkpoint as stock fairseq loads it: with the masked-LM head it asks for, drawn if missing."""
+    state = read_checkpoint(model_folder / "model.pt")
+    weights = state["model"]
+    embedding = weights["encoder.sentence_encoder.embed_tokens.weight"]
+    rows, width = embedding.shape
+    head = {"weight": embedding, "bias": torch.zeros(rows), "dense.weight": 0.02 * torch.randn(width, width),
+            "dense.bias": torch.zeros(width), "layer_norm.weight": torch.ones(width),
+            "layer_norm.bias": torch.zeros(width)}  # fmt: skip
+    for name, tensor in head.items():
+        weights.setdefault(f"encoder.lm_head.{name}", tensor)
+    history = [{"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}]
+    torch.save({**state, "optimizer_history": history}, out)
+
+
+def stock_command(task: Task, init: str, seed: int, folder: Path, precision: str) -> list[str]:
+    """Return fairseq-train's words for one run."""
+    names = ("encoder-layers", "encoder-embed-dim", "encoder-ffn-embed-dim", "encoder-attention-heads")
+    words = [sys.executable, "-m", "fairseq_cli.train", str(task.data), "--task", "sentence_prediction"]
+    words += ["--arch", "roberta_base"]
+    words += [word for name in names for word in (f"--{name}", str(task.shape[name.replace("-", "_")]))]
+    words += ["--max-positions", str(task.max_positions), "--shorten-method", "truncate", "--num-classes", "2"]
+    words += ["--init-token", "0", "--separator-token", "2", "--criterion", "sentence_prediction"]
+    words += ["--batch-size", str(task.batch_size), "--max-epoch", str(task.epochs), "--seed", str(seed)]
+    words += ["--optimizer", "adam", "--adam-betas", "(0.9, 0.98)", "--adam-eps", "1e-8", "--weight-decay", "0.01"]
+    words += ["--lr", str(task.rates[init]), "--lr-scheduler", "polynomial_decay"]
+    words += ["--max-update", str(task.steps)] if task.cut else []
+    words += ["--total-num-update", str(task.steps), "--warmup-updates", str(round(0.06 * task.steps))]
+    words += [
+        "--valid-subset",
+        "valid,test",
+        "--best-checkpoint-metric",
+        "accuracy",
+        "--maximize-best-checkpoint-metric",
+    ]
+    words += ["--no-epoch-checkpoints", "--save-dir", str(folder), "--log-format", "simple"]
+    words += ["--tensorboard-logdir", str(folder / "tb"), *([] if torch.cuda.is_available() else ["--cpu"])]
+    words += [f"--{precision}"] if precision in ("fp16", "bf16") else []
+    if init == "pretrained":
+        words += ["--restore-file", str(folder.parent / "stock.pt")]
+        words += ["--reset-optimizer", "--reset-dataloader", "--reset-meters"]
+    return words
+
+
+def trainer_command(task: Task, init: str, seed: int, folder: Path, precision: str) -> list[str]:
+    """Return the words that call this module's Trainer script for one run."""
+    told = {"init": init, "seed": seed, "out": str(folder), "model": str(folder.parent / "trainer.hf"),
+            "splits": str(task.data.parent.parent / "splits" / task.data.name.partition(".")[0]),
+            "epochs": task.epochs, "batch_size": task.batch_size, "rate": task.rates[init],
+            "steps": task.steps if task.cut else -1, "precision": precision}  # fmt: skip
+    return [sys.executable, "-m", "benchmarks.sweep", "--trainer", json.dumps(told)]
+
+
+def train_with_trainer(told: dict[str, Any]) -> None:
+    """What one would write with transformers: Trainer, its defaults, padded batches. `told` is trainer_command's."""
+    import transformers
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
+
+    from data_prep.splits import read_split
+
+    transformers.set_seed(told["seed"])
+    tokenizer = AutoTokenizer.from_pretrained(told["model"])
+    config = AutoConfig.from_pretrained(told["model"], num_labels=2)
+    if told["init"] == "pretrained":
+        model = AutoModelForSequenceClassification.from_pretrained(told["model"], config=config)
+    else:
+        model = AutoModelForSequenceClassification.from_config(config)
+    labels = sorted({str(example.label) for example in read_split(Path(told["splits"]) / "train.jsonl")})
+    data = {}
+    for split in ("train", "valid", "test"):
+        examples = list(read_split(Path(told["splits"]) / f"{split}.jsonl"))
+        rows = tokenizer([example.text for example in examples], truncation=True)["input_ids"]
+        data[split] = [{"input_ids": ids, "labels": labels.index(str(example.label))}
+                       for ids, example in zip(rows, examples, strict=True)]  # fmt: skip
+    settings = TrainingArguments(
+        output_dir=told["out"], seed=told["seed"], num_train_epochs=told["epochs"], max_steps=told["steps"],
+        learning_rate=told["rate"], eval_steps=told["steps"] if told["steps"] > 0 else None,
+        per_device_train_batch_size=told["batch_size"], weight_decay=0.01, save_strategy="best",
+        eval_strategy="steps" if told["steps"] > 0 else "epoch",
+        metric_for_best_model="eval_valid_accuracy", save_total_limit=1, disable_tqdm=True, report_to="none",
+        fp16=told["precision"] == "fp16", bf16=told["precision"] == "bf16",
+        use_cpu=not torch.cuda.is_available(), dataloader_pin_memory=False,
+    )  # fmt: skip
+    trainer = Trainer(
+        model=model, args=settings, train_dataset=data["train"],
+        eval_dataset={split: data[split] for split in ("valid", "test")}, processing_class=tokenizer,
+        compute_metrics=lambda found: {"accuracy": float((found.predictions.argmax(-1) == found.label_ids).mean())},
+    )  # fmt: skip
+    print(f"{datetime.now():%Y-%m-%d %H:%M:%S} | begin training epoch 1", flush=True)
+    trainer.train()
+    print(f"test accuracy {100 * trainer.state.log_history[-2]['eval_test_accuracy']:.2f}")
+
+
+def start_up(log: str, began: datetime) -> float:
+    """Return the seconds from `began` to the line that says that training begins, as fairseq logs it."""
+    found = BEGIN.search(log)
+    if found is None:
+        raise UsageError(f"a log does not say when training began; {VERSIONS}")
+    return (datetime.strptime(found.group(1), "%Y-%m-%d %H:%M:%S") - began.replace(microsecond=0)).total_seconds()
+
+
+def loop(task: Task, way: str, scratch: Path, measured: Measured) -> None:
+    """Train the runs one after the other, a process each, as a shell loop does."""
+    seconds, waited = 0.0, 0.0
+    peaks: list[float] = []
+    for seed in task.seeds:
+        for init in INITS:
+            folder, log = scratch / f"{way}.{init}.{seed}", scratch / f"{way}.log"
+            words = stock_command if way == "stock" else trainer_command
+            command = words(task, init, seed, folder, measured.precision)
+            began = datetime.now()
+            took, peak = timed([command], log)
+            said = log.read_text(errors="replace")
+            seconds, waited, peaks = seconds + took, waited + start_up(said, began), [*peaks, peak]
+            shutil.rmtree(folder, ignore_errors=True)
+            if seed == task.seeds[0]:
+                measured.accuracy[init] = last_accuracy(said)
+    measured.seconds.append(seconds)
+    measured.start_up.append(waited)
+    measured.peak_gb.append(max(peaks))
+
+
+def last_accuracy(log: str) -> float:
+    """Return the last test accuracy (percent) that a log of stock fairseq or of the Trainer script tells."""
+    found = re.findall(r"valid on 'test' subset .*?\| accuracy ([\d.]+)|^test accuracy ([\d.]+)", log, re.MULTILINE)
+    if not found:
+        raise UsageError(f"a log tells no test accuracy; {VERSIONS}")
+    return float("".join(found[-1]))
+
+
+def our_sweep(task: Task, scratch: Path, arguments: argparse.Namespace, measured: Measured) -> None:
+    """Train the same runs with one command."""
+    runs, log = scratch / "ours", scratch / "ours.log"
+    command = [sys.executable, "-m", "sweeps", "--seeds", arguments.seeds, "--epochs", str(task.epochs),
+               "--runs-dir", str(runs), "--data-dir", str(arguments.data_dir), "--dataset", arguments.dataset,
+               "--model", arguments.model, "--precision", measured.precision, "--", "recipe.evaluate_every=epoch",
+               *arguments.overrides,
+               *([f"fairseq.optimization.max_update={task.steps}"] if task.cut else [])]  # fmt: skip
+    called = datetime.now()
+    took, peak = timed([command], log)
+    waited = 0.0
+    statuses = {path: json.loads(path.read_text()) for path in runs.rglob("status.json")}
+    first = min(status["started"] for status in statuses.values())
+    for status, told in statuses.items():
+        began = datetime.strptime(told["started"], "%Y-%m-%dT%H:%M:%S%z").astimezone().replace(tzinfo=None)
+        began = called if told["started"] == first else began  # the first waits for the sweep itself, too
+        waited += start_up((status.parent / "train.log").read_text(errors="replace"), began)
+        init, seed = status.parent.parent.name, status.parent.name
+        if seed == f"seed={task.seeds[0]}":
+            test = json.loads((status.parent / "progress.json").read_text())["test"]
+            measured.accuracy[init] = 100 * test["n_correct"] / test["n"]
+    measured.seconds.append(took)
+    measured.start_up.append(waited)
+    measured.peak_gb.append(peak)
+    measured.precision = json.loads(next(runs.rglob("provenance.json")).read_text())["precision"]
+    shutil.rmtree(runs)
+
+
+def rows_of(ways: Sequence[str], precisions: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return, for each row of the table, its way and its precision; the first precision's row has the way's name.
+
+    Without a GPU (`auto`) stock and trainer train in float32, as they do by default.
+    """
+    return {
+        way if precision == precisions[0] else f"{way}, {precision}": (
+            way, "fp32" if precision == "auto" and way != "ours" else precision,
+        )
+        for precision in precisions for way in ways
+    }  # fmt: skip
+
+
+def bench(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """Run every way in turn; return the Markdown that says how it went, and the numbers."""
+    ways = arguments.ways.split(",")
+    if "trainer" in ways and importlib.util.find_spec("transformers") is None:
+        print("trainer is left out: transformers is not installed (make setup EXTRAS=dev,hf)", flush=True)
+        ways.remove("trainer")
+    if not set(ways) <= set(WAYS):
+        raise UsageError(f"--ways {arguments.ways}: choose from {', '.join(WAYS)}")
+    task = plan(arguments)
+    measured = {row: Measured(precision) for row, (_, precision) in rows_of(ways, PRECISIONS).items()}
+    peaks: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory(dir=arguments.data_dir) as name:
+        scratch = Path(name).absolute()
+        if "stock" in ways:
+            stock_checkpoint(task.model_folder, scratch / "stock.pt")
+        if "trainer" in ways:
+            words = ["hf_tasks", "convert", str(task.model_folder), "--out", str(scratch / "trainer.hf")]
+            timed([[sys.executable, "-m", *words]])
+        for number in range(arguments.rounds):
+            for row, (way, _) in rows_of(ways, PRECISIONS).items():
+                print(f"round {number + 1}: {row}", flush=True)
+                if way == "ours":
+                    our_sweep(task, scratch, arguments, measured[row])
+                else:
+                    loop(task, way, scratch, measured[row])
+                precision = measured[row].precision
+                peaks.setdefault(precision, []).append(peak_flops(precision))
+    best = {precision: max(found) for precision, found in peaks.items()}
+    return as_table(task, measured, best), as_numbers(task, measured, best)
+
+
+def as_numbers(task: Task, measured: dict[str, Measured], peaks: dict[str, float]) -> dict[str, Any]:
+    """Return everything measured, by way."""
+    return {
+        "peak_gflops": {precision: peak / 1e9 for precision, peak in peaks.items()},
+        "tokens": task.tokens, "tflop": task.flop / 1e12,
+        "ways": {way: vars(found) for way, found in measured.items()},
+    }  # fmt: skip
+
+
+def as_table(task: Task, measured: dict[str, Measured], peaks: dict[str, float]) -> str:
+    """Return one row a way: medians, with the least and the most of the rounds. `peaks` are FLOP/s by precision."""
+    medians = {way: statistics.median(found.seconds) for way, found in measured.items()}
+    rows = []
+    for way, found in measured.items():
+        seconds = medians[way]
+        n_runs = len(INITS) * len(task.seeds)
+        rows.append({
+            "way": way,
+            "seconds (least to most)": f"{seconds:.0f} ({min(found.seconds):.0f} to {max(found.seconds):.0f})",
+            "times as fast as stock": f"{medians['stock'] / seconds:.2f}" if "stock" in medians else "-",
+            "real tokens/s": f"{task.tokens / seconds:,.0f}",
+            "of the peak": f"{100 * task.flop / seconds / peaks[found.precision]:.0f} % of {found.precision}'s",
+            "GB at the peak": f"{max(found.peak_gb):.2f}",
+            "start-up a run, s": f"{statistics.median(found.start_up) / n_runs:.1f}",
+            **{f"test %, {init}, seed {task.seeds[0]}": f"{value:.1f}" for init, value in found.accuracy.items()},
+        })  # fmt: skip
+    about = (f"{len(INITS) * len(task.seeds)} runs of {task.steps} steps, {task.tokens:,} real tokens trained on, "
+             f"{task.flop / 1e12:.1f} TFLOP; peak of a matrix product, GFLOP/s: "
+             f"{', '.join(f'{peak / 1e9:,.0f} in {precision}' for precision, peak in peaks.items())}; "
+             f"rounds: {max(len(found.seconds) for found in measured.values())}.")  # fmt: skip
+    return f"{about}\n\n{pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)}\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sweep", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("--dataset", default="amazon_fr")
+    parser.add_argument("--model", default="e5_small_fr")
+    parser.add_argument("--seeds", default="0", help="comma-separated (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=1, help="default: %(default)s")
+    parser.add_argument("--steps", type=int, help="cut every run after so many steps of its first epoch")
+    parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
+    parser.add_argument("--ways", default=",".join(WAYS), help="comma-separated (default: %(default)s)")
+    parser.add_argument("--data-dir", type=Path, default=Path("data"))
+    parser.add_argument("--page", type=Path, help="page whose section is replaced, such as docs/bench.md")
+    parser.add_argument("--trainer", help=argparse.SUPPRESS)
+    parser.add_argument("overrides", nargs="*", help="Hydra overrides of our own sweep")
+    arguments = parser.parse_args()
+    if arguments.trainer:
+        train_with_trainer(json.loads(arguments.trainer))
+        return 0
+    table, numbers = bench(arguments)
+    print(f"\n{table}\n{json.dumps(numbers)}")
+    if arguments.page:
+        write_section(arguments.page, "sweep", table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))

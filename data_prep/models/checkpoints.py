@@ -1,0 +1,108 @@
+"""Opens fairseq checkpoints without running code from them, and reads what they say of their own shape."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from foundation.errors import UsageError
+
+SHAPE = {  # a RoBERTa's settings, with fairseq's value where an older checkpoint does not have the setting yet
+    "encoder_layers": None,
+    "encoder_embed_dim": None,
+    "encoder_ffn_embed_dim": None,
+    "encoder_attention_heads": None,
+    "activation_fn": "gelu",
+    "pooler_activation_fn": "tanh",
+    "encoder_normalize_before": False,
+    "layernorm_embedding": True,
+    "encoder_learned_pos": True,
+    "no_token_positional_embeddings": False,
+    "no_scale_embedding": True,
+    "untie_weights_roberta": False,
+}
+EMBEDDING = "sentence_encoder.embed_tokens.weight"  # below `encoder.`, or `decoder.` in old checkpoints
+POSITIONS = "sentence_encoder.embed_positions.weight"
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return a fairseq checkpoint: `model` (tensors by name), `args` or `cfg`, and what else it holds.
+
+    Code inside the file is never run: only tensors, plain containers and `argparse.Namespace`, which old checkpoints
+    hold, are admitted. Raises `UsageError` when the file is missing, cut short or holds anything else.
+    """
+    import torch
+
+    if not path.is_file():
+        raise UsageError(f"there is no checkpoint {path}; run prep first, or give an existing one as model.checkpoint")
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        weights = {str(name): tensor for name, tensor in state["model"].items() if isinstance(tensor, torch.Tensor)}
+        return {**state, "model": weights}
+    except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError, KeyError... for a bad file
+        reason = str(error).split("\n")[0].split(". ")[0]
+        raise UsageError(f"{path} is not a whole fairseq checkpoint that can be read safely ({reason})") from error
+
+
+def _arguments(path: Path, state: dict[str, Any]) -> dict[str, Any]:
+    """Return the model's own arguments, from `cfg.model` or, in older checkpoints, `args`."""
+    config = state.get("cfg")
+    model = config.get("model") if isinstance(config, dict) else None
+    for held in (model, state.get("args")):
+        if isinstance(held, argparse.Namespace):
+            return vars(held)
+        if isinstance(held, dict) and held:
+            return held
+    raise UsageError(
+        f"{path} does not say what model it is of: it holds neither args nor cfg.model; say it yourself, as in "
+        "model.shape_from_checkpoint=false model.architecture=roberta_small model.max_positions=256"
+    )
+
+
+def _weight(path: Path, weights: dict[str, Any], name: str) -> Any:
+    for prefix in ("encoder.", "decoder."):
+        if prefix + name in weights and weights[prefix + name].dim() == 2:
+            return weights[prefix + name]
+    raise UsageError(f"{path} is not of a RoBERTa: it has no matrix encoder.{name}")
+
+
+def read_shape(path: Path, state: dict[str, Any], n_symbols: int) -> dict[str, Any]:
+    """Return the architecture settings that the checkpoint's own arguments state, and its `max_positions`.
+
+    `state` is what `read_checkpoint` returned for `path`, `n_symbols` the number of lines of the dictionary beside it.
+    Raises `UsageError` when the arguments leave the shape open, or rows, width or positions of the weights are not what
+    arguments and dictionary say.
+    """
+    given, weights = _arguments(path, state), state["model"]
+    shape: dict[str, Any] = {name: given.get(name, default) for name, default in SHAPE.items()}
+    shape["max_positions"] = given.get("max_positions") or given.get("tokens_per_sample")
+    for name, value in shape.items():
+        kind = int if SHAPE.get(name) is None else type(SHAPE[name])
+        if type(value) is not kind or (type(value) is int and value < 1):
+            raise UsageError(f"{path}: its arguments say {name}={value!r}; its shape cannot be read from them")
+    rows, width = _weight(path, weights, EMBEDDING).shape
+    if rows != n_symbols + 5:
+        raise UsageError(f"{path} has {rows} embedding rows; dict.txt beside it has {n_symbols} lines, which with "
+                         f"fairseq's four and <mask> make {n_symbols + 5}: they do not belong together")  # fmt: skip
+    # fairseq's positions count from padding's 1, plus 1: the first two rows are no position
+    positions = _weight(path, weights, POSITIONS).shape[0] - 2 if shape["encoder_learned_pos"] else None
+    for name, stated, found in (
+        ("encoder_embed_dim", shape["encoder_embed_dim"], width),
+        (
+            "max_positions",
+            shape["max_positions"],
+            positions,
+        ),
+    ):
+        if found is not None and stated != found:
+            raise UsageError(f"{path}: its arguments say {name}={stated}, its weights {found}")
+    return shape
+
+
+def count_matrices(weights: dict[str, Any]) -> int:
+    """Return the weights in the encoder's matrices: embedding, positions, projections, feed-forward; no biases."""
+    return sum(
+        tensor.numel()
+        for name, tensor in weights.items()
+        if name.startswith(("encoder.sentence_encoder.", "decoder.sentence_encoder.")) and tensor.dim() == 2
+    )

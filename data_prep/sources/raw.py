@@ -1,0 +1,55 @@
+"""What a dataset or a model is made from: files fetched, verified and unpacked below data/raw/."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from data_prep.sources.archives import take_members
+from data_prep.sources.fetching import fetch_file, record_first_use, record_of, shown
+from data_prep.stages import build_stage, read_manifest
+from foundation.errors import UsageError
+
+
+def unpacked(files: ListConfig, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
+    """Fetch the files into `folder` and unpack the wanted members of archives beside them.
+
+    Returns {what for: path} and {file: sha256}. What is unpacked already is not unpacked again.
+    """
+    fetched = {file.name: fetch_file(file, folder) for file in files}
+    digests = {name: digest for name, (_, digest) in fetched.items()}
+    plain = {file.what: fetched[file.name][0] for file in files if file.what}
+    if len(plain) == len(files):
+        return plain, digests
+    wanted = {file.name: OmegaConf.to_container(file.members) for file in files}
+    inputs: dict[str, Any] = {"archives": digests, "members": wanted}
+    own = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
+
+    def unpack(scratch: Path) -> dict[str, Any]:
+        names: dict[str, str] = {}
+        for file in files:
+            archive, _ = fetched[file.name]
+            print(f"unpacking {', '.join(file.members.values())} of {archive}", flush=True)
+            try:
+                names |= take_members(archive, dict(file.members), scratch, file.unpacked_limit)
+            except UsageError as error:
+                raise UsageError(f"{error}; {what_to_do(file, archive)}") from error
+        return {"names": names}
+
+    place = folder / f"unpacked-{own}"
+    build_stage(place, inputs, unpack)
+    for path, digest in fetched.values():
+        record_first_use(path, digest)
+    names: dict[str, str] = (read_manifest(place) or {})["names"]
+    return {purpose: place / name for purpose, name in names.items()}, digests
+
+
+def what_to_do(file: DictConfig, archive: Path) -> str:
+    """Return what helps when an archive is not what it should be: to fetch it again, unless it is the pinned one."""
+    if file.sha256 is not None:
+        return "its sha256 is the pinned one, so look at its members and unpacked_limit in hydra_conf"
+    record = record_of(archive)
+    both = f"{archive} and {record}" if record.is_file() else str(archive)
+    return f"delete {both} to fetch it again from {', '.join(map(shown, file.urls))}, or put the right file there"

@@ -1,0 +1,131 @@
+"""From the words of a command to the runs that it asks for, and to run folders that are ready to be trained."""
+
+import argparse
+import importlib.util
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from foundation.errors import UsageError
+from foundation.whole_files import require_no_dead_link
+from hydra_conf.compose import choices, compose_config, group_words, quoted
+from sweeps.device import Machine, cluster_machine, resolve_machine, share_machine
+from sweeps.grid import Axes, PlannedRun, compose_runs, parse_list, parse_seeds, refuse_axes
+from sweeps.standing import chosen_in, claimed, keep_precision, list_runs, prepare
+
+ABOUT = (
+    "Runs a sweep: every init with every seed, on prepared data. `python -m sweeps status` shows where it stands; "
+    "`python -m sweeps prune` deletes checkpoints that nobody needs any more; `python -m sweeps search` chooses "
+    "learning rates on texts that are not test texts."
+)
+
+
+def arguments_of_run() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m sweeps", description=ABOUT)
+    add = parser.add_argument
+    add("--dataset", help=f"one of: {', '.join(choices('dataset'))} (default: amazon_fr)")
+    add("--model", help=f"one of: {', '.join(choices('model'))}; or path/to/folder (default: e5_small_fr)")
+    add("--init", default="pretrained,random", help=f"comma-separated, of: {', '.join(choices('init'))}")
+    add("--seeds", default="0,1,2", help="comma-separated whole numbers (default: %(default)s)")
+    add("--method", default="full", help=f"comma-separated, of: {', '.join(choices('method'))}")
+    add("--backend", default="fairseq", help=f"comma-separated, of: {', '.join(choices('backend'))}")
+    add("--experiment", default="none", help=f"one of: {', '.join(choices('experiment'))}")
+    add("--epochs", help="passes over the training split (default: the recipe's)")
+    add("--device", default="auto", help="auto, cpu or cuda")
+    add("--precision", help=f"one of: {', '.join(choices('precision'))} (default: auto, or what the experiment says)")
+    add("--launcher", default="local", help=f"one of: {', '.join(choices('launcher'))}")
+    add("--jobs", help="runs at a time (default: one a GPU, or one a CPU core)")
+    add("--no-wait", action="store_true", help="slurm: return when all jobs are submitted")
+    add("--sweep", default="default", help="name of the sweep: runs/<sweep>, results/<sweep> (default: %(default)s)")
+    add("--force", action="store_true", help="redo every run asked for, done ones too")
+    add("--data-dir", type=Path, default=Path("data"))
+    add("--runs-dir", type=Path, default=Path("runs"))
+    add("overrides", nargs="*", help="Hydra overrides, such as fairseq.optimization.lr=[2e-5]")
+    return parser
+
+
+def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
+    """Return the runs that the arguments ask for, configured down to jobs and threads, and the machine."""
+    axes = Axes(
+        backends=parse_list("BACKEND", arguments.backend), methods=parse_list("METHOD", arguments.method),
+        inits=parse_list("INIT", arguments.init), seeds=parse_seeds(arguments.seeds),
+    )  # fmt: skip
+    require_transformers(axes)
+    refuse_axes(arguments.overrides, axes.backends, axes.methods)
+    if arguments.sweep in ("", "..") or Path(arguments.sweep).name != arguments.sweep:
+        raise UsageError(f"SWEEP={arguments.sweep}: it names one folder, without a slash")
+    names = ("dataset", "model", "launcher", "experiment", "precision", "device")
+    words = group_words(**{name: getattr(arguments, name) for name in names})
+    words.append(f"data_dir={quoted(arguments.data_dir.absolute())}")
+    words += [f"recipe.epochs={arguments.epochs}"] if arguments.epochs else []
+    words += [f"launcher.jobs={arguments.jobs}"] if arguments.jobs else []
+    if arguments.precision and arguments.precision not in choices("precision"):
+        raise UsageError(f"PRECISION={arguments.precision}: choose from {', '.join(choices('precision'))}")
+    root = arguments.runs_dir.absolute() / arguments.sweep
+    require_no_dead_link(root, "RUNS_DIR")
+    (backend, method), init = axes.pairs()[0], axes.inits[0]
+    first = [f"backend={backend}", f"method={method}", f"init={init}"]
+    composed = compose_config([*words, *first, *arguments.overrides])
+    launcher, precision = composed.launcher, composed.precision.name
+    if launcher.name == "local":
+        machine = resolve_machine(arguments.device, precision, chosen_in(root))
+    else:
+        require_launcher(launcher)
+        machine = cluster_machine(arguments.device, precision, launcher.gpus, chosen_in(root))
+    if arguments.no_wait and launcher.name != "slurm":
+        raise UsageError(f"WAIT=0 needs LAUNCHER=slurm: runs of LAUNCHER={launcher.name} end with the command that "
+                         "started them")  # fmt: skip
+    runs = compose_runs(words, axes, arguments.overrides, machine, root)
+    for run in runs if precision == "auto" else []:
+        keep_precision(run)
+    if launcher.name == "local":
+        jobs, threads = share_machine(machine, len(runs), launcher.jobs, launcher.threads)
+        for run in runs:
+            run.config.launcher.jobs, run.config.launcher.threads = jobs, threads
+    return runs, machine
+
+
+def require_launcher(launcher: DictConfig) -> None:
+    """Raise `UsageError` when what the launcher needs is not installed."""
+    package = {"slurm": "submitit", "ray": "ray"}[launcher.name]
+    if importlib.util.find_spec(package) is None:
+        raise UsageError(f"LAUNCHER={launcher.name} needs {package}, which is not installed; "
+                         "run `make setup EXTRAS=dev,cluster`")  # fmt: skip
+    if launcher.threads is None:
+        raise UsageError(f"launcher.threads: say how many CPU threads a run of LAUNCHER={launcher.name} gets")
+
+
+def require_transformers(axes: Axes) -> None:
+    """Raise `UsageError` when BACKEND=hf is asked for without its extra, or nothing that is asked for exists."""
+    if not axes.pairs():
+        raise UsageError("METHOD=lora needs BACKEND=hf: adapters are trained with transformers and peft")
+    if "hf" in axes.backends and not all(importlib.util.find_spec(name) for name in ("transformers", "peft")):
+        raise UsageError(
+            "BACKEND=hf needs transformers and peft, which are not installed; run `make setup EXTRAS=dev,hf`"
+        )
+    for backend, method in axes.left_out():
+        print(f"  there is no METHOD={method} with BACKEND={backend}; these runs are left out", flush=True)
+
+
+@contextmanager
+def prepared_folders(
+    left: list[PlannedRun], runs: list[PlannedRun], root: Path, commands: list[str], force: bool, auto: dict[str, str],
+    queued: frozenset[Path] = frozenset(),
+) -> Iterator[None]:  # fmt: skip
+    """List the whole sweep, make the folders of the runs that are left ready, and hold this sweep's claim on them.
+
+    Runs whose jobs wait in a cluster's queue are left as they are. A line is printed for each folder that is emptied.
+    """
+    with ExitStack() as held:
+        try:
+            list_runs(root, runs, commands, auto)
+            claim = held.enter_context(claimed(root))
+            for run in left:
+                if run.folder not in queued and (emptied := prepare(run, force, claim)):
+                    print(f"  {emptied}", flush=True)
+        except OSError as error:
+            raise UsageError(f"{error.filename or root} cannot be written ({error.strerror}); "
+                             "give another RUNS_DIR") from error  # fmt: skip
+        yield

@@ -1,0 +1,50 @@
+"""Deletes checkpoints that nobody needs any more: `python -m sweeps prune`."""
+
+import argparse
+import shutil
+from pathlib import Path
+
+from foundation.counts import counted
+from foundation.errors import UsageError
+from sweeps.folders import find_runs, read_json
+
+
+def prune_sweep(words: list[str]) -> int:
+    """Delete the checkpoints of the runs that are done and in the report.
+
+    Event files, predictions, adapters and all that a report is made from stay.
+    """
+    parser = argparse.ArgumentParser(prog="python -m sweeps prune", description=prune_sweep.__doc__)
+    parser.add_argument("--sweep", default="default")
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
+    parser.add_argument("--results-dir", type=Path, default=Path("results"))
+    arguments = parser.parse_args(words)
+    found = find_runs(arguments.runs_dir / arguments.sweep)
+    summary = arguments.results_dir / arguments.sweep / "summary.json"
+    if not found:
+        raise UsageError(f"{arguments.runs_dir / arguments.sweep} holds no run")
+    if not summary.is_file():
+        raise UsageError(f"{summary} is not there: the sweep was not analysed; run `make figures` first")
+    pruned, freed = prune(list(found.values()), summary.stat().st_mtime)
+    print(f"{pruned} of {counted(len(found), 'run')} pruned, {freed / 1e6:.1f} MB freed")
+    return 0
+
+
+def prune(runs: list[Path], analysed: float) -> tuple[int, int]:
+    """Delete the checkpoints of the runs that are done and were so before `analysed` (seconds since the epoch).
+
+    All that a report is made from stays, the adapter of a LoRA run, too. Returns (runs pruned, bytes freed).
+    """
+    n_pruned = freed = 0
+    for folder in runs:
+        status = folder / "status.json"
+        if read_json(status).get("state") != "done" or status.stat().st_mtime > analysed:
+            continue
+        left = [*folder.glob("checkpoint*.pt"), *folder.glob("resume/**/*"), *folder.glob(".*.put")]
+        checkpoints = [path for path in left if path.is_file()]
+        freed += sum(path.stat().st_size for path in checkpoints if path.stat().st_nlink == 1)
+        for path in checkpoints:
+            path.unlink()
+        shutil.rmtree(folder / "resume", ignore_errors=True)
+        n_pruned += bool(checkpoints)
+    return n_pruned, freed

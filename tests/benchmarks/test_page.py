@@ -1,0 +1,39 @@
+"""A bench replaces its own section of the page and nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.page import machine, write_section
+from foundation.errors import UsageError
+
+PAGE = "# Speed\n\n<!-- one -->\nold\n<!-- end of one -->\n\nprose\n\n<!-- two -->\n<!-- end of two -->\n"
+
+
+def test_a_section_is_replaced_and_the_rest_stays(tmp_path: Path) -> None:
+    page = tmp_path / "bench.md"
+    page.write_text(PAGE)
+    for text in ("| a |", "| b |"):
+        write_section(page, "one", text)
+    said = page.read_text()
+    assert said.startswith("# Speed\n\n<!-- one -->\n| b |\n\n`.venv/bin/python -m ")
+    assert said.endswith("<!-- end of one -->\n\nprose\n\n<!-- two -->\n<!-- end of two -->\n")
+    assert "old" not in said
+    assert "| a |" not in said
+    assert machine() in said
+
+
+def test_a_page_without_the_section_is_left_alone_and_named(tmp_path: Path) -> None:
+    page = tmp_path / "bench.md"
+    page.write_text(PAGE)
+    with pytest.raises(UsageError, match="has no place for three"):
+        write_section(page, "three", "| c |")
+    assert page.read_text() == PAGE
+    with pytest.raises(UsageError, match="no place"):
+        write_section(tmp_path / "none.md", "one", "| c |")
+
+
+def test_the_projects_page_has_a_place_for_every_bench() -> None:
+    page = (Path(__file__).parents[2] / "docs/bench.md").read_text()
+    for name in ("sweep", "profile", "parts", "costs", "prep", "analysis"):
+        assert page.count(f"<!-- {name} -->") == page.count(f"<!-- end of {name} -->") == 1
