@@ -1,6 +1,7 @@
 # warmstart: how much does pre-training buy? `make reproduce` is the whole of it; `make help` lists the rest.
 
 PYTHON = python3
+TORCH = auto # of setup: cpu (small), cuda (5 GB), or auto, by the NVIDIA driver
 DATASET = # amazon_fr, or what EXPERIMENT says
 MODEL = # e5_small_fr, or what EXPERIMENT says; a name or path/to/folder
 INIT = pretrained,random
@@ -41,11 +42,8 @@ help: ## list targets and variables
 
 setup: $(STAMP) ## make .venv with everything in it (EXTRAS=hf,cluster for more)
 
-$(STAMP): setup.cfg fairseq.txt
-	@$(PYTHON) -c 'import sys; sys.version_info[:2] in ((3, 11), (3, 12)) or sys.exit("error: warmstart needs Python 3.11 or 3.12, $(PYTHON) is " + sys.version.split()[0] + "; give another, as in make setup PYTHON=python3.11")'
-	$(PYTHON) -m venv .venv
-	$(IN) -m pip install --quiet --disable-pip-version-check --editable '.[$(subst -,$(comma),$(patsubst .venv/.installed-%,%,$@))]'
-	$(IN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --requirement fairseq.txt
+$(STAMP): setup.cfg fairseq.txt install.sh
+	@./install.sh $(call q,$(subst -,$(comma),$(patsubst .venv/.installed-%,%,$@))) $(call q,$(strip $(TORCH))) $(call q,$(PYTHON))
 	@touch $@
 
 prep: $(STAMP) ## fetch, split and binarise DATASET for MODEL

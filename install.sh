@@ -1,0 +1,48 @@
+#!/bin/sh
+# Makes .venv. `make setup` calls it: install.sh EXTRAS TORCH PYTHON
+#   EXTRAS  dev,hf,cluster: groups of packages in setup.cfg
+#   TORCH   cpu (a small build), cuda (the build of PyPI, 5 GB), or auto: cuda where an NVIDIA driver is, else cpu
+#   PYTHON  the interpreter to use; where it does not fit, the newest python3.x on the PATH that does
+set -eu
+extras=$1 torch=$2 wanted=$3
+
+fits='import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12), (3, 13)))'
+python=
+for candidate in "$wanted" python3.13 python3.12 python3.11; do
+  if command -v "$candidate" > /dev/null && "$candidate" -c "$fits"; then python=$candidate; break; fi
+done
+if [ -z "$python" ] && command -v uv > /dev/null; then
+  uv python install --quiet 3.12 && python=$(uv python find 3.12)
+fi
+if [ -z "$python" ]; then
+  echo "error: warmstart needs Python 3.11, 3.12 or 3.13, and $wanted is none of them. Debian, Ubuntu: apt install" \
+    "python3 python3-venv. Fedora: dnf install python3.12. Or install uv, which brings a Python. Then call again." >&2
+  exit 2
+fi
+
+case $torch in
+  auto) if [ -e /proc/driver/nvidia/version ]; then torch=cuda; else torch=cpu; fi ;;
+  cpu | cuda) ;;
+  *) echo "error: TORCH=$torch: choose from auto, cpu, cuda" >&2; exit 2 ;;
+esac
+
+"$python" -m venv .venv > /dev/null || {
+  echo "error: $python cannot make an environment. Debian, Ubuntu: apt install python3-venv. Fedora has it in python3." >&2
+  exit 2
+}
+pip() { .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"; }
+
+if .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 13))' && ! command -v c++ > /dev/null; then
+  echo "error: fairseq has no wheel for Python 3.13 and is built here, which needs a compiler. Debian, Ubuntu: apt install" \
+    "g++ python3-dev. Fedora: dnf install gcc-c++ python3-devel. Or give another Python: make setup PYTHON=python3.12" >&2
+  exit 2
+fi
+if [ $torch = cpu ]; then
+  pip uv==0.13.9
+  pinned=$(sed -n 's/^ *\(torch==[0-9.]*\)$/\1/p' setup.cfg)
+  said=$(UV_HTTP_TIMEOUT=10 .venv/bin/uv pip install --quiet --python .venv --torch-backend cpu "$pinned" 2>&1) ||
+    echo "torch's own index cannot be reached ($(echo "$said" | tail -n 1 | sed 's/^ *//')): torch comes from the index" \
+      "that pip uses, whose build may be made for CUDA and take 5 GB"
+fi
+pip --editable ".[$extras]"
+pip --no-deps --no-build-isolation --requirement fairseq.txt
