@@ -22,8 +22,17 @@ if TYPE_CHECKING:  # imported where they are needed: an up-to-date report needs 
     from analysis.evidence import Evidence
 
 READ = ("status.json", "progress.json", "predictions.parquet", "provenance.json", "config.yaml")
-MADE = ("report.html", "report.md", "scalars.parquet", "summary.json", "statistics.json", "verdicts.json",
-        "tables/results.md", "tables/results.csv", "tables/results.tex")  # fmt: skip
+MADE = (
+    "report.html",
+    "report.md",
+    "scalars.parquet",
+    "summary.json",
+    "statistics.json",
+    "verdicts.json",
+    "tables/results.md",
+    "tables/results.csv",
+    "tables/results.tex",
+)
 
 
 def planned_runs(sweep_folder: Path) -> list[RunKey]:
@@ -91,8 +100,24 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     write_json(folder / "summary.json", summary_of(sweep, results, classes))
     write_json(folder / "statistics.json", as_json(evidence))
     write_json(folder / "verdicts.json", verdicts_as_json(numbers, claims))
-    write_report(folder, Material(sweep, sweep_folder, data_dir, results, evidence, baselines, numbers, claims, titles,
-                                  folder / "figures", problems, folders, logs.scalars))  # fmt: skip
+    write_report(
+        folder,
+        Material(
+            sweep,
+            sweep_folder,
+            data_dir,
+            results,
+            evidence,
+            baselines,
+            numbers,
+            claims,
+            titles,
+            folder / "figures",
+            problems,
+            folders,
+            logs.scalars,
+        ),
+    )
 
 
 def baselines_and_classes(
@@ -120,20 +145,29 @@ def baselines_and_classes(
         f"because {wrong}."
         for title, (dataset, wrong) in unfitted.items()
     ]
-    problems += [f"{dataset}: no TF-IDF baseline, because no text of train holds a word of two letters."
-                 for dataset, found in baselines.items() if len(found) == 1]  # fmt: skip
+    problems += [
+        f"{dataset}: no TF-IDF baseline, because no text of train holds a word of two letters."
+        for dataset, found in baselines.items()
+        if len(found) == 1
+    ]
     return baselines, classes, problems
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m analysis", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sweep", default="default", help="name of the sweep (default: %(default)s)")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
     parser.add_argument("--results-dir", type=Path, default=Path("results"))
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="for the baselines and the data card")
-    parser.add_argument("--threshold", type=float, default=70.0, metavar="PERCENT",
-                        help="test accuracy whose first step is compared (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=70.0,
+        metavar="PERCENT",
+        help="test accuracy whose first step is compared (default: %(default)s)",
+    )
     arguments = parser.parse_args()
     if not 0 < arguments.threshold <= 100:
         raise UsageError(f"--threshold {arguments.threshold:g}: it is a percentage, above 0 and up to 100")

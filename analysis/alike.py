@@ -21,8 +21,11 @@ from sweeps.provenance import comparable, differing_keys
 UNLIKE = "unlike the others"  # status of a run that is left out
 # Keys that may differ between two groups that are compared, beside the inits' own (sweeps/grid.py).
 OWN = {"backend": ("backend.", "hf."), "method": ("method.", *MAY_DIFFER)}
-SAME_INPUTS = {"init": ("data", "labels"), "backend": ("data", "labels", "checkpoint"),
-               "method": ("data", "labels", "checkpoint")}  # fmt: skip
+SAME_INPUTS = {
+    "init": ("data", "labels"),
+    "backend": ("data", "labels", "checkpoint"),
+    "method": ("data", "labels", "checkpoint"),
+}
 
 
 @cache
@@ -56,8 +59,9 @@ def keep_alike(results: list[RunResult], folders: dict[str, Path]) -> list[RunRe
     judged = [result for result in results if result.test is not None]
     left_out = {str(run.key): why for run in judged if (why := _of_another_run(run.key, folders[str(run.key)]))}
     for members in by_group([run for run in judged if str(run.key) not in left_out]).values():
-        made_from = {str(run.key): (configuration(folders[str(run.key)]), _inputs(folders[str(run.key)]))
-                     for run in members}  # fmt: skip
+        made_from = {
+            str(run.key): (configuration(folders[str(run.key)]), _inputs(folders[str(run.key)])) for run in members
+        }
         kinds = {name: json.dumps(made, sort_keys=True, default=str) for name, made in made_from.items()}
         kept, _ = Counter(kinds[str(run.key)] for run in members).most_common(1)[0]  # the first of equal counts
         first = next(run for run in members if kinds[str(run.key)] == kept)
@@ -94,8 +98,9 @@ def _difference(own: tuple[Any, Any], kept: tuple[Any, Any], seed: int) -> str:
     if not kept[0]:
         return f"it has a config.yaml and seed {seed}, which the group keeps, has none"
     differing = differing_keys(kept[0], own[0])
-    differing += [f"{name} (input)" for name in sorted(kept[1].keys() | own[1].keys())
-                  if kept[1].get(name) != own[1].get(name)]  # fmt: skip
+    differing += [
+        f"{name} (input)" for name in sorted(kept[1].keys() | own[1].keys()) if kept[1].get(name) != own[1].get(name)
+    ]
     return f"it differs from seed {seed}, which the group keeps, in {'; '.join(differing)}"
 
 

@@ -67,9 +67,11 @@ def run_result(key: RunKey, status: str, curve: pd.DataFrame | None, progress: d
     best = valid.iloc[int(valid["valid"].to_numpy().argmax())] if len(valid) else None  # the first of equal values
     ends = {split: curve.dropna(subset=[split])["step"].max() for split in ("valid", "test")}
     told = {split: progress[split]["step"] for split in ends if split in progress}
-    if best is None or progress.get("best_step", best["step"]) != best["step"] or any(
-        ends[split] != step for split, step in told.items()
-    ):  # fmt: skip
+    if (
+        best is None
+        or progress.get("best_step", best["step"]) != best["step"]
+        or any(ends[split] != step for split, step in told.items())
+    ):
         return RunResult(key, "damaged", None, None, None, None, curve)
     tests = curve.dropna(subset=["test"])
     test = float(best["test"]) if np.isfinite(best["test"]) else None
@@ -114,16 +116,23 @@ def summary_of(sweep: str, results: list[RunResult], classes: dict[str, list[str
     for names, members in by_group(results).items():
         values = test_values(members)
         of = spread(values) if len(values) else None
-        groups.append({
-            **dict(zip(GROUP, names, strict=True)),
-            "n": len(values),
-            "test_mean": of.mean if of else None,
-            "test_std": of.std if of else None,
-            "test_std_sample": of.std_sample if of and of.n > 1 else None,
-        })  # fmt: skip
+        groups.append(
+            {
+                **dict(zip(GROUP, names, strict=True)),
+                "n": len(values),
+                "test_mean": of.mean if of else None,
+                "test_std": of.std if of else None,
+                "test_std_sample": of.std_sample if of and of.n > 1 else None,
+            }
+        )
     runs = [
-        {**asdict(result.key), "best_step": result.best_step, "best_valid": result.best_valid, "test": result.test,
-         "status": result.status}
+        {
+            **asdict(result.key),
+            "best_step": result.best_step,
+            "best_valid": result.best_valid,
+            "test": result.test,
+            "status": result.status,
+        }
         for result in results
-    ]  # fmt: skip
+    ]
     return {"sweep": sweep, "classes": classes, "groups": groups, "runs": runs}

@@ -114,8 +114,11 @@ def accuracy_over_steps(evidence: Evidence, split: str) -> Drawing | None:
 
 
 def _row_label(group: Group, groups: list[Group]) -> str:
-    differing = [prose(value) for key, value in group.names.items()
-                 if key == "init" or any(other.names[key] != value for other in groups)]  # fmt: skip
+    differing = [
+        prose(value)
+        for key, value in group.names.items()
+        if key == "init" or any(other.names[key] != value for other in groups)
+    ]
     return "\n".join(textwrap.wrap(f"{' · '.join(differing)} (n\u00a0=\u00a0{group.n})", 30))
 
 
@@ -129,8 +132,18 @@ def _draw_curves(axis: Axes, group: Group, split: str) -> None:
     for run, table in zip([run for run in group.runs if run.curve[split].notna().any()], tables, strict=True):
         axis.plot(table["step"], table[split], color=_colour(init), lw=0.8, alpha=faint)
         best = table[table["step"] == run.best_step]
-        axis.plot(best["step"], best[split], color=_colour(init), marker=_marker(init), mfc="white", ms=6, lw=0,
-                  alpha=max(faint, 0.3), zorder=4, clip_on=False)  # fmt: skip
+        axis.plot(
+            best["step"],
+            best[split],
+            color=_colour(init),
+            marker=_marker(init),
+            mfc="white",
+            ms=6,
+            lw=0,
+            alpha=max(faint, 0.3),
+            zorder=4,
+            clip_on=False,
+        )
     if len(tables) == 1:  # a mean of one run is the run
         return
     at = pd.concat(tables).groupby("step")[split]
@@ -178,13 +191,26 @@ def validation_against_test(evidence: Evidence) -> Drawing:
     figure = Figure(figsize=(WIDTH, 5.0), layout="constrained")
     axis = figure.subplots()
     for init, valid, test in runs:
-        axis.plot([valid or 0], [test or 0], marker=_marker(init), color=_colour(init), mec="white", ms=8, lw=0,
-                  alpha=0.9, clip_on=False)  # fmt: skip
+        axis.plot(
+            [valid or 0],
+            [test or 0],
+            marker=_marker(init),
+            color=_colour(init),
+            mec="white",
+            ms=8,
+            lw=0,
+            alpha=0.9,
+            clip_on=False,
+        )
     values = [value for _, valid, test in runs for value in (valid, test) if value is not None]
     low, high = max(min(values) - 3, 0), min(max(values) + 3, 100)
     axis.plot([low, high], [low, high], color="0.6", lw=1, ls="--", zorder=1)
-    axis.set(xlim=(low, high), ylim=(low, high), xlabel="validation accuracy at the best step (%)",
-             ylabel="test accuracy at that step (%)")  # fmt: skip
+    axis.set(
+        xlim=(low, high),
+        ylim=(low, high),
+        xlabel="validation accuracy at the best step (%)",
+        ylabel="test accuracy at that step (%)",
+    )
     _legend(axis, sorted({init for init, _, _ in runs}))
     return _framed(findings.title_of_luck(evidence), findings.caption_of_luck(evidence), figure)
 
@@ -203,8 +229,16 @@ def _rows(groups: list[Group]) -> tuple[Figure, Axes, list[float]]:
 def _draw_points(axis: Axes, height: float, group: Group, values: Sequence[float]) -> None:
     shifts = np.linspace(0.16, 0.30, len(values)) if len(values) > 1 else np.array([0.2])
     init = group.names["init"]
-    axis.plot(values, height + shifts, marker=_marker(init), color=_colour(init), mec="white", ms=6.5, lw=0,
-              alpha=max(0.25, min(0.9, 20 / len(values))))  # fmt: skip
+    axis.plot(
+        values,
+        height + shifts,
+        marker=_marker(init),
+        color=_colour(init),
+        mec="white",
+        ms=6.5,
+        lw=0,
+        alpha=max(0.25, min(0.9, 20 / len(values))),
+    )
 
 
 def _draw_interval(axis: Axes, height: float, group: Group, found: Estimate | None, width: float, shown: bool) -> None:
@@ -228,8 +262,16 @@ def final_accuracy(evidence: Evidence, baselines: dict[str, list[Baseline]]) -> 
         for baseline, style in zip(baselines.get(dataset, []), ("--", ":"), strict=False):
             axis.axvline(baseline.test, color="0.45", lw=1.2, ls=style, zorder=1)
             label = f"{baseline.name.split(',')[0]}\n{baseline.test:.2f}"
-            axis.text(baseline.test, 1.0, label, fontsize="x-small", color="0.35",
-                      transform=axis.get_xaxis_transform(), ha="center", va="bottom")  # fmt: skip
+            axis.text(
+                baseline.test,
+                1.0,
+                label,
+                fontsize="x-small",
+                color="0.35",
+                transform=axis.get_xaxis_transform(),
+                ha="center",
+                va="bottom",
+            )
     axis.set_xlabel("test accuracy at the best step (%)")
     return _framed(findings.title_of_gaps(evidence), findings.caption_of_gaps(evidence), figure)
 
@@ -287,8 +329,11 @@ def published_sources(evidence: Evidence, baselines: dict[str, list[Baseline]]) 
         axis.plot([source.mean], [height - 0.14], marker="|", color=colour, ms=11, mew=2.4, lw=0)
     axis.set_yticks([float(-number) for number in range(len(names))], names)
     axis.grid(axis="y", visible=False)
-    best = {dataset: baselines[dataset][0] for dataset in dict.fromkeys(group.names["dataset"] for group in groups)
-            if baselines.get(dataset)}  # fmt: skip
+    best = {
+        dataset: baselines[dataset][0]
+        for dataset in dict.fromkeys(group.names["dataset"] for group in groups)
+        if baselines.get(dataset)
+    }
     for baseline in best.values():
         axis.axvline(baseline.test, color="0.45", lw=1.2, ls="--", zorder=1)
     axis.set_xlabel("test accuracy at the best validation step (%)")

@@ -192,8 +192,10 @@ def ratio_sentence(c: Comparison) -> str:
     if not c.steps.is_known:
         return f"Some runs of each kind never pass {mark}, so the ratio of the steps to it has no bound."
     one, other = prose(c.sides[0]), prose(c.sides[1], opens=True)
-    return (f"{other} runs need {times(c.steps)} the steps of {one} runs to {c.threshold:g} % (bounds by the "
-            f"evaluations; {steps_ends(c.steps.interval)}).")  # fmt: skip
+    return (
+        f"{other} runs need {times(c.steps)} the steps of {one} runs to {c.threshold:g} % (bounds by the "
+        f"evaluations; {steps_ends(c.steps.interval)})."
+    )
 
 
 def ratio_cell(c: Comparison) -> str:
@@ -309,8 +311,10 @@ def answers(evidence: Evidence, results: list[RunResult]) -> list[str]:
 
 def unequal(evidence: Evidence) -> list[str]:
     """Return a sentence for each pair of groups that is not on equal terms."""
-    return [f"{c.title}: not compared, because not on equal terms; they differ in {', '.join(why)}."
-            for c, why in evidence.unequal]  # fmt: skip
+    return [
+        f"{c.title}: not compared, because not on equal terms; they differ in {', '.join(why)}."
+        for c, why in evidence.unequal
+    ]
 
 
 def no_answer(evidence: Evidence, results: list[RunResult]) -> str:
@@ -327,8 +331,10 @@ def no_answer(evidence: Evidence, results: list[RunResult]) -> str:
         return f"{opening}all start from {names} weights. Train both with INIT=pretrained,random."
     if any(c.sides == ("pretrained", "random") for c, _ in evidence.unequal):
         return f"{opening}pre-trained and random runs are not on equal terms."
-    return (f"{opening}no pre-trained and random runs share dataset, model, back end and method. Train both with "
-            "INIT=pretrained,random.")  # fmt: skip
+    return (
+        f"{opening}no pre-trained and random runs share dataset, model, back end and method. Train both with "
+        "INIT=pretrained,random."
+    )
 
 
 def unrecorded(evidence: Evidence, folders: dict[str, Path]) -> list[str]:
@@ -504,8 +510,10 @@ def runs_words(evidence: Evidence) -> str:
 def caption_of_curves(evidence: Evidence) -> str:
     words = [f"{shared_words(evidence)}{runs_words(evidence)}. Thin line: one run."]
     if any(group.n > 1 for group in evidence.groups):
-        words.append("Thick line: mean of a group. Band: 95 % interval of the mean (Student's t over seeds), where the "
-                     "runs differ.")  # fmt: skip
+        words.append(
+            "Thick line: mean of a group. Band: 95 % interval of the mean (Student's t over seeds), where the "
+            "runs differ."
+        )
     words.append("Open marker: best step (highest validation accuracy, the earliest on a tie).")
     return " ".join(words)
 
@@ -574,11 +582,17 @@ def problems_of_logs(logs: SweepLogs, results: list[RunResult]) -> list[str]:
     have = {result.key for result in results if result.test is not None}
     return [
         *(sentence for key, sentences in logs.damage.items() if key in have for sentence in sentences),
-        *(f"{key} took {counted(n, 'attempt')} (cut and taken up, or redone)."
-          for key, n in logs.attempts.items() if key in have),
-        *(f"{key} skipped {n:,} of {counted(planned, 'step')}: the gradients overflowed."
-          for key, (n, planned) in logs.skipped.items() if key in have),
-    ]  # fmt: skip
+        *(
+            f"{key} took {counted(n, 'attempt')} (cut and taken up, or redone)."
+            for key, n in logs.attempts.items()
+            if key in have
+        ),
+        *(
+            f"{key} skipped {n:,} of {counted(planned, 'step')}: the gradients overflowed."
+            for key, (n, planned) in logs.skipped.items()
+            if key in have
+        ),
+    ]
 
 
 def nothing_to_report(sweep: str, sweep_folder: Path, results: list[RunResult]) -> str:
@@ -664,17 +678,22 @@ def about_best_step() -> str:
 
 def absent(results: list[RunResult]) -> list[str]:
     """Return the runs that have no figures, each with its state."""
-    return [f"{result.key} ({result.status}{f': {result.why}' if result.why else ''})"
-            for result in results if result.test is None]  # fmt: skip
+    return [
+        f"{result.key} ({result.status}{f': {result.why}' if result.why else ''})"
+        for result in results
+        if result.test is None
+    ]
 
 
 def std_cell(group: Group) -> str:
     """Return a group's std with the interval of the true one, for a table."""
     if group.n < 2:
         return "none (one seed)"
-    return f"{group.spread.std:.2f} ({group.std.ends()})" if group.std.has_interval else (
-        f"{group.spread.std:.2f} ({ALL_THE_SAME})"
-    )  # fmt: skip
+    return (
+        f"{group.spread.std:.2f} ({group.std.ends()})"
+        if group.std.has_interval
+        else (f"{group.spread.std:.2f} ({ALL_THE_SAME})")
+    )
 
 
 def spread_words(c: Comparison) -> str:
@@ -695,5 +714,7 @@ def needed_words(c: Comparison) -> str:
     """Return how many seeds show a difference of 1, 2 and 5 points with a power of 80 %."""
     if not c.needed:
         return "none (one seed)" if min(c.one.n, c.other.n) < 2 else f"none ({c.difference.why_none})"
-    return ", ".join(f"{counted(int(points), 'point')}: {f'{n:,}' if n is not None else 'more than 10,000'}"
-                     for points, n in c.needed.items())  # fmt: skip
+    return ", ".join(
+        f"{counted(int(points), 'point')}: {f'{n:,}' if n is not None else 'more than 10,000'}"
+        for points, n in c.needed.items()
+    )

@@ -33,13 +33,17 @@ def leaks_table(evidence: Evidence, data_dir: Path) -> pd.DataFrame:
         if group.right is None or not leaked.any() or leaked.all():
             continue
         on_leaked, on_others = group.right[:, leaked].mean(), group.right[:, ~leaked].mean()
-        rows.append({
-            "runs": group.title, "n": str(group.n),
-            "in train or validation": "kept" if keeps_leaks(splits) else "dropped",
-            "test texts": f"{leaked.sum()} leaked, {(~leaked).sum()} others",
-            "accuracy on the leaked": f"{on_leaked:.2f} %", "accuracy on the others": f"{on_others:.2f} %",
-            "difference": f"{on_leaked - on_others:+.2f}",
-        })  # fmt: skip
+        rows.append(
+            {
+                "runs": group.title,
+                "n": str(group.n),
+                "in train or validation": "kept" if keeps_leaks(splits) else "dropped",
+                "test texts": f"{leaked.sum()} leaked, {(~leaked).sum()} others",
+                "accuracy on the leaked": f"{on_leaked:.2f} %",
+                "accuracy on the others": f"{on_others:.2f} %",
+                "difference": f"{on_leaked - on_others:+.2f}",
+            }
+        )
     return pd.DataFrame(rows)
 
 

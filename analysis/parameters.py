@@ -117,13 +117,15 @@ def account(model: Any) -> pd.DataFrame:
         shapes = {tuple(parameter.shape) for parameter in parameters}
         total = sum(parameter.numel() for parameter in parameters)
         is_uniform = part in MATRICES and len(shapes) == 1
-        rows.append({
-            "part": part,
-            "shape": " x ".join(map(str, next(iter(shapes)))) if is_uniform else "",
-            "each": parameters[0].numel() if is_uniform else total,
-            "times": len(parameters) if is_uniform else 1,
-            "parameters": total,
-        })  # fmt: skip
+        rows.append(
+            {
+                "part": part,
+                "shape": " x ".join(map(str, next(iter(shapes)))) if is_uniform else "",
+                "each": parameters[0].numel() if is_uniform else total,
+                "times": len(parameters) if is_uniform else 1,
+                "parameters": total,
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -167,8 +169,11 @@ def lora_counts(described: Described, method: DictConfig) -> dict[str, int]:
         adapted = with_adapter(transformers_model(opened, config), method)
     counts = count_parameters(adapted)
     of_adapter = sum(weight.numel() for name, weight in adapted.named_parameters() if "lora_" in name)
-    return {"adapter": of_adapter, "head": counts["trainable_parameters"] - of_adapter,
-            "parameters": counts["parameters"]}  # fmt: skip
+    return {
+        "adapter": of_adapter,
+        "head": counts["trainable_parameters"] - of_adapter,
+        "parameters": counts["parameters"],
+    }
 
 
 def print_account(config: DictConfig, methods: list[str], n_classes: int, words: list[str]) -> None:
@@ -184,8 +189,10 @@ def print_account(config: DictConfig, methods: list[str], n_classes: int, words:
     if counted != computed:
         raise UsageError(f"the formula gives {computed:,}, the model has {counted:,}")
     if config.model.published_matrices is not None and not described.is_there:
-        print(f"published: {config.model.published_matrices:,}. This is the same shape, put together from our "
-              "configuration: it confirms the arithmetic and says nothing of the published model")  # fmt: skip
+        print(
+            f"published: {config.model.published_matrices:,}. This is the same shape, put together from our "
+            "configuration: it confirms the arithmetic and says nothing of the published model"
+        )
     elif config.model.published_matrices is not None:
         print(_against_published(config.model, counted, n_rows, described.shape["encoder_embed_dim"]))
     print(f"all parameters, with a head of {n_classes} classes: {total:,}")
@@ -213,8 +220,9 @@ def _against_published(model: DictConfig, counted: int, n_rows: int, width: int)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m analysis.parameters", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.parameters", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     models = f"one of: {', '.join(choices('model'))}; or path/to/folder (default: %(default)s)"
     parser.add_argument("--model", default="roberta_small_fr", help=models)
     parser.add_argument("--method", default="full", help=f"comma-separated, of: {', '.join(choices('method'))}")

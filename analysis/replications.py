@@ -78,13 +78,19 @@ def _terms(group: Group) -> str:
 
 def sources_table(found: list[Source]) -> pd.DataFrame:
     """Return a row a source and init: the test accuracies by seed, their mean, n, and what is known of the runs."""
-    return pd.DataFrame([
-        {"init": source.init, "source": source.name,
-         "test % by seed": ", ".join(f"{value:.4g}" for value in source.values) or "not told",
-         "mean": f"{source.mean:.2f}", "n": str(len(source.values)) if source.values else "not told",
-         "runs": source.about}
-        for source in found
-    ])  # fmt: skip
+    return pd.DataFrame(
+        [
+            {
+                "init": source.init,
+                "source": source.name,
+                "test % by seed": ", ".join(f"{value:.4g}" for value in source.values) or "not told",
+                "mean": f"{source.mean:.2f}",
+                "n": str(len(source.values)) if source.values else "not told",
+                "runs": source.about,
+            }
+            for source in found
+        ]
+    )
 
 
 def longer_schedule() -> dict[str, Any]:
@@ -112,8 +118,11 @@ def ours_by_epoch(scalars: pd.DataFrame, group: Group) -> dict[str, NDArray[np.f
     for name, split in (("validation accuracy (%)", "valid"), ("test accuracy (%)", "test")):
         ends = [run.curve[run.curve["step"] > 0].dropna(subset=[split]) for run in group.runs]
         found[name] = [list(curve[split]) for curve in ends]
-    return {name: np.array(rows) for name, rows in found.items()
-            if len(rows) == group.n and all(len(row) == epochs for row in rows)}  # fmt: skip
+    return {
+        name: np.array(rows)
+        for name, rows in found.items()
+        if len(rows) == group.n and all(len(row) == epochs for row in rows)
+    }
 
 
 def by_epoch(scalars: pd.DataFrame, group: Group, name: str) -> pd.DataFrame:
@@ -133,11 +142,15 @@ def by_epoch(scalars: pd.DataFrame, group: Group, name: str) -> pd.DataFrame:
             most = 100.0 if "%" in quantity else math.inf
             inside = int(((expected.low <= own) & (own <= expected.high)).sum())
             digits = 3 if "bits" in quantity else 1
-            rows.append({
-                "after epoch": str(epoch), "quantity": quantity,
-                f"replication {name}, n = {len(told)}": f"{expected.value:.{digits}f}",
-                "interval for one more run": expected.ends(f".{digits}f", 0.0, most),
-                f"ours, n = {len(own)}": f"{own.mean():.{digits}f} ({own.min():.{digits}f} to {own.max():.{digits}f})",
-                "inside": f"{inside} of {len(own)}",
-            })  # fmt: skip
+            mean, least, greatest = (f"{value:.{digits}f}" for value in (own.mean(), own.min(), own.max()))
+            rows.append(
+                {
+                    "after epoch": str(epoch),
+                    "quantity": quantity,
+                    f"replication {name}, n = {len(told)}": f"{expected.value:.{digits}f}",
+                    "interval for one more run": expected.ends(f".{digits}f", 0.0, most),
+                    f"ours, n = {len(own)}": f"{mean} ({least} to {greatest})",
+                    "inside": f"{inside} of {len(own)}",
+                }
+            )
     return pd.DataFrame(rows)

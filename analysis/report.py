@@ -199,11 +199,16 @@ def _beside_published(material: Material) -> list[Section]:
     parts = []
     others = [f"{group.title}: {', '.join(found)}." for group in evidence.groups if (found := departures(group))]
     if others:
-        said = ("These runs are of the published dataset and model, and their training is not the published one, or is "
-                "not recorded: they get no verdict.")  # fmt: skip
+        said = (
+            "These runs are of the published dataset and model, and their training is not the published one, or is "
+            "not recorded: they get no verdict."
+        )
         slower = [group for group in evidence.groups if group.config.get(FALLS_TO) == longer_schedule()["falls_to"]]
-        longer = [Table(f"After each epoch: {group.title}, and replication {LONGER}", frame) for group in slower
-                  if len(frame := by_epoch(material.scalars, group, LONGER))]  # fmt: skip
+        longer = [
+            Table(f"After each epoch: {group.title}, and replication {LONGER}", frame)
+            for group in slower
+            if len(frame := by_epoch(material.scalars, group, LONGER))
+        ]
         parts.append(Section("Not beside the published tables", [said], others, longer))
     found_groups = published_groups(evidence)
     if not found_groups:
@@ -221,12 +226,14 @@ def _beside_published(material: Material) -> list[Section]:
     if material.claims:
         verdicts.append(Table("Published claims", claims_table(material.claims)))
     margins = report["margins"]
-    rule = (f"Rule for numbers: the 95 % interval of ours minus published lies within {margins['points']:g} points, "
-            f"{margins['steps']} steps or a factor of {margins['ratio']:g}: {REPRODUCED}; wholly outside: "
-            f"{NOT_REPRODUCED}; else: {CANNOT_TELL}. A single run is compared with what one more of our runs would "
-            "give (prediction interval), a mean by Welch's t on the published runs and ours, a std by the F "
-            "distribution. A claim holds when its interval or test says so at 5 %, and fails when it says the "
-            "opposite.")  # fmt: skip
+    rule = (
+        f"Rule for numbers: the 95 % interval of ours minus published lies within {margins['points']:g} points, "
+        f"{margins['steps']} steps or a factor of {margins['ratio']:g}: {REPRODUCED}; wholly outside: "
+        f"{NOT_REPRODUCED}; else: {CANNOT_TELL}. A single run is compared with what one more of our runs would "
+        "give (prediction interval), a mean by Welch's t on the published runs and ours, a std by the F "
+        "distribution. A claim holds when its interval or test says so at 5 %, and fails when it says the "
+        "opposite."
+    )
     parts.append(Section("Verdict", [rule], tables=verdicts))
     parts.append(Section("Errata of the published tables", items=errata()))
     parts.append(Section("What the published numbers are worth", items=_worth(material, list(found_groups))))
@@ -262,8 +269,10 @@ def _three_parties(material: Material, dataset: str, groups: list[Group]) -> Sec
 def _of_validation(dataset: str) -> str:
     if dataset not in published()["own_validation_split"]:
         return ""
-    return ("The published validation reviews are not known: ours are others, so best steps and validation accuracies "
-            "get no verdict. The test reviews are the same.")  # fmt: skip
+    return (
+        "The published validation reviews are not known: ours are others, so best steps and validation accuracies "
+        "get no verdict. The test reviews are the same."
+    )
 
 
 def side_by_side(backend: str, groups: list[Group]) -> pd.DataFrame:
@@ -276,22 +285,30 @@ def side_by_side(backend: str, groups: list[Group]) -> pd.DataFrame:
         ours = {run.key.seed: run for run in group.runs} if group else {}
         for run in table["runs"]:
             own = ours.get(run["seed"])
-            rows.append({
-                "init": table["init"], "seed": str(run["seed"]),
-                "published: best validation (step, %)": f"{run['best_step']}, {run['valid']:g}",
-                "published: test %": f"{run['test']:g}",
-                "ours: best validation (step, %)": f"{own.best_step}, {own.best_valid:.2f}" if own else "not trained",
-                "ours: test %": f"{own.test:.2f}" if own else "not trained",
-            })  # fmt: skip
-        printed = table["printed"]
+            rows.append(
+                {
+                    "init": table["init"],
+                    "seed": str(run["seed"]),
+                    "published: best validation (step, %)": f"{run['best_step']}, {run['valid']:g}",
+                    "published: test %": f"{run['test']:g}",
+                    "ours: best validation (step, %)": f"{own.best_step}, {own.best_valid:.2f}"
+                    if own
+                    else "not trained",
+                    "ours: test %": f"{own.test:.2f}" if own else "not trained",
+                }
+            )
+        told = table["printed"]
         tests = [run["test"] for run in table["runs"]]
-        rows.append({
-            "init": table["init"], "seed": "mean, std",
-            "published: best validation (step, %)": f"printed: {printed['mean']}{printed['unit']}, {printed['std']}",
-            "published: test %": f"of the three: {pd.Series(tests).mean():.2f}, {pd.Series(tests).std(ddof=0):.2f}",
-            "ours: best validation (step, %)": f"n = {group.n}" if group else "not trained",
-            "ours: test %": mean_and_std(group) if group else "not trained",
-        })  # fmt: skip
+        rows.append(
+            {
+                "init": table["init"],
+                "seed": "mean, std",
+                "published: best validation (step, %)": f"printed: {told['mean']}{told['unit']}, {told['std']}",
+                "published: test %": f"of the three: {pd.Series(tests).mean():.2f}, {pd.Series(tests).std(ddof=0):.2f}",
+                "ours: best validation (step, %)": f"n = {group.n}" if group else "not trained",
+                "ours: test %": mean_and_std(group) if group else "not trained",
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -306,23 +323,39 @@ def numbers_table(numbers: list[Verdict]) -> pd.DataFrame:
             return "none"
         return f"{value:{'+' if signed and unit != 'ratio' else ''},.{0 if unit in ('steps', 'weights') else 2}f}"
 
-    return pd.DataFrame([
-        {"dataset": row.dataset, "number": row.what, "where": row.where, "published": show(row.published, row.unit),
-         "ours (over all seeds)": show(row.ours, row.unit),
-         "difference": show(row.difference, row.unit, True) + " times" * is_ratio(row),
-         "95 % interval": f"{show(row.low, row.unit, True)} to {show(row.high, row.unit, True)}"
-         if row.low == row.low else "none", "verdict": row.verdict}
-        for row in numbers
-    ])  # fmt: skip
+    return pd.DataFrame(
+        [
+            {
+                "dataset": row.dataset,
+                "number": row.what,
+                "where": row.where,
+                "published": show(row.published, row.unit),
+                "ours (over all seeds)": show(row.ours, row.unit),
+                "difference": show(row.difference, row.unit, True) + " times" * is_ratio(row),
+                "95 % interval": f"{show(row.low, row.unit, True)} to {show(row.high, row.unit, True)}"
+                if row.low == row.low
+                else "none",
+                "verdict": row.verdict,
+            }
+            for row in numbers
+        ]
+    )
 
 
 def claims_table(claims: list[ClaimVerdict]) -> pd.DataFrame:
     """Return the published claims and what our runs say of each."""
-    return pd.DataFrame([
-        {"claim": claim.says, "where": claim.where, "compared": claim.comparison, "ours": claim.ours,
-         "verdict": claim.verdict}
-        for claim in claims
-    ])  # fmt: skip
+    return pd.DataFrame(
+        [
+            {
+                "claim": claim.says,
+                "where": claim.where,
+                "compared": claim.comparison,
+                "ours": claim.ours,
+                "verdict": claim.verdict,
+            }
+            for claim in claims
+        ]
+    )
 
 
 def _leaks(material: Material) -> Section:
@@ -340,8 +373,11 @@ def _statistics(evidence: Evidence) -> Section:
         tables.append(Table("Comparisons", upright(comparisons_table(evidence)), is_upright=True))
     tables.append(Table("Groups of runs", upright(groups_table(evidence)), is_upright=True))
     tables.append(Table(f"Steps to {evidence.threshold:g} % test accuracy", steps_table(evidence)))
-    without = [f"{group.title}: no interval for {NEW_TEXTS}, because {group.no_texts}." for group in evidence.groups
-               if group.no_texts]  # fmt: skip
+    without = [
+        f"{group.title}: no interval for {NEW_TEXTS}, because {group.no_texts}."
+        for group in evidence.groups
+        if group.no_texts
+    ]
     target = f"Every interval that does not name another target is for {SAME_TEXTS}."
     return Section("Statistics", [target], items=without, tables=tables)
 
@@ -365,15 +401,22 @@ def _data_cards(material: Material) -> list[Section]:
             missing = f"{material.data_dir} does not hold {dataset} for {model}: no sizes, no lengths"
             cards.append(Section(f"Data: {dataset}", [missing]))
             continue
-        frame = pd.DataFrame([
-            {"split": split, "examples": f"{n:,}",
-             **{f"class {label}": f"{count:,}"
-                for label, count in zip(splits["labels"], splits["per_class"][split], strict=True)},
-             "tokens a text": f"{binarised['tokens'][split] / n:.0f}",
-             f"cut at {binarised['max_positions']} tokens": f"{100 * binarised['cut'][split]['share']:.1f} %",
-             "unknown tokens": f"{100 * binarised['unknown_share'][split]:.3f} %"}
-            for split, n in splits["examples"].items()
-        ])  # fmt: skip
+        frame = pd.DataFrame(
+            [
+                {
+                    "split": split,
+                    "examples": f"{n:,}",
+                    **{
+                        f"class {label}": f"{count:,}"
+                        for label, count in zip(splits["labels"], splits["per_class"][split], strict=True)
+                    },
+                    "tokens a text": f"{binarised['tokens'][split] / n:.0f}",
+                    f"cut at {binarised['max_positions']} tokens": f"{100 * binarised['cut'][split]['share']:.1f} %",
+                    "unknown tokens": f"{100 * binarised['unknown_share'][split]:.3f} %",
+                }
+                for split, n in splits["examples"].items()
+            ]
+        )
         about = f"{splits['title']}: {splits['task']}. Licence: {splits['licence']}. Source: {splits['citation']}."
         cards.append(Section(f"Data: {dataset}", [about], split_notes(splits), [Table("", frame)]))
     return cards
@@ -389,26 +432,36 @@ def _recipes(material: Material) -> Section:
 
 
 def _provenance(material: Material) -> Section:
-    records = {str(run.key): read_json(material.folders[str(run.key)] / "provenance.json")
-               for group in material.evidence.groups for run in group.runs}  # fmt: skip
+    records = {
+        str(run.key): read_json(material.folders[str(run.key)] / "provenance.json")
+        for group in material.evidence.groups
+        for run in group.runs
+    }
     facts: dict[str, list[str]] = {}
     for record in records.values():
         versions = ", ".join(f"{name} {number}" for name, number in record.get("versions", {}).items())
         inputs = record.get("inputs", {})
         told = {
-            "commit": record.get("git_commit"), "machine": record.get("device"), "system": record.get("platform"),
-            "precision": record.get("precision"), "threads a run": record.get("threads"),
+            "commit": record.get("git_commit"),
+            "machine": record.get("device"),
+            "system": record.get("platform"),
+            "precision": record.get("precision"),
+            "threads a run": record.get("threads"),
             "versions": versions,
             "sha256 of the checkpoint": inputs.get("checkpoint"),
             **{f"sha256 of {name}": digest for name, digest in inputs.get("data", {}).items()},
-        }  # fmt: skip
+        }
         for name, value in told.items():
             if value and str(value) not in facts.setdefault(name, []):
                 facts[name].append(str(value))
     frame = pd.DataFrame([{"what": name, "value": "; ".join(values)} for name, values in facts.items()])
     commands = [*texts_in(read_json(material.sweep_folder / "sweep.json"), "commands"), _figures_command(material)]
-    return Section("Provenance", ["Commands that make all of this again:"], commands=commands,
-                   tables=[Table("", frame)] if len(frame) else [])  # fmt: skip
+    return Section(
+        "Provenance",
+        ["Commands that make all of this again:"],
+        commands=commands,
+        tables=[Table("", frame)] if len(frame) else [],
+    )
 
 
 def _figures_command(material: Material) -> str:
@@ -420,15 +473,19 @@ def _figures_command(material: Material) -> str:
 def write_report(folder: Path, material: Material) -> None:
     """Write report.html and report.md."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(["jinja"]), trim_blocks=True,
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=select_autoescape(["jinja"]),
+        trim_blocks=True,
         lstrip_blocks=True,
-    )  # fmt: skip
-    whole = [section for section in sections(material) if section.paragraphs or section.items or section.tables
-             or section.pictures or section.commands]  # fmt: skip
+    )
+    whole = [
+        section
+        for section in sections(material)
+        if section.paragraphs or section.items or section.tables or section.pictures or section.commands
+    ]
     made = datetime.now().astimezone().strftime("%d %B %Y")
     page = environment.get_template("report.html.jinja")
-    write_text(folder / "report.html", page.render(
-        question=QUESTION, sweep=material.sweep, made=made, sections=whole))  # fmt: skip
+    write_text(folder / "report.html", page.render(question=QUESTION, sweep=material.sweep, made=made, sections=whole))
     write_text(folder / "report.md", as_markdown(whole, material.sweep, made))
 
 
@@ -442,6 +499,8 @@ def as_markdown(whole: list[Section], sweep: str, made: str) -> str:
         for table in section.tables:
             parts += [f"### {table.title}"] if table.title else []
             parts.append(table.markdown)
-        parts += [f"![{picture.what}](figures/{picture.name}.png)\n\n*{picture.title}.* {picture.caption}"
-                  for picture in section.pictures]  # fmt: skip
+        parts += [
+            f"![{picture.what}](figures/{picture.name}.png)\n\n*{picture.title}.* {picture.caption}"
+            for picture in section.pictures
+        ]
     return "\n\n".join(parts) + "\n"

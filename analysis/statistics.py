@@ -318,10 +318,14 @@ def permutation_test(one: ArrayLike, other: ArrayLike, paired: bool) -> PValue:
     if min(len(first), len(second)) < 2:
         return PValue(math.nan, smallest)
     found = stats.permutation_test(
-        (first, second), lambda x, y, axis: x.mean(axis=axis) - y.mean(axis=axis), vectorized=True,
-        n_resamples=EXACT_UP_TO, batch=AT_A_TIME, permutation_type="samples" if paired else "independent",
+        (first, second),
+        lambda x, y, axis: x.mean(axis=axis) - y.mean(axis=axis),
+        vectorized=True,
+        n_resamples=EXACT_UP_TO,
+        batch=AT_A_TIME,
+        permutation_type="samples" if paired else "independent",
         rng=np.random.default_rng(0),
-    )  # fmt: skip
+    )
     return PValue(float(found.pvalue), smallest)
 
 

@@ -41,24 +41,34 @@ def results_table(
         for number, result in enumerate(members):
             first = number == 0
             best = f"{result.best_step}, {result.best_valid:.2f}" if result.best_step is not None else result.status
-            rows.append({
-                "dataset": dataset if first else "",
-                "model": f"{init} {model} ({backend}, {method})" if first else "",
-                "seed": result.key.seed,
-                BEST: best,
-                "test %": f"{result.test:.2f}" if result.test is not None else "none",
-                MEAN: mean_and_std(group) if first else "",
-                "n": (group.n if group else 0) if first else "",
-                f"95 %: {SAME_TEXTS}": within(group.over_seeds if group else None) if first else "",
-                f"95 %: {NEW_TEXTS}": within(group.over_texts if group else None) if first else "",
-            })  # fmt: skip
+            rows.append(
+                {
+                    "dataset": dataset if first else "",
+                    "model": f"{init} {model} ({backend}, {method})" if first else "",
+                    "seed": result.key.seed,
+                    BEST: best,
+                    "test %": f"{result.test:.2f}" if result.test is not None else "none",
+                    MEAN: mean_and_std(group) if first else "",
+                    "n": (group.n if group else 0) if first else "",
+                    f"95 %: {SAME_TEXTS}": within(group.over_seeds if group else None) if first else "",
+                    f"95 %: {NEW_TEXTS}": within(group.over_texts if group else None) if first else "",
+                }
+            )
     for dataset, found in (baselines or {}).items():
         for baseline in found:
-            rows.append({
-                "dataset": dataset, "model": baseline.name, "seed": "no seed", BEST: f"no steps, {baseline.valid:.2f}",
-                "test %": f"{baseline.test:.2f}", MEAN: "one fit", "n": "", f"95 %: {SAME_TEXTS}": "no seeds",
-                f"95 %: {NEW_TEXTS}": f"{baseline.low:.2f} to {baseline.high:.2f}",
-            })  # fmt: skip
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "model": baseline.name,
+                    "seed": "no seed",
+                    BEST: f"no steps, {baseline.valid:.2f}",
+                    "test %": f"{baseline.test:.2f}",
+                    MEAN: "one fit",
+                    "n": "",
+                    f"95 %: {SAME_TEXTS}": "no seeds",
+                    f"95 %: {NEW_TEXTS}": f"{baseline.low:.2f} to {baseline.high:.2f}",
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -79,36 +89,44 @@ def comparisons_table(evidence: Evidence) -> pd.DataFrame:
     rows = []
     for c in evidence.comparisons:
         texts = c.difference_over_texts
-        rows.append({
-            "comparison": c.title,
-            "pairing": pairing(c),
-            "difference, points": f"{c.difference.value:+.2f}",
-            f"95 %: {SAME_TEXTS}": c.difference.ends("+.2f", *POSSIBLE),
-            f"95 %: {NEW_TEXTS}": "none (the texts' answers are not known)" if texts is None
+        rows.append(
+            {
+                "comparison": c.title,
+                "pairing": pairing(c),
+                "difference, points": f"{c.difference.value:+.2f}",
+                f"95 %: {SAME_TEXTS}": c.difference.ends("+.2f", *POSSIBLE),
+                f"95 %: {NEW_TEXTS}": "none (the texts' answers are not known)"
+                if texts is None
                 else texts.ends("+.2f", *POSSIBLE),
-            "permutation test p": permutation_words(c),
-            "std (ddof 0), first; second": f"{std_cell(c.one)}; {std_cell(c.other)}",
-            "Brown-Forsythe p": spread_words(c),
-            f"steps to {c.threshold:g} %, second to first":
-                ratio_cell(c),
-            "never reached, first / second":
-                f"{c.one.n_censored} of {c.one.n} / {c.other.n_censored} of {c.other.n}",
-            "seeds to see a difference with 80 % power": needed_words(c),
-        })  # fmt: skip
+                "permutation test p": permutation_words(c),
+                "std (ddof 0), first; second": f"{std_cell(c.one)}; {std_cell(c.other)}",
+                "Brown-Forsythe p": spread_words(c),
+                f"steps to {c.threshold:g} %, second to first": ratio_cell(c),
+                "never reached, first / second": " / ".join(f"{of.n_censored} of {of.n}" for of in (c.one, c.other)),
+                "seeds to see a difference with 80 % power": needed_words(c),
+            }
+        )
     return pd.DataFrame(rows)
 
 
 def groups_table(evidence: Evidence) -> pd.DataFrame:
     """Return, for each group, its mean and std, and what choosing the step by validation brings over the last."""
-    return pd.DataFrame([
-        {"runs": group.title, "n": str(group.n), "mean test %": f"{group.spread.mean:.2f}",
-         f"95 %: {SAME_TEXTS}": group.over_seeds.ends(least=0, most=100),
-         f"95 %: {NEW_TEXTS}": group.over_texts.ends(least=0, most=100) if group.over_texts is not None
-         else "none (the texts' answers are not known)",
-         "std (ddof 0), and 95 % of the true std": std_cell(group),
-         "test at the best step minus test at the last, points": f"{group.best_minus_last:+.2f}"}
-        for group in evidence.groups
-    ])  # fmt: skip
+    return pd.DataFrame(
+        [
+            {
+                "runs": group.title,
+                "n": str(group.n),
+                "mean test %": f"{group.spread.mean:.2f}",
+                f"95 %: {SAME_TEXTS}": group.over_seeds.ends(least=0, most=100),
+                f"95 %: {NEW_TEXTS}": group.over_texts.ends(least=0, most=100)
+                if group.over_texts is not None
+                else "none (the texts' answers are not known)",
+                "std (ddof 0), and 95 % of the true std": std_cell(group),
+                "test at the best step minus test at the last, points": f"{group.best_minus_last:+.2f}",
+            }
+            for group in evidence.groups
+        ]
+    )
 
 
 def steps_table(evidence: Evidence) -> pd.DataFrame:
@@ -118,12 +136,14 @@ def steps_table(evidence: Evidence) -> pd.DataFrame:
         for run, bracket in zip(group.runs, group.brackets, strict=True):
             last, seen = int(run.curve["step"].max()), (run.curve["step"] == bracket.low - 1).any()
             never = bracket.is_censored
-            rows.append({
-                "run": str(run.key),
-                f"more than {WAVER:g} points below at step": f"{bracket.low - 1}" if seen else "never",
-                "at or above at step": "never" if never else f"{bracket.high:.0f}",
-                "last step": str(last),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "run": str(run.key),
+                    f"more than {WAVER:g} points below at step": f"{bracket.low - 1}" if seen else "never",
+                    "at or above at step": "never" if never else f"{bracket.high:.0f}",
+                    "last step": str(last),
+                }
+            )
     return pd.DataFrame(rows)
 
 

@@ -74,8 +74,9 @@ def departures(group: Group) -> list[str] | None:
     """
     report, names = published(), group.names
     if names["dataset"] not in report["datasets"] or (names["model"], names["method"]) != (
-        report["model"], report["method"]
-    ):  # fmt: skip
+        report["model"],
+        report["method"],
+    ):
         return None
     training, found = report["training"], []
     for key in RECIPE:
@@ -137,11 +138,31 @@ def _verdicts_of_table(dataset: str, table: dict[str, Any], group: Group | None)
     sample = group.spread.std_sample if group.n > 1 else None
     return [
         *verdicts,
-        Verdict(dataset, mean[0], where, mean[1], group.spread.mean, gap.value, gap.low, gap.high, "points",
-                rule(gap.low, gap.high, margins["points"])),
-        Verdict(dataset, std[0], where, std[1], sample, ratio.value, ratio.low, ratio.high, "ratio",
-                rule(ratio.low, ratio.high, margins["ratio"], ratio=True)),
-    ]  # fmt: skip
+        Verdict(
+            dataset,
+            mean[0],
+            where,
+            mean[1],
+            group.spread.mean,
+            gap.value,
+            gap.low,
+            gap.high,
+            "points",
+            rule(gap.low, gap.high, margins["points"]),
+        ),
+        Verdict(
+            dataset,
+            std[0],
+            where,
+            std[1],
+            sample,
+            ratio.value,
+            ratio.low,
+            ratio.high,
+            "ratio",
+            rule(ratio.low, ratio.high, margins["ratio"], ratio=True),
+        ),
+    ]
 
 
 def _at(what: tuple[str, float], where: str) -> tuple[str, str, float]:
@@ -222,9 +243,11 @@ def _steps(c: Comparison) -> ClaimVerdict:
     mean = mean_steps(c.one.brackets)
     verdict = CANNOT_TELL
     if mean.has_interval:
-        verdict = REPRODUCED if mean.low >= claim["at_least"] else (
-            NOT_REPRODUCED if mean.high < claim["at_least"] else CANNOT_TELL
-        )  # fmt: skip
+        verdict = (
+            REPRODUCED
+            if mean.low >= claim["at_least"]
+            else (NOT_REPRODUCED if mean.high < claim["at_least"] else CANNOT_TELL)
+        )
     return _claim("steps", c, f"mean steps of pre-trained runs: {mean.words('.0f', least=1)}", verdict)
 
 
@@ -271,8 +294,10 @@ def errata() -> list[str]:
 def as_json(numbers: list[Verdict], claims: list[ClaimVerdict]) -> dict[str, Any]:
     """Return verdicts.json; NaN and infinity become null. Errata stand there only beside published numbers."""
     plain = [
-        {key: None if isinstance(value, float) and not math.isfinite(value) else value
-         for key, value in asdict(row).items()}
+        {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in asdict(row).items()
+        }
         for row in numbers
-    ]  # fmt: skip
+    ]
     return {"numbers": plain, "claims": [asdict(claim) for claim in claims], "errata": errata() if numbers else []}

@@ -114,34 +114,71 @@ RATIO = math.exp(LOG_STEPS["random"] - LOG_STEPS["pretrained"])
 MEAN_STEPS = math.exp(LOG_STEPS["pretrained"] + OF_LOG_STEPS**2 / 2)
 Judged = tuple[str, str, Callable[[World], Estimate], Callable[[World], float]]
 INTERVALS: list[Judged] = [
-    ("mean, Student's t", SAME_TEXTS,
-     lambda w: mean_over_seeds(_accuracies(w, "pretrained")), lambda w: w.on_these_texts["pretrained"]),
-    ("difference, paired t", SAME_TEXTS,
-     lambda w: difference_over_seeds(_accuracies(w, "pretrained"), _accuracies(w, "random"), True),
-     lambda w: _gap(w.on_these_texts)),
-    ("difference of other seeds, Welch's t", SAME_TEXTS,
-     lambda w: difference_over_seeds(_accuracies(w, "pretrained"), _accuracies(w, STRANGERS), False),
-     lambda w: _gap(w.on_these_texts)),
+    (
+        "mean, Student's t",
+        SAME_TEXTS,
+        lambda w: mean_over_seeds(_accuracies(w, "pretrained")),
+        lambda w: w.on_these_texts["pretrained"],
+    ),
+    (
+        "difference, paired t",
+        SAME_TEXTS,
+        lambda w: difference_over_seeds(_accuracies(w, "pretrained"), _accuracies(w, "random"), True),
+        lambda w: _gap(w.on_these_texts),
+    ),
+    (
+        "difference of other seeds, Welch's t",
+        SAME_TEXTS,
+        lambda w: difference_over_seeds(_accuracies(w, "pretrained"), _accuracies(w, STRANGERS), False),
+        lambda w: _gap(w.on_these_texts),
+    ),
     ("ratio of steps, paired, seeds and brackets", SAME_TEXTS, lambda w: _ratio(w, "random", True), lambda w: RATIO),
-    ("ratio of steps of other seeds, seeds and brackets", SAME_TEXTS,
-     lambda w: _ratio(w, STRANGERS, False), lambda w: RATIO),
-    ("mean steps, seeds and brackets", SAME_TEXTS,
-     lambda w: mean_steps(w.brackets["pretrained"]), lambda w: MEAN_STEPS),
+    (
+        "ratio of steps of other seeds, seeds and brackets",
+        SAME_TEXTS,
+        lambda w: _ratio(w, STRANGERS, False),
+        lambda w: RATIO,
+    ),
+    (
+        "mean steps, seeds and brackets",
+        SAME_TEXTS,
+        lambda w: mean_steps(w.brackets["pretrained"]),
+        lambda w: MEAN_STEPS,
+    ),
     ("std of normal values, chi-squared", SAME_TEXTS, lambda w: std_interval(w.normal[0]), lambda w: 1.0),
     ("ratio of stds of normal values, F", SAME_TEXTS, lambda w: std_ratio(*w.normal), lambda w: 1.0),
-    ("one more run, prediction interval", "one more run",
-     lambda w: one_more_run(_accuracies(w, "pretrained")), lambda w: w.one_more),
-    ("mean, crossed random effects", NEW_TEXTS,
-     lambda w: mean_over_texts(w.right["pretrained"]), lambda w: w.on_any_texts["pretrained"]),
-    ("difference, crossed, paired", NEW_TEXTS,
-     lambda w: difference_over_texts(w.right["pretrained"], w.right["random"], True), lambda w: _gap(w.on_any_texts)),
-    ("difference of other seeds, crossed", NEW_TEXTS,
-     lambda w: difference_over_texts(w.right["pretrained"], w.right[STRANGERS], False), lambda w: _gap(w.on_any_texts)),
+    (
+        "one more run, prediction interval",
+        "one more run",
+        lambda w: one_more_run(_accuracies(w, "pretrained")),
+        lambda w: w.one_more,
+    ),
+    (
+        "mean, crossed random effects",
+        NEW_TEXTS,
+        lambda w: mean_over_texts(w.right["pretrained"]),
+        lambda w: w.on_any_texts["pretrained"],
+    ),
+    (
+        "difference, crossed, paired",
+        NEW_TEXTS,
+        lambda w: difference_over_texts(w.right["pretrained"], w.right["random"], True),
+        lambda w: _gap(w.on_any_texts),
+    ),
+    (
+        "difference of other seeds, crossed",
+        NEW_TEXTS,
+        lambda w: difference_over_texts(w.right["pretrained"], w.right[STRANGERS], False),
+        lambda w: _gap(w.on_any_texts),
+    ),
     ("accuracy of one classifier, Wilson", "new texts, this run", _wilson, lambda w: w.of_first),
-    ("(not used) difference of the same seeds, Welch's t", SAME_TEXTS,
-     lambda w: difference_over_seeds(_accuracies(w, "pretrained"), _accuracies(w, "random"), False),
-     lambda w: _gap(w.on_these_texts)),
-]  # fmt: skip
+    (
+        "(not used) difference of the same seeds, Welch's t",
+        SAME_TEXTS,
+        lambda w: difference_over_seeds(_accuracies(w, "pretrained"), _accuracies(w, "random"), False),
+        lambda w: _gap(w.on_these_texts),
+    ),
+]
 
 
 class Bootstraps:
@@ -182,8 +219,10 @@ def coverage_of_bootstraps(n: int, repeats: int, seed: int = 0) -> dict[tuple[st
     for _ in range(repeats):
         world, bootstraps = draw(n, rng), Bootstraps(n, rng)
         truths = {SAME_TEXTS: world.on_these_texts["pretrained"], NEW_TEXTS: world.on_any_texts["pretrained"]}
-        found = {over_seeds: bootstraps.over_seeds(world.right["pretrained"]),
-                 over_both: bootstraps.over_both(world.right["pretrained"])}  # fmt: skip
+        found = {
+            over_seeds: bootstraps.over_seeds(world.right["pretrained"]),
+            over_both: bootstraps.over_both(world.right["pretrained"]),
+        }
         for name, target in held:
             held[name, target] += found[name][0] <= truths[target] <= found[name][1]
     return {key: (count / repeats, 1.0) for key, count in held.items()}
@@ -194,8 +233,9 @@ def _cell(share: float, given: float) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.coverage", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.coverage", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=4_000, help="worlds for each n (default: %(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[3, 5, 10], help="numbers of seeds")
     arguments = parser.parse_args()

@@ -24,8 +24,14 @@ def base() -> BloomForCausalLM:
 
 def adapted(**changed: Any) -> Any:
     """Return the base with an adapter of the published settings, `changed` ones apart."""
-    published = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "bias": "none", "task_type": "CAUSAL_LM",
-                 "target_modules": ["query_key_value"]}  # fmt: skip
+    published = {
+        "r": 16,
+        "lora_alpha": 32,
+        "lora_dropout": 0.05,
+        "bias": "none",
+        "task_type": "CAUSAL_LM",
+        "target_modules": ["query_key_value"],
+    }
     model = base()
     torch.manual_seed(1)
     return peft.get_peft_model(model, peft.LoraConfig(**{**published, **changed}))

@@ -26,8 +26,13 @@ def machine() -> str:
     units = [name for flag, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX512-BF16")) if flag in told]
     gpu = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
     chip = " with ".join([names[0] if names else platform.processor(), *units[:1]])
-    parts = [f"{os.cpu_count()} cores of {chip}", *gpu, f"Python {platform.python_version()}",
-             f"torch {version('torch')}", f"{date.today():%-d %B %Y}"]  # fmt: skip
+    parts = [
+        f"{os.cpu_count()} cores of {chip}",
+        *gpu,
+        f"Python {platform.python_version()}",
+        f"torch {version('torch')}",
+        f"{date.today():%-d %B %Y}",
+    ]
     return ", ".join(parts)
 
 

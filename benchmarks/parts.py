@@ -114,10 +114,18 @@ def parts(arguments: argparse.Namespace) -> str:
             sweep(arguments, started[name], (*SHORT, *words), seeds=3, inits="pretrained,random", steps=1)
     stock = statistics.median(next(iter(found.values())).step)
     times = {name: stock / speed_of(measured[name], row) for name, row in found.items()}
-    rows = [{"two runs with": name, "seconds a step (least to most)": spread(row.step, 2),
-             "times as fast": f"{times[name]:.2f}"} for name, row in found.items()]  # fmt: skip
-    short = [{"six runs of one step with": name, "seconds (least to most)": spread(row.sweep, 1)}
-             for name, row in started.items()]  # fmt: skip
+    rows = [
+        {
+            "two runs with": name,
+            "seconds a step (least to most)": spread(row.step, 2),
+            "times as fast": f"{times[name]:.2f}",
+        }
+        for name, row in found.items()
+    ]
+    short = [
+        {"six runs of one step with": name, "seconds (least to most)": spread(row.sweep, 1)}
+        for name, row in started.items()
+    ]
     about = f"{arguments.steps} steps a run, rounds: {arguments.rounds}."
     return "\n\n".join([about, table(rows), table(short)])
 
@@ -144,12 +152,24 @@ def costs(arguments: argparse.Namespace) -> str:
     folder = arguments.data_dir / "bin" / f"amazon_fr.{arguments.model}"
     tokens = {length: float(lengths(folder, "train", length).mean()) for _, length in cells}
     first = statistics.median(next(iter(grown.values())).sweep)
-    rows = [{"sweep": f"{name} of {COST_STEPS} steps", "seconds (least to most)": spread(row.sweep, 1),
-             "of the first": f"{statistics.median(row.sweep) / first:.2f}"} for name, row in grown.items()]  # fmt: skip
-    grid = [{"model": shape, "longest text": length, "tokens a text": f"{tokens[length]:.0f}",
-             "seconds a step (least to most)": spread(row.step, 3),
-             "tokens/s of two runs": f"{2 * 8 * tokens[length] / statistics.median(row.step):,.0f}"}
-            for (shape, length), row in cells.items()]  # fmt: skip
+    rows = [
+        {
+            "sweep": f"{name} of {COST_STEPS} steps",
+            "seconds (least to most)": spread(row.sweep, 1),
+            "of the first": f"{statistics.median(row.sweep) / first:.2f}",
+        }
+        for name, row in grown.items()
+    ]
+    grid = [
+        {
+            "model": shape,
+            "longest text": length,
+            "tokens a text": f"{tokens[length]:.0f}",
+            "seconds a step (least to most)": spread(row.step, 3),
+            "tokens/s of two runs": f"{2 * 8 * tokens[length] / statistics.median(row.step):,.0f}",
+        }
+        for (shape, length), row in cells.items()
+    ]
     return "\n\n".join([f"Rounds: {arguments.rounds}.", table(rows), table(grid)])
 
 
@@ -183,8 +203,14 @@ def profile(arguments: argparse.Namespace) -> str:
                 trainer.train_step(next(grouped))
     operations = sorted(seen.key_averages(), key=lambda event: -event.self_cpu_time_total)
     total = sum(event.self_cpu_time_total for event in operations)
-    rows = [{"operation": f"`{event.key[:60]}`", "of the time": f"{100 * event.self_cpu_time_total / total:.1f} %",
-             "calls a step": f"{event.count / arguments.steps:.0f}"} for event in operations[:14]]  # fmt: skip
+    rows = [
+        {
+            "operation": f"`{event.key[:60]}`",
+            "of the time": f"{100 * event.self_cpu_time_total / total:.1f} %",
+            "calls a step": f"{event.count / arguments.steps:.0f}",
+        }
+        for event in operations[:14]
+    ]
     return f"{arguments.steps} steps in {precision}, {total / 1e6 / arguments.steps:.2f} seconds each.\n\n{table(rows)}"
 
 
@@ -197,8 +223,9 @@ WHAT = {"parts": parts, "costs": costs, "profile": profile}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.parts", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.parts", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=list(WHAT))
     parser.add_argument("--model", default="e5_small_fr")
     parser.add_argument("--precision", default="auto", help="of profile (default: %(default)s)")

@@ -140,8 +140,9 @@ def between_known_ids(candidates: list[str], rank: dict[str, float], ids: dict[s
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.pieces", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.pieces", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", choices=list(FORMS), help="whose list of pieces")
     parser.add_argument("--novels", type=Path, required=True, help=".xz text file, one paragraph a line")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))

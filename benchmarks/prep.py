@@ -160,13 +160,19 @@ def bench(arguments: argparse.Namespace) -> int:
                 peaks[name].append(peak)
         same = same_output(folder)
     ratio = statistics.median(seconds["shell pipeline"]) / statistics.median(seconds["prep"])
-    lines = [f"{arguments.texts:,} texts of {WORDS[0]}-{WORDS[1]} words, rounds: {arguments.rounds}. Prep is "
-             f"{ratio:.2f} times as fast; train.bin is {'the same' if same else 'NOT the same'}.", "",
-             "| way | seconds (least to most) | texts/s | GB at the peak |", "| --- | --- | --- | --- |"]  # fmt: skip
+    lines = [
+        f"{arguments.texts:,} texts of {WORDS[0]}-{WORDS[1]} words, rounds: {arguments.rounds}. Prep is "
+        f"{ratio:.2f} times as fast; train.bin is {'the same' if same else 'NOT the same'}.",
+        "",
+        "| way | seconds (least to most) | texts/s | GB at the peak |",
+        "| --- | --- | --- | --- |",
+    ]
     for name in ways:
         middle = statistics.median(seconds[name])
-        lines.append(f"| {name} | {middle:.1f} ({min(seconds[name]):.1f} to {max(seconds[name]):.1f}) "
-                     f"| {arguments.texts / middle:,.0f} | {max(peaks[name]):.2f} |")  # fmt: skip
+        lines.append(
+            f"| {name} | {middle:.1f} ({min(seconds[name]):.1f} to {max(seconds[name]):.1f}) "
+            f"| {arguments.texts / middle:,.0f} | {max(peaks[name]):.2f} |"
+        )
     print("\n".join(lines))
     if arguments.page:
         write_section(arguments.page, "prep", "\n".join(lines))
@@ -175,8 +181,9 @@ def bench(arguments: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.prep", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.prep", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--texts", type=int, default=100_000, help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))

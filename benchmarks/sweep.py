@@ -121,12 +121,20 @@ def plan(arguments: argparse.Namespace) -> Task:
     if not 0 < share <= 1:
         raise UsageError(f"--steps {arguments.steps}: give at least 1 and at most {in_epoch}, the steps of an epoch")
     return Task(
-        data=data, model_folder=Path(config.model.folder), shape=shape, max_positions=limit, seeds=seeds,
-        epochs=epochs, batch_size=batch, steps=arguments.steps or epochs * in_epoch, cut=bool(arguments.steps),
+        data=data,
+        model_folder=Path(config.model.folder),
+        shape=shape,
+        max_positions=limit,
+        seeds=seeds,
+        epochs=epochs,
+        batch_size=batch,
+        steps=arguments.steps or epochs * in_epoch,
+        cut=bool(arguments.steps),
         tokens=int(n_runs * epochs * share * train.sum()),
         flop=n_runs * epochs * (3 * share * flop_of(train, shape) + judged),
-        rates={init: float(configs[init].recipe.learning_rate) for init in INITS}, words=words,
-    )  # fmt: skip
+        rates={init: float(configs[init].recipe.learning_rate) for init in INITS},
+        words=words,
+    )
 
 
 def peak_flops(precision: str, seconds: float = 2.0) -> float:
@@ -151,9 +159,14 @@ def stock_checkpoint(model_folder: Path, out: Path) -> None:
     weights = state["model"]
     embedding = weights["encoder.sentence_encoder.embed_tokens.weight"]
     rows, width = embedding.shape
-    head = {"weight": embedding, "bias": torch.zeros(rows), "dense.weight": 0.02 * torch.randn(width, width),
-            "dense.bias": torch.zeros(width), "layer_norm.weight": torch.ones(width),
-            "layer_norm.bias": torch.zeros(width)}  # fmt: skip
+    head = {
+        "weight": embedding,
+        "bias": torch.zeros(rows),
+        "dense.weight": 0.02 * torch.randn(width, width),
+        "dense.bias": torch.zeros(width),
+        "layer_norm.weight": torch.ones(width),
+        "layer_norm.bias": torch.zeros(width),
+    }
     for name, tensor in head.items():
         weights.setdefault(f"encoder.lm_head.{name}", tensor)
     history = [{"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}]
@@ -191,10 +204,18 @@ def stock_command(task: Task, init: str, seed: int, folder: Path, precision: str
 
 def trainer_command(task: Task, init: str, seed: int, folder: Path, precision: str) -> list[str]:
     """Return the words that call this module's Trainer script for one run."""
-    told = {"init": init, "seed": seed, "out": str(folder), "model": str(folder.parent / "trainer.hf"),
-            "splits": str(task.data.parent.parent / "splits" / task.data.name.partition(".")[0]),
-            "epochs": task.epochs, "batch_size": task.batch_size, "rate": task.rates[init],
-            "steps": task.steps if task.cut else -1, "precision": precision}  # fmt: skip
+    told = {
+        "init": init,
+        "seed": seed,
+        "out": str(folder),
+        "model": str(folder.parent / "trainer.hf"),
+        "splits": str(task.data.parent.parent / "splits" / task.data.name.partition(".")[0]),
+        "epochs": task.epochs,
+        "batch_size": task.batch_size,
+        "rate": task.rates[init],
+        "steps": task.steps if task.cut else -1,
+        "precision": precision,
+    }
     return [sys.executable, "-m", "benchmarks.sweep", "--trainer", json.dumps(told)]
 
 
@@ -217,22 +238,38 @@ def train_with_trainer(told: dict[str, Any]) -> None:
     for split in ("train", "valid", "test"):
         examples = list(read_split(Path(told["splits"]) / f"{split}.jsonl"))
         rows = tokenizer([example.text for example in examples], truncation=True)["input_ids"]
-        data[split] = [{"input_ids": ids, "labels": labels.index(str(example.label))}
-                       for ids, example in zip(rows, examples, strict=True)]  # fmt: skip
+        data[split] = [
+            {"input_ids": ids, "labels": labels.index(str(example.label))}
+            for ids, example in zip(rows, examples, strict=True)
+        ]
     settings = TrainingArguments(
-        output_dir=told["out"], seed=told["seed"], num_train_epochs=told["epochs"], max_steps=told["steps"],
-        learning_rate=told["rate"], eval_steps=told["steps"] if told["steps"] > 0 else None,
-        per_device_train_batch_size=told["batch_size"], weight_decay=0.01, save_strategy="best",
+        output_dir=told["out"],
+        seed=told["seed"],
+        num_train_epochs=told["epochs"],
+        max_steps=told["steps"],
+        learning_rate=told["rate"],
+        eval_steps=told["steps"] if told["steps"] > 0 else None,
+        per_device_train_batch_size=told["batch_size"],
+        weight_decay=0.01,
+        save_strategy="best",
         eval_strategy="steps" if told["steps"] > 0 else "epoch",
-        metric_for_best_model="eval_valid_accuracy", save_total_limit=1, disable_tqdm=True, report_to="none",
-        fp16=told["precision"] == "fp16", bf16=told["precision"] == "bf16",
-        use_cpu=not torch.cuda.is_available(), dataloader_pin_memory=False,
-    )  # fmt: skip
+        metric_for_best_model="eval_valid_accuracy",
+        save_total_limit=1,
+        disable_tqdm=True,
+        report_to="none",
+        fp16=told["precision"] == "fp16",
+        bf16=told["precision"] == "bf16",
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=False,
+    )
     trainer = Trainer(
-        model=model, args=settings, train_dataset=data["train"],
-        eval_dataset={split: data[split] for split in ("valid", "test")}, processing_class=tokenizer,
+        model=model,
+        args=settings,
+        train_dataset=data["train"],
+        eval_dataset={split: data[split] for split in ("valid", "test")},
+        processing_class=tokenizer,
         compute_metrics=lambda found: {"accuracy": float((found.predictions.argmax(-1) == found.label_ids).mean())},
-    )  # fmt: skip
+    )
     print(f"{datetime.now():%Y-%m-%d %H:%M:%S} | begin training epoch 1", flush=True)
     trainer.train()
     print(f"test accuracy {100 * trainer.state.log_history[-2]['eval_test_accuracy']:.2f}")
@@ -278,11 +315,29 @@ def last_accuracy(log: str) -> float:
 def our_sweep(task: Task, scratch: Path, arguments: argparse.Namespace, measured: Measured) -> None:
     """Train the same runs with one command."""
     runs, log = scratch / "ours", scratch / "ours.log"
-    command = [sys.executable, "-m", "sweeps", "--seeds", arguments.seeds, "--epochs", str(task.epochs),
-               "--runs-dir", str(runs), "--data-dir", str(arguments.data_dir), "--dataset", arguments.dataset,
-               "--model", arguments.model, "--precision", measured.precision, "--", "recipe.evaluate_every=epoch",
-               *arguments.overrides,
-               *([f"fairseq.optimization.max_update={task.steps}"] if task.cut else [])]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "sweeps",
+        "--seeds",
+        arguments.seeds,
+        "--epochs",
+        str(task.epochs),
+        "--runs-dir",
+        str(runs),
+        "--data-dir",
+        str(arguments.data_dir),
+        "--dataset",
+        arguments.dataset,
+        "--model",
+        arguments.model,
+        "--precision",
+        measured.precision,
+        "--",
+        "recipe.evaluate_every=epoch",
+        *arguments.overrides,
+        *([f"fairseq.optimization.max_update={task.steps}"] if task.cut else []),
+    ]
     called = datetime.now()
     took, peak = timed([command], log)
     waited = 0.0
@@ -310,10 +365,12 @@ def rows_of(ways: Sequence[str], precisions: Sequence[str]) -> dict[str, tuple[s
     """
     return {
         way if precision == precisions[0] else f"{way}, {precision}": (
-            way, "fp32" if precision == "auto" and way != "ours" else precision,
+            way,
+            "fp32" if precision == "auto" and way != "ours" else precision,
         )
-        for precision in precisions for way in ways
-    }  # fmt: skip
+        for precision in precisions
+        for way in ways
+    }
 
 
 def bench(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
@@ -351,9 +408,10 @@ def as_numbers(task: Task, measured: dict[str, Measured], peaks: dict[str, float
     """Return everything measured, by way."""
     return {
         "peak_gflops": {precision: peak / 1e9 for precision, peak in peaks.items()},
-        "tokens": task.tokens, "tflop": task.flop / 1e12,
+        "tokens": task.tokens,
+        "tflop": task.flop / 1e12,
         "ways": {way: vars(found) for way, found in measured.items()},
-    }  # fmt: skip
+    }
 
 
 def as_table(task: Task, measured: dict[str, Measured], peaks: dict[str, float]) -> str:
@@ -363,26 +421,31 @@ def as_table(task: Task, measured: dict[str, Measured], peaks: dict[str, float])
     for way, found in measured.items():
         seconds = medians[way]
         n_runs = len(INITS) * len(task.seeds)
-        rows.append({
-            "way": way,
-            "seconds (least to most)": f"{seconds:.0f} ({min(found.seconds):.0f} to {max(found.seconds):.0f})",
-            "times as fast as stock": f"{medians['stock'] / seconds:.2f}" if "stock" in medians else "-",
-            "real tokens/s": f"{task.tokens / seconds:,.0f}",
-            "of the peak": f"{100 * task.flop / seconds / peaks[found.precision]:.0f} % of {found.precision}'s",
-            "GB at the peak": f"{max(found.peak_gb):.2f}",
-            "start-up a run, s": f"{statistics.median(found.start_up) / n_runs:.1f}",
-            **{f"test %, {init}, seed {task.seeds[0]}": f"{value:.1f}" for init, value in found.accuracy.items()},
-        })  # fmt: skip
-    about = (f"{len(INITS) * len(task.seeds)} runs of {task.steps} steps, {task.tokens:,} real tokens trained on, "
-             f"{task.flop / 1e12:.1f} TFLOP; peak of a matrix product, GFLOP/s: "
-             f"{', '.join(f'{peak / 1e9:,.0f} in {precision}' for precision, peak in peaks.items())}; "
-             f"rounds: {max(len(found.seconds) for found in measured.values())}.")  # fmt: skip
+        rows.append(
+            {
+                "way": way,
+                "seconds (least to most)": f"{seconds:.0f} ({min(found.seconds):.0f} to {max(found.seconds):.0f})",
+                "times as fast as stock": f"{medians['stock'] / seconds:.2f}" if "stock" in medians else "-",
+                "real tokens/s": f"{task.tokens / seconds:,.0f}",
+                "of the peak": f"{100 * task.flop / seconds / peaks[found.precision]:.0f} % of {found.precision}'s",
+                "GB at the peak": f"{max(found.peak_gb):.2f}",
+                "start-up a run, s": f"{statistics.median(found.start_up) / n_runs:.1f}",
+                **{f"test %, {init}, seed {task.seeds[0]}": f"{value:.1f}" for init, value in found.accuracy.items()},
+            }
+        )
+    about = (
+        f"{len(INITS) * len(task.seeds)} runs of {task.steps} steps, {task.tokens:,} real tokens trained on, "
+        f"{task.flop / 1e12:.1f} TFLOP; peak of a matrix product, GFLOP/s: "
+        f"{', '.join(f'{peak / 1e9:,.0f} in {precision}' for precision, peak in peaks.items())}; "
+        f"rounds: {max(len(found.seconds) for found in measured.values())}."
+    )
     return f"{about}\n\n{pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)}\n"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.sweep", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.sweep", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--dataset", default="amazon_fr")
     parser.add_argument("--model", default="e5_small_fr")
     parser.add_argument("--seeds", default="0", help="comma-separated (default: %(default)s)")

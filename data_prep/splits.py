@@ -50,8 +50,21 @@ FRENCH_WORDS = frozenset(COMMON.split())
 FRENCH_FROM = 8  # words
 
 # What of a dataset's configuration decides which text goes where.
-SETTINGS = ("name", "reader", "labels", "expected", "n_test", "n_valid", "valid_share", "test_seed", "valid_seed",
-            "leaks", "text", "text_pair", "label")  # fmt: skip
+SETTINGS = (
+    "name",
+    "reader",
+    "labels",
+    "expected",
+    "n_test",
+    "n_valid",
+    "valid_share",
+    "test_seed",
+    "valid_seed",
+    "leaks",
+    "text",
+    "text_pair",
+    "label",
+)
 
 Reader = Callable[[Path, str, DictConfig], Iterator["Example"]]
 
@@ -134,12 +147,16 @@ def gather(parts: dict[str, Path], read: Reader, config: DictConfig, scratch: Pa
                     out.write(json.dumps(vars(cleaned), ensure_ascii=False) + "\n")
                     digest, near = _digest(texts), _digest(sorted(map(without_case, texts)))
                 except UnicodeEncodeError as error:
-                    raise UsageError(f"{path}: {example.id} holds half of a surrogate pair, which is no character; "
-                                     "save the text as UTF-8") from error  # fmt: skip
+                    raise UsageError(
+                        f"{path}: {example.id} holds half of a surrogate pair, which is no character; "
+                        "save the text as UTF-8"
+                    ) from error
                 index = NO_LABEL if example.label is None else indices.setdefault(example.label, len(indices))
                 if config.labels is not None and index >= len(config.labels):
-                    raise UsageError(f"{path}: {example.id} has the label {example.label!r}, dataset.labels has "
-                                     f"{', '.join(map(repr, config.labels))}; add it there, or mend it")  # fmt: skip
+                    raise UsageError(
+                        f"{path}: {example.id} has the label {example.label!r}, dataset.labels has "
+                        f"{', '.join(map(repr, config.labels))}; add it there, or mend it"
+                    )
                 gathered.parts.append(PARTS.index(part))
                 gathered.labels.append(index)
                 gathered.digests.append(digest)
@@ -242,8 +259,10 @@ def assign(
             split[exact | almost] = DROPPED
         leaks |= {where: exact, f"{where}, {NEAR}": almost}
     dropped, kept = (counts | leaks, {}) if config.leaks == "drop" else (counts, leaks)
-    found = {name: {why: int(of.sum()) for why, of in whys.items() if of.any()}
-             for name, whys in (("dropped", dropped), ("kept", kept))}  # fmt: skip
+    found = {
+        name: {why: int(of.sum()) for why, of in whys.items() if of.any()}
+        for name, whys in (("dropped", dropped), ("kept", kept))
+    }
     return split, found, leaked
 
 
@@ -267,9 +286,15 @@ def _refuse_two_labels(
 
 
 def _draw(
-    split: NDArray[np.int8], labels: NDArray[np.int32], numbers: NDArray[np.int64], to: int, size: int, seed: int,
-    key: str, gathered: Gathered,
-) -> NDArray[np.int64]:  # fmt: skip
+    split: NDArray[np.int8],
+    labels: NDArray[np.int32],
+    numbers: NDArray[np.int64],
+    to: int,
+    size: int,
+    seed: int,
+    key: str,
+    gathered: Gathered,
+) -> NDArray[np.int64]:
     """Move `size` of the examples `numbers` to split `to`, each class in proportion; return the rest of them."""
     from sklearn.model_selection import train_test_split  # a slow import, not needed when all is fresh
 
@@ -304,28 +329,30 @@ def check(gathered: Gathered, split: NDArray[np.int8], labels: list[str]) -> dic
         raise UsageError(f"every example of train is {only!r}; with one class there is nothing to learn")
     for name in ("valid", "test"):
         if not np.isin(classes[name], classes["train"]).any():
-            there, known = (", ".join(repr(gathered.label_names[index]) for index in classes[which][:5])
-                            for which in (name, "train"))  # fmt: skip
-            raise UsageError(f"no label of {name} ({there}) occurs in train ({known}); write the labels alike in all "
-                             "your files")  # fmt: skip
+            there, known = (
+                ", ".join(repr(gathered.label_names[index]) for index in classes[which][:5])
+                for which in (name, "train")
+            )
+            raise UsageError(
+                f"no label of {name} ({there}) occurs in train ({known}); write the labels alike in all your files"
+            )
     kept = np.flatnonzero(split != DROPPED)
     near = np.array(gathered.near)[kept]
     both = _with_two_labels(digests[kept], own[kept])
     almost = np.setdiff1d(near[_with_two_labels(near, own[kept])], near[both])
-    unseen = sorted({gathered.label_names[index] for index in np.unique(own[kept])} - {
-        gathered.label_names[index] for index in classes["train"]
-    })  # fmt: skip
+    unseen = sorted(
+        {gathered.label_names[index] for index in np.unique(own[kept])}
+        - {gathered.label_names[index] for index in classes["train"]}
+    )
     return {
         "empty": {name: int((traits[numbers] & 1).sum()) for name, numbers in members.items()},
-        "repeats_within": {
-            name: len(numbers) - len(np.unique(digests[numbers])) for name, numbers in members.items()
-        },
+        "repeats_within": {name: len(numbers) - len(np.unique(digests[numbers])) for name, numbers in members.items()},
         "texts_with_two_labels": len(np.unique(digests[kept][both])),
         "near_copies_with_two_labels": len(almost),
         "of_one_class": [name for name in SPLITS if len(classes[name]) == 1],
         "labels_unseen_in_train": [label for label in labels if label in unseen],
         "not_french_share": {name: float((traits[numbers] >> 1).mean()) for name, numbers in members.items()},
-    }  # fmt: skip
+    }
 
 
 def _with_two_labels(keys: NDArray[np.uint64], labels: NDArray[np.int32]) -> NDArray[np.bool_]:
@@ -396,8 +423,10 @@ def split_notes(manifest: dict[str, Any]) -> list[str]:
     """Return a sentence for each thing about the texts that a reader of the results should know."""
     read, checks = sum(manifest["read"].values()), manifest["checks"]
     notes = [f"{count:,} of {read:,} dropped: {why}" for why, count in manifest["dropped"].items()]
-    notes += [f"{count:,} of {read:,} kept although they are {why} (dataset.leaks=keep)"
-              for why, count in manifest.get("kept", {}).items()]  # fmt: skip
+    notes += [
+        f"{count:,} of {read:,} kept although they are {why} (dataset.leaks=keep)"
+        for why, count in manifest.get("kept", {}).items()
+    ]
     if checks["texts_with_two_labels"]:
         notes.append(f"{_texts(checks['texts_with_two_labels'], 'stand')} there with two labels; kept so")
     if checks.get("near_copies_with_two_labels"):  # a manifest of an older prep has none

@@ -82,9 +82,13 @@ class ClassificationTask(FairseqTask):
         self.awaiting: list[str] = []
         self.evaluated: torch.nn.Module | None = None
         self.progress = Progress(
-            Path(cfg.save_dir), Path(cfg.data), manifest, lambda best: self.save_best(self.evaluated, best),
-            cfg.goes_on, cfg.fp16,
-        )  # fmt: skip
+            Path(cfg.save_dir),
+            Path(cfg.data),
+            manifest,
+            lambda best: self.save_best(self.evaluated, best),
+            cfg.goes_on,
+            cfg.fp16,
+        )
 
     @classmethod
     def setup_task(cls, cfg: ClassificationConfig, **kwargs: Any) -> "ClassificationTask":
@@ -142,8 +146,10 @@ class ClassificationTask(FairseqTask):
         iterator = super().get_batch_iterator(dataset, *args, **kwargs)
         batched = sum(len(batch) for batch in iterator.frozen_batches)
         if batched != len(dataset):
-            raise UsageError(f"the batches hold {batched} of {len(dataset)} examples; set "
-                             "fairseq.dataset.required_batch_size_multiple=1 and no size limit")  # fmt: skip
+            raise UsageError(
+                f"the batches hold {batched} of {len(dataset)} examples; set "
+                "fairseq.dataset.required_batch_size_multiple=1 and no size limit"
+            )
         return iterator
 
     # --- model
@@ -169,9 +175,14 @@ class ClassificationTask(FairseqTask):
         return torch.autocast(sample["target"].device.type, dtype=torch.bfloat16)
 
     def train_step(
-        self, sample: dict[str, Any], model: Any, criterion: Any, optimizer: Any, update_num: int,
+        self,
+        sample: dict[str, Any],
+        model: Any,
+        criterion: Any,
+        optimizer: Any,
+        update_num: int,
         ignore_grad: bool = False,
-    ) -> tuple[torch.Tensor, int, dict[str, Any]]:  # fmt: skip
+    ) -> tuple[torch.Tensor, int, dict[str, Any]]:
         """As fairseq's, the forward pass under autocast when asked for; counts the batch, stepped on or not.
 
         Raises `MemoryError` where there is no memory left: fairseq would leave the batch out and go on.

@@ -58,13 +58,17 @@ def _load_beside(model: Any, there: dict[str, torch.Tensor], prefix: str, checkp
     Old checkpoints call the encoder `decoder`. Raises `UsageError` when only a part of the head is there: the rest
     would stay as it was drawn.
     """
-    named = {name.replace("decoder.", "encoder.", 1) if name.startswith("decoder.") else name: tensor
-             for name, tensor in there.items()}  # fmt: skip
+    named = {
+        name.replace("decoder.", "encoder.", 1) if name.startswith("decoder.") else name: tensor
+        for name, tensor in there.items()
+    }
     wanted = {name for name in model.state_dict() if name.startswith(prefix)}
     found = {name: named[name] for name in wanted & named.keys()}
     if found and wanted - found.keys():
-        raise UsageError(f"{checkpoint} holds {len(found)} of the {len(wanted)} weights of {prefix.rstrip('.')}; "
-                         f"{min(wanted - found.keys())} is missing")  # fmt: skip
+        raise UsageError(
+            f"{checkpoint} holds {len(found)} of the {len(wanted)} weights of {prefix.rstrip('.')}; "
+            f"{min(wanted - found.keys())} is missing"
+        )
     if not found:
         return False
     model.load_state_dict(found, strict=False)  # fairseq's own adds what the model has and `found` has not

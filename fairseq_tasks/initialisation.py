@@ -53,17 +53,23 @@ def load_encoder(model: Any, checkpoint: Path) -> dict[str, Any]:
     encoder = dict(encoder_weights(model))
     missing = sorted(encoder.keys() - there.keys())
     if missing:
-        raise UsageError(f"{checkpoint} lacks {len(missing)} of the encoder's {len(encoder)} weights, "
-                         f"the first {missing[0]}; it is of another architecture")  # fmt: skip
+        raise UsageError(
+            f"{checkpoint} lacks {len(missing)} of the encoder's {len(encoder)} weights, "
+            f"the first {missing[0]}; it is of another architecture"
+        )
     for name in encoder:
         if there[name].shape != encoder[name].shape:
-            raise UsageError(f"{checkpoint}: {name} has shape {tuple(there[name].shape)}, the model's has "
-                             f"{tuple(encoder[name].shape)}; it is of another architecture")  # fmt: skip
+            raise UsageError(
+                f"{checkpoint}: {name} has shape {tuple(there[name].shape)}, the model's has "
+                f"{tuple(encoder[name].shape)}; it is of another architecture"
+            )
     unknown = [name for name in sorted(there.keys() - encoder.keys()) if name.startswith(ENCODER)]
     unknown = [name for name in unknown if not name.endswith(BUFFERS)]
     if unknown:
-        raise UsageError(f"{checkpoint} has {len(unknown)} encoder weights that the model has not, the first "
-                         f"{unknown[0]}; it is of another architecture")  # fmt: skip
+        raise UsageError(
+            f"{checkpoint} has {len(unknown)} encoder weights that the model has not, the first "
+            f"{unknown[0]}; it is of another architecture"
+        )
     model.load_state_dict({name: there[name] for name in encoder}, strict=False)
     return {
         "encoder_weights_loaded": sorted(encoder),

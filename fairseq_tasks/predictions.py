@@ -35,9 +35,13 @@ class Predictions:
 
     def add(self, rows: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
         """Note a batch: (n,) rows of the examples in their split, (n, classes) logits, (n,) true classes."""
-        self.batches.append((
-            rows.cpu().numpy(), logits.detach().float().cpu().numpy(), targets.view(-1).cpu().numpy(),
-        ))  # fmt: skip
+        self.batches.append(
+            (
+                rows.cpu().numpy(),
+                logits.detach().float().cpu().numpy(),
+                targets.view(-1).cpu().numpy(),
+            )
+        )
 
     def evaluated(self, split: str, n_correct: int) -> pyarrow.Table:
         """Return the answers collected since the last evaluation, in the order of data/splits.
@@ -50,15 +54,22 @@ class Predictions:
         logits, targets = logits[order], targets[order]
         predicted = logits.argmax(axis=1)
         if int((predicted == targets).sum()) != n_correct:
-            raise UsageError(f"{split}: {n_correct} right answers were logged, the predictions hold "
-                             f"{int((predicted == targets).sum())}")  # fmt: skip
+            raise UsageError(
+                f"{split}: {n_correct} right answers were logged, the predictions hold "
+                f"{int((predicted == targets).sum())}"
+            )
         path = self.data / "ids" / f"{split}.txt"
         ids = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         if len(ids) != len(rows):
             raise UsageError(f"{path} does not name the {len(rows)} examples of {split}; run `make prep` again")
         names = np.array(self.labels, dtype=object)
-        columns = {"split": [split] * len(rows), "id": ids, "gold": names[targets], "predicted": names[predicted],
-                   "logits": list(logits)}  # fmt: skip
+        columns = {
+            "split": [split] * len(rows),
+            "id": ids,
+            "gold": names[targets],
+            "predicted": names[predicted],
+            "logits": list(logits),
+        }
         return pyarrow.table(columns)
 
     def keep(self, split: str, answers: pyarrow.Table, first: bool) -> None:

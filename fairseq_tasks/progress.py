@@ -38,14 +38,27 @@ class Progress:
     """
 
     def __init__(
-        self, folder: Path, data: Path, manifest: dict[str, Any], save_best: Callable[[dict[str, Any]], None],
-        goes_on: bool = False, fp16: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        folder: Path,
+        data: Path,
+        manifest: dict[str, Any],
+        save_best: Callable[[dict[str, Any]], None],
+        goes_on: bool = False,
+        fp16: bool = False,
+    ) -> None:
         self.path, self.examples, self.save_best = folder / "progress.json", manifest["examples"], save_best
         self.predictions = Predictions(folder, data, manifest)
-        self.state: dict[str, Any] = {"step": 0, "batches": 0, "overflowed": 0, "skipped": 0, "best_step": None,
-                                      "best_valid": None, "weights": None, "evaluated": {},
-                                      "evaluation_seconds": 0.0}  # fmt: skip
+        self.state: dict[str, Any] = {
+            "step": 0,
+            "batches": 0,
+            "overflowed": 0,
+            "skipped": 0,
+            "best_step": None,
+            "best_valid": None,
+            "weights": None,
+            "evaluated": {},
+            "evaluation_seconds": 0.0,
+        }
         if goes_on:
             self.state.update(json.loads(self.path.read_text(encoding="utf-8")))
         self.cure = cure(fp16)

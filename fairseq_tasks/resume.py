@@ -65,12 +65,19 @@ class Saver:
                     if (self.folder / name).is_file():
                         _link(self.folder / name, temporary / name)
                 files = [path for path in temporary.rglob("*") if path.is_file()]
-                write_json(temporary / MANIFEST, {
-                    "step": step, "progress": progress, "notes": notes,
-                    "files": {path.relative_to(temporary).as_posix(): sha256_of(path) for path in files},
-                    "events": {path.relative_to(self.folder).as_posix(): path.stat().st_size
-                               for path in _event_files(self.folder)},
-                })  # fmt: skip
+                write_json(
+                    temporary / MANIFEST,
+                    {
+                        "step": step,
+                        "progress": progress,
+                        "notes": notes,
+                        "files": {path.relative_to(temporary).as_posix(): sha256_of(path) for path in files},
+                        "events": {
+                            path.relative_to(self.folder).as_posix(): path.stat().st_size
+                            for path in _event_files(self.folder)
+                        },
+                    },
+                )
             for old in _checkpoints(self.folder)[KEPT:]:
                 shutil.rmtree(old)
             self.saved = step

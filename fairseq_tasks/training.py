@@ -86,8 +86,12 @@ def _write(path: Path, trainer: Any, epoch_itr: Any) -> None:
     """
     trainer.consolidate_optimizer()  # what fairseq calls before it
     state = trainer.state_dict()
-    more = {"train_iterator": epoch_itr.state_dict(), "val_loss": None,
-            "scaler": _scaler(trainer.optimizer), "float32": _float32_weights(trainer.optimizer)}  # fmt: skip
+    more = {
+        "train_iterator": epoch_itr.state_dict(),
+        "val_loss": None,
+        "scaler": _scaler(trainer.optimizer),
+        "float32": _float32_weights(trainer.optimizer),
+    }
     if hasattr(checkpoint_utils.save_checkpoint, "best"):
         more["best"] = checkpoint_utils.save_checkpoint.best  # of the evaluations so far, which fairseq logs
     state["extra_state"].update(more)
@@ -110,8 +114,10 @@ def _take_up_float16(optimizer: Any, checkpoint: Path) -> None:
     if weights:
         saved = torch.load(checkpoint / "state.pt", map_location="cpu", mmap=True)["extra_state"]
         if "float32" not in saved:
-            raise UsageError(f"{checkpoint} holds no float32 weights, which training in float16 goes on from; "
-                             "call again with FORCE=1")  # fmt: skip
+            raise UsageError(
+                f"{checkpoint} holds no float32 weights, which training in float16 goes on from; "
+                "call again with FORCE=1"
+            )
         vars(optimizer.scaler).update(saved["scaler"])
         for weight, before in zip(weights, saved["float32"], strict=True):
             weight.copy_(before)

@@ -19,8 +19,9 @@ def require_no_dead_link(folder: Path, variable: str) -> None:
     """Raise `UsageError` when the folder that `variable` gives, or one above it, is a link to nowhere."""
     for path in (folder, *folder.parents):
         if path.is_symlink() and not path.exists():
-            raise UsageError(f"{path} is a link to {os.readlink(path)}, which is not there; make it, or give another "
-                             f"{variable}")  # fmt: skip
+            raise UsageError(
+                f"{path} is a link to {os.readlink(path)}, which is not there; make it, or give another {variable}"
+            )
 
 
 def locked(path: Path) -> FileLock:

@@ -20,8 +20,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything is on this machine
 
 
 def arguments_of(words: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m hf_tasks", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m hf_tasks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("convert", help="a fairseq folder, or the best checkpoint of a run, for transformers")
     one.add_argument("model", nargs="?", help="a model's name, path/to/folder, or a run folder (default: e5_small_fr)")

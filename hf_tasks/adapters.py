@@ -41,9 +41,13 @@ def with_adapter(model: PreTrainedModel, method: DictConfig, task_type: str = "S
             f"method.target_modules says nothing of {kind} (it knows {known}); give method.target_modules.{kind}=[...]"
         )
     config = peft.LoraConfig(
-        task_type=task_type, r=method.r, lora_alpha=method.alpha, lora_dropout=method.dropout, bias=method.bias,
+        task_type=task_type,
+        r=method.r,
+        lora_alpha=method.alpha,
+        lora_dropout=method.dropout,
+        bias=method.bias,
         target_modules=list(targets),
-    )  # fmt: skip
+    )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # transformers warns of its own names

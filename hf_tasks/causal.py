@@ -34,8 +34,17 @@ from hf_tasks.adapters import count_parameters, save_adapter, with_adapter
 from hf_tasks.folders import ADAPTER, require_free
 from hydra_conf.compose import betas_of
 
-HEEDED = ("method.", "recipe.epochs", "recipe.batch_size", "recipe.learning_rate", "recipe.warmup_share",
-          "recipe.weight_decay", "recipe.adam_betas", "recipe.adam_eps", "recipe.clip_norm")  # fmt: skip
+HEEDED = (
+    "method.",
+    "recipe.epochs",
+    "recipe.batch_size",
+    "recipe.learning_rate",
+    "recipe.warmup_share",
+    "recipe.weight_decay",
+    "recipe.adam_betas",
+    "recipe.adam_eps",
+    "recipe.clip_norm",
+)
 QUESTION, ANSWER = "<human>: {question}\n<assistant>: ", "{answer}"  # as the published exercise writes them
 UNTRAINED = -100  # the label of a token whose loss does not count
 HELD_OUT = 10  # each tenth block is for measuring, and not trained on
@@ -59,8 +68,9 @@ def in_four_bits(folder: Path) -> Any:
     Raises `UsageError` where bitsandbytes is not installed, or cannot do so on this machine.
     """
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise UsageError("--quantise 4bit needs bitsandbytes, which is not installed: "
-                         ".venv/bin/python -m pip install bitsandbytes")  # fmt: skip
+        raise UsageError(
+            "--quantise 4bit needs bitsandbytes, which is not installed: .venv/bin/python -m pip install bitsandbytes"
+        )
     settings = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
     try:
         return AutoModelForCausalLM.from_pretrained(
@@ -88,8 +98,9 @@ def open_base(folder: Path) -> tuple[Any, Any]:
     _require_causal(folder, model, loaded)
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
-        raise UsageError(f"{folder}: its tokenizer has {len(tokenizer)} tokens, its model {rows}; they do not belong "
-                         "together")  # fmt: skip
+        raise UsageError(
+            f"{folder}: its tokenizer has {len(tokenizer)} tokens, its model {rows}; they do not belong together"
+        )
     return model, tokenizer
 
 
@@ -100,11 +111,15 @@ def _require_causal(folder: Path, model: Any, loaded: dict[str, Any]) -> None:
         raise UsageError(f"{folder} holds a {', '.join(saved_as)}, which is no causal LM; give the folder of one")
     missing = sorted(loaded["missing_keys"]) + sorted(name for name, *_ in loaded["mismatched_keys"])
     if missing:
-        raise UsageError(f"{folder} lacks {len(missing)} of the model's weights, the first {missing[0]}; they would "
-                         "be drawn at random")  # fmt: skip
+        raise UsageError(
+            f"{folder} lacks {len(missing)} of the model's weights, the first {missing[0]}; they would "
+            "be drawn at random"
+        )
     if not _is_causal(model):
-        raise UsageError(f"{folder} holds a {type(model).__name__} whose tokens see those after them, so it is no "
-                         "causal LM; a RoBERTa needs is_decoder=true in its config.json")  # fmt: skip
+        raise UsageError(
+            f"{folder} holds a {type(model).__name__} whose tokens see those after them, so it is no "
+            "causal LM; a RoBERTa needs is_decoder=true in its config.json"
+        )
 
 
 @torch.inference_mode()
@@ -152,8 +167,10 @@ def _dialogues(corpus: Path, tokenizer: Any, length: int, end: list[int]) -> lis
             found = json.loads(line)
             question, answer = (QUESTION.format(**found), ANSWER.format(**found))
         except (ValueError, TypeError, KeyError) as error:
-            raise UsageError(f"{corpus}, line {number}: expected a JSON object with a question and an answer, such as "
-                             '{"question": "Qui ?", "answer": "Moi."}') from error  # fmt: skip
+            raise UsageError(
+                f"{corpus}, line {number}: expected a JSON object with a question and an answer, such as "
+                '{"question": "Qui ?", "answer": "Moi."}'
+            ) from error
         asked = tokenizer(question, add_special_tokens=False)["input_ids"]
         said = tokenizer(answer, add_special_tokens=False)["input_ids"] + end
         tokens, labels = [*asked, *said][:length], [*[UNTRAINED] * len(asked), *said][:length]
@@ -237,8 +254,9 @@ def fine_tune(
     blocks = blocks_of(corpus, tokenizer, length)
     is_held_out = [number % HELD_OUT == HELD_OUT - 1 for number in range(len(blocks))]
     is_held_out[-1] |= not any(is_held_out)
-    held_out, training = ([block for block, held in zip(blocks, is_held_out, strict=True) if held is wanted]
-                          for wanted in (True, False))  # fmt: skip
+    held_out, training = (
+        [block for block, held in zip(blocks, is_held_out, strict=True) if held is wanted] for wanted in (True, False)
+    )
     say(f"measures the perplexity of {len(held_out)} of {len(blocks)} blocks")
     before = perplexity(model, held_out)
     if not math.isfinite(before):
@@ -251,21 +269,38 @@ def fine_tune(
     pad = tokenizer.pad_token_id or 0
     with TemporaryDirectory() as scratch:  # the Trainer makes its folder, though it saves nothing there
         arguments = TrainingArguments(
-            output_dir=scratch, seed=0, num_train_epochs=recipe.epochs, per_device_train_batch_size=recipe.batch_size,
-            learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay, adam_beta1=beta1, adam_beta2=beta2,
-            adam_epsilon=recipe.adam_eps, max_grad_norm=recipe.clip_norm, warmup_steps=recipe.warmup_share,
-            report_to="none", save_strategy="no", disable_tqdm=True, logging_steps=0.1, dataloader_pin_memory=False,
-        )  # fmt: skip
+            output_dir=scratch,
+            seed=0,
+            num_train_epochs=recipe.epochs,
+            per_device_train_batch_size=recipe.batch_size,
+            learning_rate=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            adam_beta1=beta1,
+            adam_beta2=beta2,
+            adam_epsilon=recipe.adam_eps,
+            max_grad_norm=recipe.clip_norm,
+            warmup_steps=recipe.warmup_share,
+            report_to="none",
+            save_strategy="no",
+            disable_tqdm=True,
+            logging_steps=0.1,
+            dataloader_pin_memory=False,
+        )
         trainer = Trainer(
-            model=adapted, args=arguments, train_dataset=training, callbacks=[Lines(say)],
+            model=adapted,
+            args=arguments,
+            train_dataset=training,
+            callbacks=[Lines(say)],
             data_collator=lambda blocks: batch_of(blocks, pad),
-        )  # fmt: skip
+        )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     after = perplexity(adapted, held_out)
     if not math.isfinite(after):
-        raise UsageError(f"the perplexity after training is {after}: the weights grew too large; lower "
-                         "recipe.learning_rate. No adapter was written")  # fmt: skip
+        raise UsageError(
+            f"the perplexity after training is {after}: the weights grew too large; lower "
+            "recipe.learning_rate. No adapter was written"
+        )
     facts = [
         f"text: `{corpus.name}`, {len(blocks)} blocks of at most {length} tokens, {len(held_out)} of them held out",
         f"training: epochs {recipe.epochs}, batch size {recipe.batch_size}, learning rate {recipe.learning_rate:g}",

@@ -42,8 +42,15 @@ def transformers_config(shape: dict[str, Any], n_rows: int, ids: dict[str, int],
             raise UsageError(f"the model has {name}={shape[name]}; transformers' RoBERTa is made for {name}={value}")
     if shape["activation_fn"] not in ACTIVATIONS:
         raise UsageError(f"the model has activation_fn={shape['activation_fn']}; choose from {', '.join(ACTIVATIONS)}")
-    named = {"num_labels": len(labels), "id2label": dict(enumerate(labels)),
-             "label2id": {label: index for index, label in enumerate(labels)}} if labels else {}  # fmt: skip
+    named = (
+        {
+            "num_labels": len(labels),
+            "id2label": dict(enumerate(labels)),
+            "label2id": {label: index for index, label in enumerate(labels)},
+        }
+        if labels
+        else {}
+    )
     return RobertaConfig(
         vocab_size=n_rows,
         hidden_size=shape["encoder_embed_dim"],

@@ -201,10 +201,12 @@ def _decoded(
 def _outputs(opened: Opened, converted: Path, rows: list[list[int]], say: Callable[[str], None]) -> tuple[float, float]:
     """Return the largest differences of the encoder's outputs, at real tokens, and of the head's logits."""
     kind: Any = (
-        AutoModelForSequenceClassification if opened.n_classes
-        else AutoModelForMaskedLM if opened.has_lm_head
+        AutoModelForSequenceClassification
+        if opened.n_classes
+        else AutoModelForMaskedLM
+        if opened.has_lm_head
         else AutoModel
-    )  # fmt: skip
+    )
     without_pooler = {} if opened.n_classes or opened.has_lm_head else {"add_pooling_layer": False}
     model = kind.from_pretrained(converted, **without_pooler).eval()
     pad = opened.dictionary.pad()

@@ -45,8 +45,10 @@ def given_texts(path: Path) -> list[Example]:
             found = None
         text, pair = (found.get(key) for key in ("text", "text_pair")) if isinstance(found, dict) else (None, None)
         if not isinstance(text, str) or not isinstance(pair, str | None):
-            raise UsageError(f'{path}, line {number}: {line.strip()[:80]!r} is not a JSON object with a text, such as '
-                             '{"text": "Un beau livre."}')  # fmt: skip
+            raise UsageError(
+                f"{path}, line {number}: {line.strip()[:80]!r} is not a JSON object with a text, such as "
+                '{"text": "Un beau livre."}'
+            )
         examples.append(Example(str(found.get("id", number)), clean(text), pair and clean(pair), found.get("label")))
     if not examples:
         raise UsageError(f"{path} holds no text")

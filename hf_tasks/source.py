@@ -45,8 +45,10 @@ def source_of(folder: Path) -> Source:
         return _of_run(folder)
     if (folder / "model.pt").is_file():
         return Source(folder.name, folder / "model.pt", folder, [])
-    raise UsageError(f"{folder} holds neither model.pt (a fairseq folder) nor checkpoint_best.pt (a finished run); "
-                     "`make prep MODEL=...` makes the folder of a model")  # fmt: skip
+    raise UsageError(
+        f"{folder} holds neither model.pt (a fairseq folder) nor checkpoint_best.pt (a finished run); "
+        "`make prep MODEL=...` makes the folder of a model"
+    )
 
 
 def _of_run(folder: Path) -> Source:

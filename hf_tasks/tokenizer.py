@@ -36,8 +36,10 @@ def vocabulary(model_folder: Path, proto: Any) -> tuple[list[tuple[str, float]],
     ids = {symbol: index for index, symbol in enumerate(symbols)}
     missing = [piece for piece in scores if piece not in ids]
     if missing:
-        raise UsageError(f"{len(missing)} pieces of {model_folder}'s sentencepiece model are not in its dict.txt, the "
-                         f"first {missing[0]!r}; transformers' tokenizer cannot give the same ids")  # fmt: skip
+        raise UsageError(
+            f"{len(missing)} pieces of {model_folder}'s sentencepiece model are not in its dict.txt, the "
+            f"first {missing[0]!r}; transformers' tokenizer cannot give the same ids"
+        )
     lowest = min(scores.values())
     named = [
         (symbol if ids[symbol] == index else f"{symbol}NOTUSED", scores.get(symbol, 0.0 if index < 4 else lowest))
@@ -55,8 +57,10 @@ def make_tokenizer(model_folder: Path, max_positions: int, has_mask: bool = True
     proto = sentencepiece_model_pb2.ModelProto()
     proto.ParseFromString((model_folder / "sentencepiece.bpe.model").read_bytes())
     if proto.trainer_spec.model_type != sentencepiece_model_pb2.TrainerSpec.UNIGRAM or proto.trainer_spec.byte_fallback:
-        raise UsageError(f"{model_folder / 'sentencepiece.bpe.model'} is not a plain unigram model; only those can be "
-                         "converted exactly")  # fmt: skip
+        raise UsageError(
+            f"{model_folder / 'sentencepiece.bpe.model'} is not a plain unigram model; only those can be "
+            "converted exactly"
+        )
     named, ids = vocabulary(model_folder, proto)
     tokenizer = Tokenizer(Unigram(named, unk_id=ids["<unk>"], byte_fallback=False))
     rules = proto.normalizer_spec.precompiled_charsmap
@@ -78,7 +82,15 @@ def make_tokenizer(model_folder: Path, max_positions: int, has_mask: bool = True
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=ends
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", cls_token="<s>", eos_token="</s>", sep_token="</s>",
-        pad_token="<pad>", unk_token="<unk>", mask_token="<mask>", model_max_length=max_positions,
-        split_special_tokens=not has_mask, clean_up_tokenization_spaces=False,
-    )  # fmt: skip
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        cls_token="<s>",
+        eos_token="</s>",
+        sep_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        mask_token="<mask>",
+        model_max_length=max_positions,
+        split_special_tokens=not has_mask,
+        clean_up_tokenization_spaces=False,
+    )

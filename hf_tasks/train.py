@@ -117,9 +117,12 @@ def polynomial_decay(optimizer: torch.optim.Optimizer, schedule: DictConfig) -> 
     Source: fairseq/optim/lr_scheduler/polynomial_decay_schedule.py; the first update has rate 0 under a warm-up.
     """
     return get_polynomial_decay_schedule_with_warmup(
-        optimizer, int(schedule.warmup_updates), int(schedule.total_num_update), schedule.end_learning_rate,
+        optimizer,
+        int(schedule.warmup_updates),
+        int(schedule.total_num_update),
+        schedule.end_learning_rate,
         schedule.power,
-    )  # fmt: skip
+    )
 
 
 def draw_model(settings: DictConfig) -> tuple[Any, Any, Opened]:
@@ -383,9 +386,14 @@ def _card_lines(
 
 
 def train(
-    folder: Path, config: DictConfig, settings: DictConfig, labels: list[str], evaluations: list[int], saver: Saver,
+    folder: Path,
+    config: DictConfig,
+    settings: DictConfig,
+    labels: list[str],
+    evaluations: list[int],
+    saver: Saver,
     checkpoint: Path | None,
-) -> None:  # fmt: skip
+) -> None:
     """Train one run and write what the fairseq run writes: progress.json, initialisation.json, tb/, checkpoint_best.pt.
 
     `settings` is fairseq's whole configuration of the run, which is evaluated at the steps `evaluations`, the last of
@@ -413,8 +421,10 @@ def train(
         without_place = [*left.unexpected_keys, *left.missing_keys]
         without_place = [name for name in without_place if not name.startswith("encoder.lm_head.")]  # no classifier's
         if without_place:
-            raise UsageError(f"{len(without_place)} weights of the trained model have no counterpart in fairseq's, the "
-                             f"first {without_place[0]}; its best step cannot be saved")  # fmt: skip
+            raise UsageError(
+                f"{len(without_place)} weights of the trained model have no counterpart in fairseq's, the "
+                f"first {without_place[0]}; its best step cannot be saved"
+            )
         task.save_best(fairseq_model, evaluation)
         if config.method.name == "lora":
             title, facts = _card_lines(config, labels, max_positions, evaluation)

@@ -78,8 +78,10 @@ def group_words(**chosen: str | None) -> list[str]:
 def _folder_words(folder: Path) -> list[str]:
     name = folder.absolute().resolve().name
     if name in choices("model"):
-        raise UsageError(f"MODEL={folder}: a folder called {name} would be mistaken for the model of that name; "
-                         f"say MODEL={name}, or rename the folder")  # fmt: skip
+        raise UsageError(
+            f"MODEL={folder}: a folder called {name} would be mistaken for the model of that name; "
+            f"say MODEL={name}, or rename the folder"
+        )
     return ["model=folder", f"model.folder={quoted(folder.absolute())}", f"model.name={quoted(name)}"]
 
 
@@ -95,8 +97,10 @@ def _admitted(override: str) -> str:
     except HydraException as error:
         raise UsageError(f"{override!r} is not a Hydra override such as recipe.epochs=3") from error
     if parsed.is_sweep_override():
-        raise UsageError(f"{override!r}: a key takes one value, and there is no --multirun; call once for each value, "
-                         "each with a SWEEP of its own")  # fmt: skip
+        raise UsageError(
+            f"{override!r}: a key takes one value, and there is no --multirun; call once for each value, "
+            "each with a SWEEP of its own"
+        )
     key = parsed.key_or_group or ""
     if key in ("fairseq", "hf") and not isinstance(parsed.value(), dict):
         raise UsageError(f"{override!r}: {key} holds keys, as in {key}.KEY=VALUE")
@@ -167,8 +171,10 @@ def _check_names(config: DictConfig, chosen: DictConfig) -> None:
     for group in ("dataset", "model"):
         own = None if OmegaConf.is_missing(config[group], "name") else config[group].name
         if own in choices(group) and own != chosen[group]:
-            raise UsageError(f"{group}.name={own}: {group.upper()}={chosen[group]} would replace what prep made of "
-                             f"the known {group} of this name; give another")  # fmt: skip
+            raise UsageError(
+                f"{group}.name={own}: {group.upper()}={chosen[group]} would replace what prep made of "
+                f"the known {group} of this name; give another"
+            )
 
 
 def _check_values(config: DictConfig) -> None:
@@ -269,8 +275,10 @@ def _check_launcher(launcher: DictConfig) -> None:
     unset = OmegaConf.structured(hydra_conf.schema.LauncherConfig)
     for key in sorted(set(launcher) - set(known)):
         if launcher[key] != unset[key]:
-            raise UsageError(f"launcher.{key}={launcher[key]}: LAUNCHER={launcher.name} has no such setting"
-                             f"{nearest(key, list(known), 'its settings')}")  # fmt: skip
+            raise UsageError(
+                f"launcher.{key}={launcher[key]}: LAUNCHER={launcher.name} has no such setting"
+                f"{nearest(key, list(known), 'its settings')}"
+            )
     for key, smallest in {"minutes": 2, "memory_gb": 1, "gpus": 0}.items():
         if launcher[key] is not None and launcher[key] < smallest:
             raise UsageError(f"launcher.{key}={launcher[key]}: it must be at least {smallest}")

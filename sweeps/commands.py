@@ -23,10 +23,24 @@ def commands_of(arguments: argparse.Namespace, usual: argparse.ArgumentParser) -
     `usual` is the parser that the arguments come from. The shell of make's recipe reads ARGS as words, so each override
     is quoted for it first.
     """
-    named = ("dataset", "model", "init", "seeds", "method", "backend", "experiment", "epochs", "device", "precision",
-             "sweep")  # fmt: skip
-    given = {name.upper(): getattr(arguments, name) for name in named if getattr(arguments, name)
-             and getattr(arguments, name) != usual.get_default(name)}  # fmt: skip
+    named = (
+        "dataset",
+        "model",
+        "init",
+        "seeds",
+        "method",
+        "backend",
+        "experiment",
+        "epochs",
+        "device",
+        "precision",
+        "sweep",
+    )
+    given = {
+        name.upper(): getattr(arguments, name)
+        for name in named
+        if getattr(arguments, name) and getattr(arguments, name) != usual.get_default(name)
+    }
     if arguments.overrides:
         given["ARGS"] = " ".join(word if PLAIN.fullmatch(word) else shlex.quote(word) for word in arguments.overrides)
     words = {name: make_word(name, value) for name, value in given.items()}

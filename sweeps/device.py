@@ -62,8 +62,9 @@ def resolve_machine(device: str, precision: str, chosen: Mapping[str, str] | Non
     before = chosen or {}
     gpus = visible_gpus() if device != "cpu" else ()
     if device == "cuda" and not gpus:
-        raise UsageError("DEVICE=cuda: this machine has no CUDA device that torch can use; "
-                         "use DEVICE=auto or DEVICE=cpu")  # fmt: skip
+        raise UsageError(
+            "DEVICE=cuda: this machine has no CUDA device that torch can use; use DEVICE=auto or DEVICE=cpu"
+        )
     here = before.get("device", "cuda" if gpus else "cpu") if device == "auto" else device
     if precision == "auto" and here in before:
         precision = before[here]
@@ -96,8 +97,9 @@ def cluster_machine(device: str, precision: str, gpus_a_run: float, chosen: Mapp
     """
     here = "cuda" if gpus_a_run else "cpu"
     if device not in ("auto", here):
-        raise UsageError(f"DEVICE={device}, but launcher.gpus={gpus_a_run:g}: "
-                         'ask for both, as in DEVICE=cpu ARGS="launcher.gpus=0"')  # fmt: skip
+        raise UsageError(
+            f'DEVICE={device}, but launcher.gpus={gpus_a_run:g}: ask for both, as in DEVICE=cpu ARGS="launcher.gpus=0"'
+        )
     if precision == "auto":
         precision = (chosen or {}).get(here, "auto")
     return Machine(here, _precision(here, precision, "fp32"), ())

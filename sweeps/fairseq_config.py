@@ -75,8 +75,9 @@ def fairseq_config(config: DictConfig, data: Path, run_folder: Path, device: str
             name = settings.get("_name")
             named = {key: value for key, value in registries[group].items() if value is not None}
             if name not in named:
-                raise UsageError(f"fairseq.{group}._name={name}: fairseq knows no such {group}"
-                                 f"{nearest(str(name), list(named))}")  # fmt: skip
+                raise UsageError(
+                    f"fairseq.{group}._name={name}: fairseq knows no such {group}{nearest(str(name), list(named))}"
+                )
             base = OmegaConf.structured(named[name])
             with open_dict(base):
                 base._name = name
@@ -94,8 +95,10 @@ def fairseq_config(config: DictConfig, data: Path, run_folder: Path, device: str
         given = str(merged.optimizer.adam_betas)  # fairseq runs this text as Python
         merged.optimizer.adam_betas = str(betas_of(given, "fairseq.optimizer.adam_betas"))
     if merged.common.fp16 and len(merged.optimization.update_freq) > 1 and merged.common.fp16_scale_window is None:
-        raise UsageError(f"fairseq.optimization.update_freq={list(merged.optimization.update_freq)} in float16 asks "
-                         "for fairseq.common.fp16_scale_window, too; without such a list it is 16384")  # fmt: skip
+        raise UsageError(
+            f"fairseq.optimization.update_freq={list(merged.optimization.update_freq)} in float16 asks "
+            "for fairseq.common.fp16_scale_window, too; without such a list it is 16384"
+        )
     return merged
 
 
@@ -116,8 +119,10 @@ def _merge(group: str, base: DictConfig, settings: DictConfig) -> DictConfig:
 def _check_subsets(subsets: str) -> None:
     names = subsets.split(",")
     if names[0] != "valid" or not set(names) <= {"valid", "test"} or len(set(names)) != len(names):
-        raise UsageError(f"fairseq.dataset.valid_subset={subsets}: it is `valid,test`, or `valid` alone; the best "
-                         "step is chosen on valid")  # fmt: skip
+        raise UsageError(
+            f"fairseq.dataset.valid_subset={subsets}: it is `valid,test`, or `valid` alone; the best "
+            "step is chosen on valid"
+        )
 
 
 def resolved(config: DictConfig) -> DictConfig:

@@ -8,32 +8,63 @@ from foundation.counts import counted
 from foundation.errors import UsageError
 from hydra_conf.compose import CONF_DIR
 
-OF_FLOAT16 = ("fp16_init_scale", "fp16_no_flatten_grads", "fp16_scale_window", "fp16_scale_tolerance", "min_loss_scale",
-              "threshold_loss_scale")  # fmt: skip
+OF_FLOAT16 = (
+    "fp16_init_scale",
+    "fp16_no_flatten_grads",
+    "fp16_scale_window",
+    "fp16_scale_tolerance",
+    "min_loss_scale",
+    "threshold_loss_scale",
+)
 HEEDED = {
     "common": ("log_interval", "log_format", "no_progress_bar", "empty_cache_freq", *OF_FLOAT16),
     "dataset": ("batch_size", "batch_size_valid", "max_tokens", "required_batch_size_multiple", "valid_subset"),
     "optimization": ("clip_norm", "lr", "max_update", "update_freq"),
     "checkpoint": ("no_save", "checkpoint_suffix"),  # fairseq's own checkpoints, beside checkpoint_best.pt
-    "model": ("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads", "dropout",
-              "attention_dropout", "activation_dropout", "pooler_dropout", "activation_fn", "pooler_activation_fn",
-              "encoder_normalize_before", "layernorm_embedding", "encoder_learned_pos",
-              "no_token_positional_embeddings", "no_scale_embedding", "untie_weights_roberta", "unpadded",
-              "first_token_only", "quick_dropout"),
+    "model": (
+        "encoder_layers",
+        "encoder_embed_dim",
+        "encoder_ffn_embed_dim",
+        "encoder_attention_heads",
+        "dropout",
+        "attention_dropout",
+        "activation_dropout",
+        "pooler_dropout",
+        "activation_fn",
+        "pooler_activation_fn",
+        "encoder_normalize_before",
+        "layernorm_embedding",
+        "encoder_learned_pos",
+        "no_token_positional_embeddings",
+        "no_scale_embedding",
+        "untie_weights_roberta",
+        "unpadded",
+        "first_token_only",
+        "quick_dropout",
+    ),
     "task": ("max_positions",),
     "optimizer": ("adam_betas", "adam_eps", "weight_decay"),
     "lr_scheduler": ("_name", "warmup_updates", "total_num_update", "end_learning_rate", "power", "warmup_init_lr"),
-}  # fmt: skip
+}
 HEEDED_BY_BOTH = {  # of those, the keys that BACKEND=hf heeds, too
     "common": ("log_interval",),
     "dataset": ("batch_size", "batch_size_valid", "max_tokens", "required_batch_size_multiple", "valid_subset"),
     "optimization": ("clip_norm", "lr", "max_update"),
-    "model": ("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads", "dropout",
-              "attention_dropout", "pooler_dropout", "activation_fn", "untie_weights_roberta"),
+    "model": (
+        "encoder_layers",
+        "encoder_embed_dim",
+        "encoder_ffn_embed_dim",
+        "encoder_attention_heads",
+        "dropout",
+        "attention_dropout",
+        "pooler_dropout",
+        "activation_fn",
+        "untie_weights_roberta",
+    ),
     "task": ("max_positions",),
     "optimizer": ("adam_betas", "adam_eps", "weight_decay"),
     "lr_scheduler": ("_name", "warmup_updates", "total_num_update", "end_learning_rate", "power"),
-}  # fmt: skip
+}
 SPEED_ALONE = ("unpadded", "first_token_only", "quick_dropout")  # of fairseq's encoder; they leave its function alone
 PLANNED = "every planned step is trained; EPOCHS says how many"
 BEST = "the best step has the highest validation accuracy"
@@ -132,11 +163,15 @@ def refuse_unheeded(config: DictConfig, settings: DictConfig, usual: DictConfig)
             f"fairseq.lr_scheduler._name={settings.lr_scheduler._name}: BACKEND=hf has polynomial_decay only"
         )
     if settings.checkpoint.no_save and settings.checkpoint.checkpoint_suffix:
-        raise UsageError(f"fairseq.checkpoint.checkpoint_suffix={settings.checkpoint.checkpoint_suffix}: it names "
-                         "fairseq's own checkpoints, which fairseq.checkpoint.no_save=false asks for")  # fmt: skip
+        raise UsageError(
+            f"fairseq.checkpoint.checkpoint_suffix={settings.checkpoint.checkpoint_suffix}: it names "
+            "fairseq's own checkpoints, which fairseq.checkpoint.no_save=false asks for"
+        )
     if not settings.checkpoint.no_save and not settings.checkpoint.checkpoint_suffix:
-        raise UsageError("fairseq.checkpoint.no_save=false: fairseq's checkpoint_best.pt would replace the run's own; "
-                         "give fairseq.checkpoint.checkpoint_suffix=-stock, too")  # fmt: skip
+        raise UsageError(
+            "fairseq.checkpoint.no_save=false: fairseq's checkpoint_best.pt would replace the run's own; "
+            "give fairseq.checkpoint.checkpoint_suffix=-stock, too"
+        )
 
 
 def with_nothing_given(config: DictConfig) -> DictConfig:
@@ -157,18 +192,22 @@ def check_values(settings: DictConfig) -> None:
             raise UsageError(f"fairseq.model.{key}={settings.model[key]}: it is a share, from 0 to below 1")
     rate, end = settings.optimization.lr[0], settings.lr_scheduler.get("end_learning_rate", 0)
     if end > rate:
-        raise UsageError(f"fairseq.lr_scheduler.end_learning_rate={end:g}: the learning rate falls to it from "
-                         f"{rate:g}, so it is at most that")  # fmt: skip
+        raise UsageError(
+            f"fairseq.lr_scheduler.end_learning_rate={end:g}: the learning rate falls to it from "
+            f"{rate:g}, so it is at most that"
+        )
     frequencies = list(settings.optimization.update_freq)
     if not frequencies or min(frequencies) < 1:
-        raise UsageError(f"fairseq.optimization.update_freq={frequencies}: give how many batches a step takes, "
-                         "from 1, as in [1]")  # fmt: skip
+        raise UsageError(
+            f"fairseq.optimization.update_freq={frequencies}: give how many batches a step takes, from 1, as in [1]"
+        )
     if settings.dataset.batch_size is None and settings.dataset.max_tokens is None:
         raise UsageError("fairseq.dataset.batch_size=null: give recipe.batch_size, or fairseq.dataset.max_tokens")
     cut, longest = settings.task.max_positions, settings.model.max_positions
     if not 4 < cut <= longest:  # <s> </s> </s> </s> of a pair, and a piece
-        raise UsageError(f"fairseq.task.max_positions={cut}: a text has from 5 to {longest} tokens, those of "
-                         "model.max_positions")  # fmt: skip
+        raise UsageError(
+            f"fairseq.task.max_positions={cut}: a text has from 5 to {longest} tokens, those of model.max_positions"
+        )
 
 
 def check_schedule(settings: DictConfig, steps: int) -> None:
@@ -180,10 +219,14 @@ def check_schedule(settings: DictConfig, steps: int) -> None:
     if schedule._name == "inverse_sqrt" and schedule.warmup_updates < 1:
         raise UsageError("fairseq.lr_scheduler.warmup_updates=0 (recipe.warmup_share): inverse_sqrt needs at least 1")
     if schedule.warmup_updates >= steps:
-        raise UsageError(f"fairseq.lr_scheduler.warmup_updates={schedule.warmup_updates} (recipe.warmup_share): "
-                         f"{trained}, so the learning rate would never get to its peak; give fewer")  # fmt: skip
+        raise UsageError(
+            f"fairseq.lr_scheduler.warmup_updates={schedule.warmup_updates} (recipe.warmup_share): "
+            f"{trained}, so the learning rate would never get to its peak; give fewer"
+        )
     end = schedule.get("total_num_update", steps)
     if end <= schedule.warmup_updates:
-        raise UsageError(f"fairseq.lr_scheduler.total_num_update={end:g}: {trained}, {schedule.warmup_updates} of them "
-                         "warm-up, and the learning rate falls after those; leave it out, and it falls to the last "
-                         "step")  # fmt: skip
+        raise UsageError(
+            f"fairseq.lr_scheduler.total_num_update={end:g}: {trained}, {schedule.warmup_updates} of them "
+            "warm-up, and the learning rate falls after those; leave it out, and it falls to the last "
+            "step"
+        )

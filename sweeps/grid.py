@@ -31,8 +31,12 @@ class Axes:
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return the (backend, method) that there are: an adapter is transformers' and peft's."""
-        return [(backend, method) for backend in self.backends for method in self.methods
-                if method != "lora" or backend == "hf"]  # fmt: skip
+        return [
+            (backend, method)
+            for backend in self.backends
+            for method in self.methods
+            if method != "lora" or backend == "hf"
+        ]
 
     def left_out(self) -> list[tuple[str, str]]:
         """Return the (backend, method) asked for that do not exist."""
@@ -128,8 +132,9 @@ def as_prepared(config: DictConfig, manifest: dict[str, Any], overrides: list[st
         asked = config.dataset[key]
         asked = OmegaConf.to_container(asked) if OmegaConf.is_config(asked) else asked
         if asked != value and any(word == f"dataset.{key}" or word.startswith(f"dataset.{key}.") for word in typed):
-            raise UsageError(f"dataset.{key}={asked}: the data was prepared with {value}; run `make prep` with the "
-                             "same ARGS first")  # fmt: skip
+            raise UsageError(
+                f"dataset.{key}={asked}: the data was prepared with {value}; run `make prep` with the same ARGS first"
+            )
         config.dataset[key] = value
 
 
@@ -144,8 +149,12 @@ def shape_words(manifest: dict[str, Any]) -> list[str]:
 
 def unfair_keys(reference: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """Return the keys in which the flat configurations of two inits differ and must not."""
-    return [key for key in sorted(reference.keys() | other.keys()) if reference.get(key) != other.get(key)
-            and not (key.startswith("init.") or key == "fairseq.task.init" or key in MAY_DIFFER)]  # fmt: skip
+    return [
+        key
+        for key in sorted(reference.keys() | other.keys())
+        if reference.get(key) != other.get(key)
+        and not (key.startswith("init.") or key == "fairseq.task.init" or key in MAY_DIFFER)
+    ]
 
 
 def _refuse_unfair(by_init: dict[str, dict[str, Any]]) -> None:

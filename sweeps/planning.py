@@ -49,9 +49,11 @@ def arguments_of_run() -> argparse.ArgumentParser:
 def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
     """Return the runs that the arguments ask for, configured down to jobs and threads, and the machine."""
     axes = Axes(
-        backends=parse_list("BACKEND", arguments.backend), methods=parse_list("METHOD", arguments.method),
-        inits=parse_list("INIT", arguments.init), seeds=parse_seeds(arguments.seeds),
-    )  # fmt: skip
+        backends=parse_list("BACKEND", arguments.backend),
+        methods=parse_list("METHOD", arguments.method),
+        inits=parse_list("INIT", arguments.init),
+        seeds=parse_seeds(arguments.seeds),
+    )
     require_transformers(axes)
     refuse_axes(arguments.overrides, axes.backends, axes.methods)
     if arguments.sweep in ("", "..") or Path(arguments.sweep).name != arguments.sweep:
@@ -75,8 +77,9 @@ def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
         require_launcher(launcher)
         machine = cluster_machine(arguments.device, precision, launcher.gpus, chosen_in(root))
     if arguments.no_wait and launcher.name != "slurm":
-        raise UsageError(f"WAIT=0 needs LAUNCHER=slurm: runs of LAUNCHER={launcher.name} end with the command that "
-                         "started them")  # fmt: skip
+        raise UsageError(
+            f"WAIT=0 needs LAUNCHER=slurm: runs of LAUNCHER={launcher.name} end with the command that started them"
+        )
     runs = compose_runs(words, axes, arguments.overrides, machine, root)
     for run in runs if precision == "auto" else []:
         keep_precision(run)
@@ -91,8 +94,9 @@ def require_launcher(launcher: DictConfig) -> None:
     """Raise `UsageError` when what the launcher needs is not installed."""
     package = {"slurm": "submitit", "ray": "ray"}[launcher.name]
     if importlib.util.find_spec(package) is None:
-        raise UsageError(f"LAUNCHER={launcher.name} needs {package}, which is not installed; "
-                         "run `make setup EXTRAS=dev,cluster`")  # fmt: skip
+        raise UsageError(
+            f"LAUNCHER={launcher.name} needs {package}, which is not installed; run `make setup EXTRAS=dev,cluster`"
+        )
     if launcher.threads is None:
         raise UsageError(f"launcher.threads: say how many CPU threads a run of LAUNCHER={launcher.name} gets")
 
@@ -111,9 +115,14 @@ def require_transformers(axes: Axes) -> None:
 
 @contextmanager
 def prepared_folders(
-    left: list[PlannedRun], runs: list[PlannedRun], root: Path, commands: list[str], force: bool, auto: dict[str, str],
+    left: list[PlannedRun],
+    runs: list[PlannedRun],
+    root: Path,
+    commands: list[str],
+    force: bool,
+    auto: dict[str, str],
     queued: frozenset[Path] = frozenset(),
-) -> Iterator[None]:  # fmt: skip
+) -> Iterator[None]:
     """List the whole sweep, make the folders of the runs that are left ready, and hold this sweep's claim on them.
 
     Runs whose jobs wait in a cluster's queue are left as they are. A line is printed for each folder that is emptied.
@@ -126,6 +135,7 @@ def prepared_folders(
                 if run.folder not in queued and (emptied := prepare(run, force, claim)):
                     print(f"  {emptied}", flush=True)
         except OSError as error:
-            raise UsageError(f"{error.filename or root} cannot be written ({error.strerror}); "
-                             "give another RUNS_DIR") from error  # fmt: skip
+            raise UsageError(
+                f"{error.filename or root} cannot be written ({error.strerror}); give another RUNS_DIR"
+            ) from error
         yield

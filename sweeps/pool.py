@@ -102,8 +102,10 @@ def _folder_of_sockets() -> str:
     for folder in (usual, "/tmp", "/var/tmp"):
         if len(os.fsencode(folder)) <= LONGEST_FOLDER and os.access(folder, os.W_OK | os.X_OK):
             return folder
-    raise UsageError(f"TMPDIR={usual}: a socket's path is too long below it, and neither /tmp nor /var/tmp can be "
-                     "written; give a TMPDIR with a shorter name, or launcher.fork_server=false")  # fmt: skip
+    raise UsageError(
+        f"TMPDIR={usual}: a socket's path is too long below it, and neither /tmp nor /var/tmp can be "
+        "written; give a TMPDIR with a shorter name, or launcher.fork_server=false"
+    )
 
 
 class Signals:

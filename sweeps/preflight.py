@@ -89,9 +89,11 @@ def _make(run: PlannedRun, machine: Machine, folder: Path) -> None:
         whole = ends[:-1] if settings.optimization.max_update else ends
         lengths = {end - begin for begin, end in pairwise([0, *whole])}
         if len(lengths) > 1:
-            raise UsageError(f"fairseq.dataset.max_tokens={settings.dataset.max_tokens}: epochs have from "
-                             f"{min(lengths)} to {max(lengths)} batches, and those of BACKEND=hf have as many each; "
-                             "leave it out")  # fmt: skip
+            raise UsageError(
+                f"fairseq.dataset.max_tokens={settings.dataset.max_tokens}: epochs have from "
+                f"{min(lengths)} to {max(lengths)} batches, and those of BACKEND=hf have as many each; "
+                "leave it out"
+            )
         from hf_tasks.train import converted, draw_model, training_arguments
 
         elsewhere = run.config.launcher.name != "local"

@@ -14,8 +14,21 @@ from foundation.errors import UsageError
 from foundation.whole_files import sha256_of
 from hydra_conf.schema import RootConfig
 
-PACKAGES = ("ve-fairseq", "fairseq-fixed", "torch", "sentencepiece", "hydra-core", "omegaconf", "numpy", "tensorboard",
-            "transformers", "peft", "accelerate", "tokenizers", "safetensors")  # fmt: skip
+PACKAGES = (
+    "ve-fairseq",
+    "fairseq-fixed",
+    "torch",
+    "sentencepiece",
+    "hydra-core",
+    "omegaconf",
+    "numpy",
+    "tensorboard",
+    "transformers",
+    "peft",
+    "accelerate",
+    "tokenizers",
+    "safetensors",
+)
 # Where things stand and how many run at once do not change what a run is; its inputs are compared by their hashes.
 NOT_COMPARED = (
     "data_dir",
@@ -39,8 +52,10 @@ def prepared(config: DictConfig) -> dict[str, Any]:
     data = binarised_folder(config)
     manifest = read_manifest(data)
     if manifest is None:
-        made = sorted(path.parent.name.removesuffix(f".{config.model.name}")
-                      for path in data.parent.glob(f"*.{config.model.name}/manifest.json"))  # fmt: skip
+        made = sorted(
+            path.parent.name.removesuffix(f".{config.model.name}")
+            for path in data.parent.glob(f"*.{config.model.name}/manifest.json")
+        )
         raise UsageError(
             f"{data} is not there: {config.dataset.name} is not prepared for {config.model.name}; run `make prep` "
             f"with the same DATASET, MODEL and ARGS first{f' (prepared for it: {chr(44).join(made)})' if made else ''}"
@@ -92,8 +107,10 @@ def differing_keys(stored: dict[str, Any], asked: dict[str, Any]) -> list[str]:
     A key that one side lacks has its default there: a run of an earlier version is the run it was.
     """
     usual = _defaults()
-    pairs = {key: (stored.get(key, usual.get(key, "absent")), asked.get(key, usual.get(key, "absent")))
-             for key in sorted(stored.keys() | asked.keys())}  # fmt: skip
+    pairs = {
+        key: (stored.get(key, usual.get(key, "absent")), asked.get(key, usual.get(key, "absent")))
+        for key in sorted(stored.keys() | asked.keys())
+    }
     return [f"{key}: {before} -> {now}" for key, (before, now) in pairs.items() if before != now]
 
 

@@ -89,8 +89,10 @@ def _connect(launcher: DictConfig) -> None:
     asked = {"CPU": launcher.threads, "GPU": launcher.gpus, "memory": (launcher.memory_gb or 0) * 2**30}
     if not any(all(node.get(kind, 0) >= amount for kind, amount in asked.items()) for node in most):
         ray.shutdown()
-        has = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs, "
-                        f"{node.get('memory', 0) / 2**30:.1f} GiB" for node in most)  # fmt: skip
+        has = "; ".join(
+            f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs, {node.get('memory', 0) / 2**30:.1f} GiB"
+            for node in most
+        )
         raise UsageError(
             f"no node of the Ray cluster has room for a run of launcher.threads={launcher.threads}, "
             f"launcher.gpus={launcher.gpus:g}, launcher.memory_gb={launcher.memory_gb}; its nodes have {has}"

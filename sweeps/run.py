@@ -123,8 +123,10 @@ def plan_steps(config: DictConfig) -> tuple[list[int], int]:
         frequency = frequencies[min(epoch, len(frequencies)) - 1]
         in_epoch = len(iterator.frozen_batches)
         if max(frequencies) > in_epoch:
-            raise UsageError(f"fairseq.optimization.update_freq={list(frequencies)}: an epoch has "
-                             f"{counted(in_epoch, 'batch', 'batches')}, and a step takes no more")  # fmt: skip
+            raise UsageError(
+                f"fairseq.optimization.update_freq={list(frequencies)}: an epoch has "
+                f"{counted(in_epoch, 'batch', 'batches')}, and a step takes no more"
+            )
         epoch_steps = math.ceil(in_epoch / frequency)
         if steps + epoch_steps > limit:
             taken = int(limit) - steps
@@ -179,8 +181,10 @@ def train(folder: Path, config: DictConfig) -> None:
     record = provenance(config, input_hashes(config), config.launcher.threads)
     made_from = before.get("inputs", record["inputs"] if checkpoint is None else {})
     if changed := differing_inputs(made_from, record["inputs"]):
-        raise UsageError(f"{', '.join(changed)}: not the one that the run was planned or begun with; put it back, or "
-                         "call again with FORCE=1")  # fmt: skip
+        raise UsageError(
+            f"{', '.join(changed)}: not the one that the run was planned or begun with; put it back, or "
+            "call again with FORCE=1"
+        )
     if checkpoint is not None:
         record = resumed_record(before, record, taken_up["step"])
         print(f"going on from step {taken_up['step']}", flush=True)
@@ -255,8 +259,10 @@ def explain(error: BaseException, folder: Path) -> str:
     number = error.errno if isinstance(error, OSError) else None
     if number in (errno.ENOSPC, errno.EDQUOT) or "PytorchStreamWriter" in str(error):
         free = shutil.disk_usage(folder).free / 1e6
-        return (f"the disk of {folder} is full ({free:.0f} MB left); free some space, or set launcher.save_every=0, "
-                "and call again: nothing that was saved is lost")  # fmt: skip
+        return (
+            f"the disk of {folder} is full ({free:.0f} MB left); free some space, or set launcher.save_every=0, "
+            "and call again: nothing that was saved is lost"
+        )
     if number in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"{getattr(error, 'filename', None) or folder} cannot be written ({said}); mend it and call again"
     return said
@@ -319,8 +325,9 @@ def run(folder: Path, digest: str | None = None) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m sweeps.run", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m sweeps.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, help="run folder that holds config.yaml")
     parser.add_argument("--child", action="store_true", help="end when standard input closes")
     parser.add_argument("--digest", help="SHA-256 of the config.yaml that is to be trained")

@@ -34,8 +34,9 @@ SEED = 1000  # not one of the seeds that are reported
 
 
 def arguments_of_search(words: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m sweeps search", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m sweeps search", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add = parser.add_argument
     add("--dataset")
     add("--model")
@@ -92,9 +93,18 @@ def scores(runs: list[tuple[str, PlannedRun]]) -> list[dict[str, Any]]:
             n, n_correct = sum(one["n"] for one in best), sum(one["n_correct"] for one in best)
             share = n_correct / n
             error = 100 * math.sqrt(share * (1 - share) / n)
-            rows.append({"init": init, "learning_rate": rate, "splits": len(best), "n": n, "valid": 100 * share,
-                         "standard_error": error, "each": [100 * one["n_correct"] / one["n"] for one in best],
-                         "best_steps": [one["step"] for one in best]})  # fmt: skip
+            rows.append(
+                {
+                    "init": init,
+                    "learning_rate": rate,
+                    "splits": len(best),
+                    "n": n,
+                    "valid": 100 * share,
+                    "standard_error": error,
+                    "each": [100 * one["n_correct"] / one["n"] for one in best],
+                    "best_steps": [one["step"] for one in best],
+                }
+            )
     return rows
 
 

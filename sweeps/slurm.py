@@ -79,20 +79,31 @@ def submit(runs: list[PlannedRun], launcher: DictConfig, root: Path, name: str) 
     options = OmegaConf.to_container(launcher.options)
     assert isinstance(options, dict)
     executor.update_parameters(
-        job_name=f"warmstart-{name}", time=launcher.minutes, cpus_per_task=launcher.threads, wckey=None,
-        mem=f"{launcher.memory_gb}GB" if launcher.memory_gb else None, partition=launcher.partition,
-        gpus_per_node=int(launcher.gpus) or None, setup=list(launcher.setup) or None, signal_delay_s=SIGNAL_SECONDS,
-        array_parallelism=launcher.jobs or len(runs), stderr_to_stdout=True,
+        job_name=f"warmstart-{name}",
+        time=launcher.minutes,
+        cpus_per_task=launcher.threads,
+        wckey=None,
+        mem=f"{launcher.memory_gb}GB" if launcher.memory_gb else None,
+        partition=launcher.partition,
+        gpus_per_node=int(launcher.gpus) or None,
+        setup=list(launcher.setup) or None,
+        signal_delay_s=SIGNAL_SECONDS,
+        array_parallelism=launcher.jobs or len(runs),
+        stderr_to_stdout=True,
         srun_args=[f"--cpus-per-task={launcher.threads}"],  # which srun does not take over from sbatch
         additional_parameters={"requeue": True, **options},
-    )  # fmt: skip
+    )
     ids: list[str] = []
     try:
         for at in range(0, len(runs), ARRAY):
             part = runs[at : at + ARRAY]
             digests = [standing(run.folder, run).digest or "" for run in part]
-            jobs = executor.submit_array([Job(run.folder, launcher.threads, launcher.retries, digest)
-                                          for run, digest in zip(part, digests, strict=True)])  # fmt: skip
+            jobs = executor.submit_array(
+                [
+                    Job(run.folder, launcher.threads, launcher.retries, digest)
+                    for run, digest in zip(part, digests, strict=True)
+                ]
+            )
             for run, job in zip(part, jobs, strict=True):
                 set_status(run.folder, job=job.job_id)
                 ids.append(job.job_id)
@@ -143,8 +154,12 @@ def note_gone(folders: list[Path]) -> list[Path]:
     gone = [folder for folder, job in jobs.items() if job not in known and not is_owned(folder)]
     for folder in gone:
         if read_json(folder / "status.json").get("state") not in ("done", "failed"):
-            set_status(folder, state="failed", error=f"its SLURM job {jobs[folder]} was cancelled or lost before the "
-                       "run had ended; called again it goes on")  # fmt: skip
+            set_status(
+                folder,
+                state="failed",
+                error=f"its SLURM job {jobs[folder]} was cancelled or lost before the "
+                "run had ended; called again it goes on",
+            )
     return gone
 
 

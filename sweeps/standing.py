@@ -252,8 +252,11 @@ def is_claimed(folder: Path) -> bool:
 
 def _claim(folder: Path, claim: Path) -> None:
     """Note in the run's status, whose lock the caller holds, that this sweep, too, is going to train it."""
-    living = [name for name in read_json(folder / "status.json").get("claims", [])
-              if name != claim.name and is_held(folder.parents[5] / name)]  # fmt: skip
+    living = [
+        name
+        for name in read_json(folder / "status.json").get("claims", [])
+        if name != claim.name and is_held(folder.parents[5] / name)
+    ]
     set_status(folder, claims=[*living, claim.name])
 
 

@@ -46,8 +46,9 @@ def watch(runs: dict[RunKey, Path]) -> None:
             slurm.note_gone(left)
             progress.update()
             states = {folder: standing(folder).state for folder in left}
-            left = [folder for folder in left if states[folder] != DONE
-                    and (states[folder] != FAILED or is_wanted(folder))]  # fmt: skip
+            left = [
+                folder for folder in left if states[folder] != DONE and (states[folder] != FAILED or is_wanted(folder))
+            ]
             if left and not slurm.has_jobs(left) and not any(is_wanted(folder) for folder in left):
                 print(f"nobody is training {len(left)} of the runs, and no sweep is going to; `make sweep` goes on")
                 break

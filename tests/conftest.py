@@ -119,16 +119,30 @@ class Workspace:
     def python(self, *words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Run `python -m <words>` here, as a user would, and return what it printed and its exit code."""
         return subprocess.run(
-            [sys.executable, "-m", *words], cwd=self.root, capture_output=True, text=True, timeout=timeout,
+            [sys.executable, "-m", *words],
+            cwd=self.root,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
             env={**os.environ, "COLUMNS": "200"},
-        )  # fmt: skip
+        )
 
     def prep(self, *words: str) -> subprocess.CompletedProcess[str]:
         return self.python("data_prep", "--model", "tiny", *self.overrides, *words)
 
     def sweep_words(self, *words: str) -> list[str]:
-        return ["sweeps", "--model", "tiny", "--device", "cpu", "--precision", "fp32", *words, *self.overrides,
-                "launcher.threads=1"]  # fmt: skip
+        return [
+            "sweeps",
+            "--model",
+            "tiny",
+            "--device",
+            "cpu",
+            "--precision",
+            "fp32",
+            *words,
+            *self.overrides,
+            "launcher.threads=1",
+        ]
 
     def sweep(self, *words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         return self.python(*self.sweep_words(*words), timeout=timeout)

@@ -273,8 +273,8 @@ MUTATIONS = [
     ),
     Mutation(
         "analysis/best_steps.py",
-        'if best is None or progress.get("best_step", best["step"]) != best["step"] or any(',
-        "if best is None or any(",
+        'or progress.get("best_step", best["step"]) != best["step"]',
+        "or False",
         "a log that tells another best step than its run is believed",
         EVENTS + "another_best_step",
     ),
@@ -536,8 +536,8 @@ MUTATIONS = [
     ),
     Mutation(
         "analysis/findings.py",
-        "logs.skipped.items() if key in have),",
-        "logs.skipped.items() if key not in have),",
+        "for key, (n, planned) in logs.skipped.items()\n            if key in have",
+        "for key, (n, planned) in logs.skipped.items()\n            if key not in have",
         "skipped steps are not told",
         report("skipped_steps"),
     ),
@@ -692,8 +692,8 @@ MUTATIONS = [
     ),
     Mutation(
         "analysis/verdict.py",
-        'REPRODUCED if mean.low >= claim["at_least"]',
-        'REPRODUCED if mean.high >= claim["at_least"]',
+        'if mean.low >= claim["at_least"]',
+        'if mean.high >= claim["at_least"]',
         "a claim of at least 400 steps needs only the upper end",
         VERDICT + "whole_interval",
     ),
@@ -765,8 +765,8 @@ MUTATIONS = [
     ),
     Mutation(
         "analysis/tables.py",
-        'f"{c.one.n_censored} of {c.one.n} / {c.other.n_censored} of {c.other.n}"',
-        'f"{c.other.n_censored} of {c.other.n} / {c.one.n_censored} of {c.one.n}"',
+        'f"{of.n_censored} of {of.n}" for of in (c.one, c.other)',
+        'f"{of.n_censored} of {of.n}" for of in (c.other, c.one)',
         "the runs that never reach the threshold are the other side's",
         report("random_never_passes"),
     ),
@@ -808,8 +808,8 @@ MUTATIONS = [
     ),
     Mutation(
         "analysis/report.py",
-        "items=[*absent(material.results), *material.problems],",
-        "items=[*absent(material.results)],",
+        "missing = [*absent(material.results), *material.problems]",
+        "missing = [*absent(material.results)]",
         "the report does not tell what was damaged",
         report("skipped_steps"),
     ),
@@ -1014,7 +1014,7 @@ MUTATIONS = [
     ),
     Mutation(
         "data_prep/splits.py",
-        '"test_seed", "valid_seed",',
+        '"test_seed",\n    "valid_seed",',
         '"test_seed",',
         "another validation seed leaves the splits stale",
         PREP + "validation_seed",

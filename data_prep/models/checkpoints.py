@@ -82,8 +82,10 @@ def read_shape(path: Path, state: dict[str, Any], n_symbols: int) -> dict[str, A
             raise UsageError(f"{path}: its arguments say {name}={value!r}; its shape cannot be read from them")
     rows, width = _weight(path, weights, EMBEDDING).shape
     if rows != n_symbols + 5:
-        raise UsageError(f"{path} has {rows} embedding rows; dict.txt beside it has {n_symbols} lines, which with "
-                         f"fairseq's four and <mask> make {n_symbols + 5}: they do not belong together")  # fmt: skip
+        raise UsageError(
+            f"{path} has {rows} embedding rows; dict.txt beside it has {n_symbols} lines, which with "
+            f"fairseq's four and <mask> make {n_symbols + 5}: they do not belong together"
+        )
     # fairseq's positions count from padding's 1, plus 1: the first two rows are no position
     positions = _weight(path, weights, POSITIONS).shape[0] - 2 if shape["encoder_learned_pos"] else None
     for name, stated, found in (

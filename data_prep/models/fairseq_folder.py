@@ -60,6 +60,8 @@ def compare_with_published(matrices: int, rows: int, shape: dict[str, Any], conf
     sentence = f"{more:+,} against the published {config.published_matrices:,}"
     if more_rows:
         width = shape["encoder_embed_dim"]
-        sentence += (f", of which {by_rows:+,} are {more_rows:+,} embedding rows of {width} against the published "
-                     f"{config.published_vocabulary:,} (fairseq adds <s>, <pad>, </s>, <unk> and <mask>)")  # fmt: skip
+        sentence += (
+            f", of which {by_rows:+,} are {more_rows:+,} embedding rows of {width} against the published "
+            f"{config.published_vocabulary:,} (fairseq adds <s>, <pad>, </s>, <unk> and <mask>)"
+        )
     return sentence if more == by_rows else f"{sentence}; {more - by_rows:+,} are another shape: not the published one"

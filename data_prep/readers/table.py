@@ -101,8 +101,9 @@ def text_lines(path: Path) -> Iterator[str]:
                 yield line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
                 byte = f"byte {error.start + 1} (0x{line[error.start]:02x}) is not UTF-8"
-                raise UsageError(f"{path}, line {number}: {byte}{_as_windows(line[error.start])}; save the file as "
-                                 "UTF-8") from error  # fmt: skip
+                raise UsageError(
+                    f"{path}, line {number}: {byte}{_as_windows(line[error.start])}; save the file as UTF-8"
+                ) from error
 
 
 def _as_windows(byte: int) -> str:
@@ -116,8 +117,10 @@ def _require_columns(path: Path, columns: list[str], there: list[str]) -> None:
     for column in columns:
         if column not in there:
             known = nearest(column, shown, "it has")
-            raise UsageError(f"{path} has no column {column!r}{known}; name yours with dataset.text, "
-                             "dataset.text_pair, dataset.label")  # fmt: skip
+            raise UsageError(
+                f"{path} has no column {column!r}{known}; name yours with dataset.text, "
+                "dataset.text_pair, dataset.label"
+            )
         if there.count(column) > 1:
             raise UsageError(f"{path} has {there.count(column)} columns called {column!r}")
 
@@ -140,8 +143,10 @@ def _delimited_rows(path: Path, columns: list[str], quoted: bool) -> Iterator[Ro
             elif row:  # an empty line is no row
                 raise UsageError(f"{path}, line {line}: {counted(len(row), 'column')}, the header has {len(header)}")
     except csv.Error as error:
-        raise UsageError(f"{path}, line {begins}: {error}; a field with a quote, a line break or the separator in it "
-                         "is quoted, its quotes doubled") from error  # fmt: skip
+        raise UsageError(
+            f"{path}, line {begins}: {error}; a field with a quote, a line break or the separator in it "
+            "is quoted, its quotes doubled"
+        ) from error
 
 
 def _separator(path: Path, columns: list[str], usual: str) -> str:

@@ -120,8 +120,9 @@ def _safe(archive: Path, members: Iterator[Member], limit: int) -> Iterator[Memb
             raise UsageError(f"{archive}: member {member.name!r} would leave its folder; the archive is not unpacked")
         total += member.size
         if total > limit:
-            raise UsageError(f"{archive} unpacks to more than {limit:,} bytes (member {member.name!r}); it is not "
-                             "unpacked")  # fmt: skip
+            raise UsageError(
+                f"{archive} unpacks to more than {limit:,} bytes (member {member.name!r}); it is not unpacked"
+            )
         if (
             not path.endswith("/")
             and not path.startswith("__MACOSX/")
@@ -141,5 +142,7 @@ def _the_one(archive: Path, members: list[Member], pattern: str) -> Member:
     if not found:
         held = ", ".join(member.name for member in members[:8]) + (", ..." if len(members) > 8 else "")
         raise UsageError(f"{archive} holds no file {pattern} (it holds {held or 'nothing'})")
-    raise UsageError(f"{archive} holds {len(found)} files {pattern} ({', '.join(one.name for one in found[:8])}); "
-                     "which one is meant cannot be told")  # fmt: skip
+    raise UsageError(
+        f"{archive} holds {len(found)} files {pattern} ({', '.join(one.name for one in found[:8])}); "
+        "which one is meant cannot be told"
+    )

@@ -90,8 +90,10 @@ def _verified(target: Path, pinned: str | None) -> str:
     expected = pinned or (words[0] if words else None)
     if expected is not None and found != expected:
         origin = "pinned" if pinned else f"recorded in {record.name} on first use"
-        raise UsageError(f"{target} has sha256 {found}, {origin} is {expected}; delete it"
-                         f"{'' if pinned else f' and {record}'} to fetch it again")  # fmt: skip
+        raise UsageError(
+            f"{target} has sha256 {found}, {origin} is {expected}; delete it"
+            f"{'' if pinned else f' and {record}'} to fetch it again"
+        )
     if pinned:
         record_first_use(target, found)
     return found

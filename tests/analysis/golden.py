@@ -75,18 +75,29 @@ def of_seeds(init: str, tests: list[float], **more: Any) -> list[Run]:
 
 PRETRAINED = of_seeds("pretrained", [87.0, 89.5, 85.5], valid=85.0, best=98, pace=25)
 RANDOM = of_seeds("random", [71.25, 74.5, 72.75], valid=74.0, pace=90)
-PUBLISHED = {"dataset": "cls_books", "model": "roberta_small_fr", "steps": PUBLISHED_STEPS,
-             "overrides": ("experiment=published",)}  # fmt: skip
+PUBLISHED = {
+    "dataset": "cls_books",
+    "model": "roberta_small_fr",
+    "steps": PUBLISHED_STEPS,
+    "overrides": ("experiment=published",),
+}
 SIX_PUBLISHED = [
     replace(run, best=best, valid=valid)
     for run, (best, valid) in zip(
-        [*of_seeds("pretrained", [79.5, 78.5, 80.1], pace=300, **PUBLISHED),
-         *of_seeds("random", [65.4, 66.7, 67.4], pace=400, **PUBLISHED)],
-        [(1125, 81.5), (675, 80.0), (900, 83.5), (900, 62.0), (450, 65.0), (1125, 63.0)], strict=True)
-]  # fmt: skip
+        [
+            *of_seeds("pretrained", [79.5, 78.5, 80.1], pace=300, **PUBLISHED),
+            *of_seeds("random", [65.4, 66.7, 67.4], pace=400, **PUBLISHED),
+        ],
+        [(1125, 81.5), (675, 80.0), (900, 83.5), (900, 62.0), (450, 65.0), (1125, 63.0)],
+        strict=True,
+    )
+]
 WITH_LEAKS = "cls_books_published"
-LONGER = ("experiment=published", "fairseq.lr_scheduler.total_num_update=3125",
-          "fairseq.lr_scheduler.warmup_updates=187")  # fmt: skip
+LONGER = (
+    "experiment=published",
+    "fairseq.lr_scheduler.total_num_update=3125",
+    "fairseq.lr_scheduler.warmup_updates=187",
+)
 THIRTY = (4 * np.random.default_rng(1).normal(0, 1.5, (2, 30))).round() / 4  # quarters of a point: whole texts of 400
 
 SWEEPS: dict[str, list[Run]] = {
@@ -105,19 +116,33 @@ SWEEPS: dict[str, list[Run]] = {
     "lora_only": [replace(run, backend="hf", method="lora") for run in PRETRAINED],
     "fairseq_pretrained_hf_random": [*PRETRAINED, *(replace(run, backend="hf") for run in RANDOM)],
     "two_back_ends": [*PRETRAINED, *(replace(run, backend="hf", test=run.test + 0.5) for run in PRETRAINED)],
-    "unequal_terms": [*PRETRAINED, *(replace(run, backend="hf", best=98, steps=(0, 49, 98),
-                                             overrides=("recipe.epochs=1",)) for run in PRETRAINED)],
+    "unequal_terms": [
+        *PRETRAINED,
+        *(replace(run, backend="hf", best=98, steps=(0, 49, 98), overrides=("recipe.epochs=1",)) for run in PRETRAINED),
+    ],
     "two_datasets_two_models": [
         replace(run, dataset=dataset, model=model, test=run.test - down)
         for down, (dataset, model) in enumerate(product(("amazon_fr", "cls_dvd"), ("e5_small_fr", "tiny")))
         for run in (*PRETRAINED[:2], *RANDOM[:2])
     ],
-    "all_failed": [replace(run, state="failed", status={"error": "out of memory (RuntimeError: no memory); lower "
-                           "recipe.batch_size, model.max_positions or JOBS"}) for run in (*PRETRAINED, *RANDOM)],
-    "all_random_failed": [*PRETRAINED, *(replace(run, state="failed", status={"error": "the disk is full"})
-                                         for run in RANDOM)],
+    "all_failed": [
+        replace(
+            run,
+            state="failed",
+            status={
+                "error": "out of memory (RuntimeError: no memory); lower recipe.batch_size, model.max_positions or JOBS"
+            },
+        )
+        for run in (*PRETRAINED, *RANDOM)
+    ],
+    "all_random_failed": [
+        *PRETRAINED,
+        *(replace(run, state="failed", status={"error": "the disk is full"}) for run in RANDOM),
+    ],
     "one_failed_one_damaged_one_missing": [
-        *PRETRAINED, replace(PRETRAINED[0], seed=3, state="damaged"), *RANDOM,
+        *PRETRAINED,
+        replace(PRETRAINED[0], seed=3, state="damaged"),
+        *RANDOM,
         replace(RANDOM[0], seed=3, state="failed", status={"error": "killed: no process owns the run any more"}),
         replace(RANDOM[0], seed=4, state="absent"),
     ],
@@ -125,32 +150,44 @@ SWEEPS: dict[str, list[Run]] = {
     "random_never_passes": [*PRETRAINED, *(replace(run, test=run.test - 10) for run in RANDOM)],
     "some_random_never_pass": [*PRETRAINED, *RANDOM[:2], replace(RANDOM[2], test=68.0)],
     "pretrained_never_passes": [*(replace(run, test=run.test - 22, valid=66.0) for run in PRETRAINED), *RANDOM],
-    "some_of_both_never_pass": [*PRETRAINED[:2], replace(PRETRAINED[2], test=66.0), *RANDOM[:2],
-                                replace(RANDOM[2], test=68.0)],
+    "some_of_both_never_pass": [
+        *PRETRAINED[:2],
+        replace(PRETRAINED[2], test=66.0),
+        *RANDOM[:2],
+        replace(RANDOM[2], test=68.0),
+    ],
     "starts_above": [*(replace(run, start=71.0) for run in PRETRAINED), *RANDOM],
     "equal_accuracies": [*of_seeds("pretrained", [80.0] * 5, pace=25), *of_seeds("random", [75.0] * 5, pace=60)],
-    "equal_differences": [*of_seeds("pretrained", [80.0, 81.0, 82.0], pace=25),
-                          *of_seeds("random", [70.0, 71.0, 72.0], pace=60)],
+    "equal_differences": [
+        *of_seeds("pretrained", [80.0, 81.0, 82.0], pace=25),
+        *of_seeds("random", [70.0, 71.0, 72.0], pace=60),
+    ],
     "random_better": [*of_seeds("pretrained", [70.25, 72.5, 71.0], pace=90), *of_seeds("random", [75.0, 76.5, 75.0])],
     "no_difference": [*of_seeds("pretrained", [80.0, 82.5, 79.0]), *of_seeds("random", [80.25, 80.25, 81.0])],
     "published_setting": SIX_PUBLISHED,
-    "published_with_another_schedule": [replace(run, steps=(0, 225, 450, 675), best=675,
-                                                overrides=("experiment=published", "recipe.epochs=3"))
-                                        for run in SIX_PUBLISHED],
+    "published_with_another_schedule": [
+        replace(run, steps=(0, 225, 450, 675), best=675, overrides=("experiment=published", "recipe.epochs=3"))
+        for run in SIX_PUBLISHED
+    ],
     "published_with_a_longer_decay": [
         *SIX_PUBLISHED[3:],
         *(replace(run, dataset=WITH_LEAKS, test=run.test + 7, overrides=LONGER) for run in SIX_PUBLISHED[3:]),
     ],
-    "two_published_datasets": [*SIX_PUBLISHED, *(replace(run, dataset="cls_books_course", test=run.test - 1)
-                                                 for run in SIX_PUBLISHED)],
-    "published_with_leaks": [*(replace(run, dataset="cls_books_published", test=run.test + 0.35)
-                               for run in SIX_PUBLISHED), *SIX_PUBLISHED],
+    "two_published_datasets": [
+        *SIX_PUBLISHED,
+        *(replace(run, dataset="cls_books_course", test=run.test - 1) for run in SIX_PUBLISHED),
+    ],
+    "published_with_leaks": [
+        *(replace(run, dataset="cls_books_published", test=run.test + 0.35) for run in SIX_PUBLISHED),
+        *SIX_PUBLISHED,
+    ],
     "unequal_inits": [*PRETRAINED, *(replace(run, overrides=("recipe.epochs=5",)) for run in RANDOM)],
     "unlike_runs": [*PRETRAINED[:2], replace(PRETRAINED[2], overrides=("recipe.weight_decay=0.5",)), *RANDOM],
-    "skipped_steps": [replace(run, status={"planned_steps": 294, "skipped_steps": 3 * run.seed,
-                                              "attempts": 1 + run.seed})
-                      for run in (*PRETRAINED[:2], *RANDOM[:2])],
-}  # fmt: skip
+    "skipped_steps": [
+        replace(run, status={"planned_steps": 294, "skipped_steps": 3 * run.seed, "attempts": 1 + run.seed})
+        for run in (*PRETRAINED[:2], *RANDOM[:2])
+    ],
+}
 
 
 # --- writing a sweep
@@ -182,18 +219,25 @@ def write_data(root: Path, dataset: str, model: str) -> dict[str, Any]:
     splits, binarised = root / f"data/splits/{dataset}", root / f"data/bin/{dataset}.{model}"
     parts = dict.fromkeys(("train", "valid", "test"), Path("made-up"))
     about = {"title": config.title, "task": config.task, "licence": config.licence, "citation": config.citation}
-    build_stage(splits, {"made": "up"}, lambda scratch: {
-        **about, **make_splits(scratch, config, parts, reader_of(labels, n_valid, n_test))})  # fmt: skip
+    build_stage(
+        splits,
+        {"made": "up"},
+        lambda scratch: {**about, **make_splits(scratch, config, parts, reader_of(labels, n_valid, n_test))},
+    )
     manifest = read_manifest(splits)
     assert manifest is not None
     examples = manifest["examples"]
 
     def binarise(scratch: Path) -> dict[str, Any]:
         (scratch / "test.bin").write_text(dataset)
-        return {"max_positions": 256, "examples": examples, "labels": labels,
-                "tokens": {split: 100 * n for split, n in examples.items()},
-                "unknown_share": dict.fromkeys(examples, 0.001),
-                "cut": {split: {"examples": 3, "share": 0.05} for split in examples}}  # fmt: skip
+        return {
+            "max_positions": 256,
+            "examples": examples,
+            "labels": labels,
+            "tokens": {split: 100 * n for split, n in examples.items()},
+            "unknown_share": dict.fromkeys(examples, 0.001),
+            "cut": {split: {"examples": 3, "share": 0.05} for split in examples},
+        }
 
     build_stage(binarised, {"splits": manifest["outputs"]}, binarise)
     made = read_manifest(binarised)
@@ -215,8 +259,10 @@ def configuration(dataset: str, model: str, backend: str, method: str, init: str
 def curve_of(run: Run, top: float, after: float) -> list[float]:
     """Return percent at each step: a curve that bends, reaches `top` at the best step and then falls by `after`."""
     rise = 1 - math.exp(-run.best / run.pace)
-    return [run.start + (top - run.start) * (1 - math.exp(-step / run.pace)) / rise if step <= run.best else top - after
-            for step in run.steps]  # fmt: skip
+    return [
+        run.start + (top - run.start) * (1 - math.exp(-step / run.pace)) / rise if step <= run.best else top - after
+        for step in run.steps
+    ]
 
 
 def write_run(root: Path, sweep: str, run: Run, inputs: dict[str, Any]) -> None:
@@ -229,19 +275,29 @@ def write_run(root: Path, sweep: str, run: Run, inputs: dict[str, Any]) -> None:
     (folder / "status.json").write_text(json.dumps({"state": state, **run.status}))
     if state == "failed":
         return
-    record = {"inputs": {**inputs, "checkpoint": "c" * 8 if run.init == "pretrained" else None}, "git_commit": "abc",
-              "device": "a made-up processor", "platform": "Linux", "precision": "fp32", "threads": 1,
-              "versions": {"python": "3.11.7", "torch": "2.13.0"}}  # fmt: skip
+    record = {
+        "inputs": {**inputs, "checkpoint": "c" * 8 if run.init == "pretrained" else None},
+        "git_commit": "abc",
+        "device": "a made-up processor",
+        "platform": "Linux",
+        "precision": "fp32",
+        "threads": 1,
+        "versions": {"python": "3.11.7", "torch": "2.13.0"},
+    }
     (folder / "provenance.json").write_text(json.dumps(record))
     counts: dict[str, list[int]] = {}
     answers, ends = [], {}
-    for split, top, after, n in (("valid", run.valid, 1.0, inputs["examples"]["valid"]),
-                                 ("test", run.test, -0.25, inputs["examples"]["test"])):  # fmt: skip
+    for split, top, after, n in (
+        ("valid", run.valid, 1.0, inputs["examples"]["valid"]),
+        ("test", run.test, -0.25, inputs["examples"]["test"]),
+    ):
         counts[split] = [round(n * value / 100) for value in curve_of(run, top, after)]
         if split == "valid":  # the best step is the only one with its count
             most = counts[split][run.steps.index(run.best)]
-            counts[split] = [right if step == run.best else min(right, most - 1)
-                             for step, right in zip(run.steps, counts[split], strict=True)]  # fmt: skip
+            counts[split] = [
+                right if step == run.best else min(right, most - 1)
+                for step, right in zip(run.steps, counts[split], strict=True)
+            ]
         with SummaryWriter(str(folder / "tb" / split)) as writer:
             for step, right in zip(run.steps, counts[split], strict=True):
                 writer.add_scalar("n_correct", right, step)
@@ -250,10 +306,17 @@ def write_run(root: Path, sweep: str, run: Run, inputs: dict[str, Any]) -> None:
         rng = np.random.default_rng([run.seed, n, run.init == "random"])
         ranks = np.argsort(np.argsort(np.arange(n) + rng.normal(0, n / 5, n)))  # the same texts are hard for all runs
         right_at_best = ranks < counts[split][run.steps.index(run.best)]
-        answers.append(pd.DataFrame({
-            "split": split, "id": [f"{split}-{number}" for number in range(n)], "gold": "a",
-            "predicted": np.where(right_at_best, "a", "b"), "logits": [[0.0, 1.0]] * n,
-        }))  # fmt: skip
+        answers.append(
+            pd.DataFrame(
+                {
+                    "split": split,
+                    "id": [f"{split}-{number}" for number in range(n)],
+                    "gold": "a",
+                    "predicted": np.where(right_at_best, "a", "b"),
+                    "logits": [[0.0, 1.0]] * n,
+                }
+            )
+        )
     with SummaryWriter(str(folder / "tb/train_inner")) as writer:
         for step in range(10, run.steps[-1] + 1, 10):
             writer.add_scalar("loss", 0.1 + 0.6 * math.exp(-step / run.pace / 3), step)

@@ -16,21 +16,36 @@ PUBLISHED: dict[tuple[str, str], list[Best]] = {
 }
 
 
-def made_up(best: Best, seed: int, backend: str = "fairseq", init: str = "pretrained", dataset: str = "cls_books",
-            start: float = 50.0, method: str = "full") -> RunResult:  # fmt: skip
+def made_up(
+    best: Best,
+    seed: int,
+    backend: str = "fairseq",
+    init: str = "pretrained",
+    dataset: str = "cls_books",
+    start: float = 50.0,
+    method: str = "full",
+) -> RunResult:
     """Return a done run that rises from `start` at step 0 to its best step, and stays there until step 1 125."""
     step, valid, test = best
     steps = sorted({0, step, 1125})
-    curve = pd.DataFrame({"step": steps, "valid": [start if at == 0 else valid for at in steps],
-                          "test": [start if at == 0 else test for at in steps]})  # fmt: skip
+    curve = pd.DataFrame(
+        {
+            "step": steps,
+            "valid": [start if at == 0 else valid for at in steps],
+            "test": [start if at == 0 else test for at in steps],
+        }
+    )
     key = RunKey(dataset, "roberta_small_fr", backend, method, init, seed)
     return RunResult(key, "done", step, float(valid), float(test), float(test), curve.astype(float))
 
 
 def published_runs(dataset: str = "cls_books") -> list[RunResult]:
     """Return the nine published runs as if they were ours."""
-    return [made_up(best, seed, backend, init, dataset) for (backend, init), runs in PUBLISHED.items()
-            for seed, best in enumerate(runs)]  # fmt: skip
+    return [
+        made_up(best, seed, backend, init, dataset)
+        for (backend, init), runs in PUBLISHED.items()
+        for seed, best in enumerate(runs)
+    ]
 
 
 def write_answers(folder: Path, run: RunResult, n: int = 2_000, seed: int = 0) -> None:
@@ -40,10 +55,15 @@ def write_answers(folder: Path, run: RunResult, n: int = 2_000, seed: int = 0) -
     order = np.argsort(np.arange(n) + np.random.default_rng(seed).normal(0, n / 10, n))  # the same texts are hard
     right[order[: round(n * run.test / 100)]] = True
     folder.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame({
-        "split": "test", "id": [f"test-{number}" for number in range(n)], "gold": "positive",
-        "predicted": np.where(right, "positive", "negative"), "logits": [[0.0, 1.0]] * n,
-    }).to_parquet(folder / "predictions.parquet")  # fmt: skip
+    pd.DataFrame(
+        {
+            "split": "test",
+            "id": [f"test-{number}" for number in range(n)],
+            "gold": "positive",
+            "predicted": np.where(right, "positive", "negative"),
+            "logits": [[0.0, 1.0]] * n,
+        }
+    ).to_parquet(folder / "predictions.parquet")
 
 
 def folders_of(root: Path, runs: list[RunResult]) -> dict[str, Path]:

@@ -53,9 +53,12 @@ def test_what_two_groups_must_share(tmp_path: Path, axis: str) -> None:
         (base, {"data": "e"}, ["data (input)"]),
         (base, {"labels": ["a", "c"]}, ["labels (input)"]),
         (base, {"checkpoint": "x"}, [] if axis == "init" else ["checkpoint (input)"]),
-        (base.replace("learning_rate: 1", "learning_rate: 2"), {},
-         ["recipe.learning_rate (1 against 2)"] if axis == "backend" else []),
-    ):  # fmt: skip
+        (
+            base.replace("learning_rate: 1", "learning_rate: 2"),
+            {},
+            ["recipe.learning_rate (1 against 2)"] if axis == "backend" else [],
+        ),
+    ):
         write(other, text, **{"data": "d", "labels": ["a", "b"], "checkpoint": "c", **inputs})
         assert unequal_terms(axis, one, other) == said, text
         turned = unequal_terms(axis, other, one)

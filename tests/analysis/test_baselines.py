@@ -42,8 +42,15 @@ def test_the_strength_is_chosen_on_validation_and_the_test_split_chooses_nothing
 
 def test_both_texts_of_a_pair_are_counted_and_apart(tmp_path: Path) -> None:
     for split, n in (("train", 40), ("valid", 10), ("test", 10)):
-        rows = [{"id": str(k), "text": "oui" if k % 2 else "non", "text_pair": "non" if k % 2 else "oui",
-                 "label": str(k % 2)} for k in range(n)]  # fmt: skip
+        rows = [
+            {
+                "id": str(k),
+                "text": "oui" if k % 2 else "non",
+                "text_pair": "non" if k % 2 else "oui",
+                "label": str(k % 2),
+            }
+            for k in range(n)
+        ]
         (tmp_path / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     assert fit_baselines(tmp_path)[0].test == 100  # joined, both classes would hold the same words
 
@@ -111,8 +118,10 @@ def test_words_that_train_does_not_hold_change_nothing(tmp_path: Path) -> None:
 
 
 def test_splits_that_were_made_again_since_the_data_was_binarised_are_noticed(tmp_path: Path) -> None:
-    for name, manifest in (("bin", {"outputs": {"test.bin": "1"}, "inputs": {"splits": {"test.jsonl": "1"}}}),
-                           ("splits", {"outputs": {"test.jsonl": "2"}})):  # fmt: skip
+    for name, manifest in (
+        ("bin", {"outputs": {"test.bin": "1"}, "inputs": {"splits": {"test.jsonl": "1"}}}),
+        ("splits", {"outputs": {"test.jsonl": "2"}}),
+    ):
         (tmp_path / name).mkdir()
         (tmp_path / name / "manifest.json").write_text(json.dumps(manifest))
     wrong = data_problem(tmp_path / "bin", tmp_path / "splits", {"test.bin": "1"})

@@ -53,8 +53,9 @@ def test_an_evaluation_a_little_below_does_not_exclude_a_passage_before_it() -> 
 def test_the_default_schedule_brackets_what_was_measured_every_14_steps() -> None:
     """Seed 0 of the default sweep, evaluated every 14 steps, passes 70 % at 35 (pre-trained) and 167 (random)."""
     assert DEFAULT == [0, 13, 25, 49, 98, 147, 196, 245, 294]
-    one, other = (bracket_of(DEFAULT, [50.0 if step < passes else 80.0 for step in DEFAULT], 70.0)
-                  for passes in (35, 167))  # fmt: skip
+    one, other = (
+        bracket_of(DEFAULT, [50.0 if step < passes else 80.0 for step in DEFAULT], 70.0) for passes in (35, 167)
+    )
     assert (one, other) == (Bracket(26, 49), Bracket(148, 196))
     ratio = ratio_of_steps([other], [one], paired=True)
     assert ratio.low <= 167 / 35 <= ratio.high
@@ -63,8 +64,10 @@ def test_the_default_schedule_brackets_what_was_measured_every_14_steps() -> Non
 
 @given(st.lists(st.tuples(st.floats(1.1, 280), st.floats(1.1, 280)), min_size=1, max_size=6), st.booleans())
 def test_the_bounds_hold_the_ratio_of_the_runs_themselves(passes: list[tuple[float, float]], paired: bool) -> None:
-    sides = [[bracket_of(DEFAULT, [50.0 if step < pair[side] else 80.0 for step in DEFAULT], 70.0) for pair in passes]
-             for side in (0, 1)]  # fmt: skip
+    sides = [
+        [bracket_of(DEFAULT, [50.0 if step < pair[side] else 80.0 for step in DEFAULT], 70.0) for pair in passes]
+        for side in (0, 1)
+    ]
     means = [stats.gmean([math.ceil(pair[side]) for pair in passes]) for side in (0, 1)]
     for brackets, mean in zip(sides, means, strict=True):
         low, high = geometric_bounds(brackets)

@@ -43,8 +43,9 @@ def published(tmp_path: Path) -> Evidence:
 
 
 def test_the_published_six_give_the_published_mean_and_std(published: Evidence) -> None:
-    printed = {group.title: (f"{group.spread.mean / 100:.3f}", f"{group.spread.std / 100:.4f}")
-               for group in published.groups}  # fmt: skip
+    printed = {
+        group.title: (f"{group.spread.mean / 100:.3f}", f"{group.spread.std / 100:.4f}") for group in published.groups
+    }
     assert printed == {
         "cls_books · roberta_small_fr · fairseq · full · pretrained": ("0.794", "0.0066"),
         "cls_books · roberta_small_fr · fairseq · full · random": ("0.665", "0.0083"),
@@ -117,8 +118,11 @@ def test_a_failed_run_costs_its_pair_and_no_other(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     shared = (20 * rng.normal(0, 2, 10)).round() / 20  # whole texts of 2 000
     runs = [made_up((900, 80.0, 80 + gap), seed) for seed, gap in enumerate(shared)]
-    runs += [made_up((900, 60.0, 70 + gap + 0.05 * seed), seed, init="random") for seed, gap in enumerate(shared)
-             if seed != 4]  # fmt: skip
+    runs += [
+        made_up((900, 60.0, 70 + gap + 0.05 * seed), seed, init="random")
+        for seed, gap in enumerate(shared)
+        if seed != 4
+    ]
     (c,) = gather_evidence(runs, folders_of(tmp_path, runs), 70.0).comparisons
     assert c.paired
     assert c.one.seeds == c.other.seeds == [0, 1, 2, 3, 5, 6, 7, 8, 9]
@@ -315,8 +319,12 @@ def test_the_sentence_of_steps_knows_every_case() -> None:
 
 def test_comparisons_of_inits_come_first_and_titles_speak_of_no_others() -> None:
     tests = {"pretrained": 79.0, "random": 65.0}
-    runs = [made_up((900, 80.0, test + seed), seed, backend, init)
-            for backend in ("fairseq", "hf") for init, test in tests.items() for seed in (0, 1)]  # fmt: skip
+    runs = [
+        made_up((900, 80.0, test + seed), seed, backend, init)
+        for backend in ("fairseq", "hf")
+        for init, test in tests.items()
+        for seed in (0, 1)
+    ]
     evidence = gather_evidence(runs, nowhere(runs), 70.0)
     assert [c.axis for c in evidence.comparisons] == ["init", "init", "backend", "backend"]
     assert [(c.axis, c.rest["backend"]) for c in evidence.leading()] == [("init", "fairseq"), ("init", "hf")]
@@ -325,8 +333,12 @@ def test_comparisons_of_inits_come_first_and_titles_speak_of_no_others() -> None
 
 def test_a_title_of_many_comparisons_tells_the_least_and_the_greatest_gap() -> None:
     gaps = {"cls_books": 5.0, "cls_dvd": 9.0, "cls_music": 2.0, "amazon_fr": 7.0}
-    runs = [made_up((900, 80.0, 70.0 + gap * (init == "pretrained") + seed), seed, init=init, dataset=dataset)
-            for dataset, gap in gaps.items() for init in ("pretrained", "random") for seed in (0, 1)]  # fmt: skip
+    runs = [
+        made_up((900, 80.0, 70.0 + gap * (init == "pretrained") + seed), seed, init=init, dataset=dataset)
+        for dataset, gap in gaps.items()
+        for init in ("pretrained", "random")
+        for seed in (0, 1)
+    ]
     title = title_of_gaps(gather_evidence(runs, nowhere(runs), 70.0))
     assert title == "Pre-trained minus random: +2.00 to +9.00 points of test accuracy in 4 comparisons"
 

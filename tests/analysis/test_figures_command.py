@@ -15,8 +15,15 @@ from PIL import Image
 from analysis.__main__ import made_from, main
 from tests.conftest import EPOCHS, Refusals, Workspace
 
-FIGURES = ("test_accuracy", "valid_accuracy", "final_accuracy", "steps_to_threshold", "seed_spread",
-           "valid_against_test", "train_loss")  # fmt: skip
+FIGURES = (
+    "test_accuracy",
+    "valid_accuracy",
+    "final_accuracy",
+    "steps_to_threshold",
+    "seed_spread",
+    "valid_against_test",
+    "train_loss",
+)
 
 
 class Page(HTMLParser):
@@ -99,11 +106,24 @@ def test_the_report_is_one_file_that_needs_no_network(results: Path) -> None:
     assert not re.search(r"url\(|@import", html)
     assert 'name="viewport"' in html
     for words in (
-        "How much does pre-training buy?", "reaches", "TF-IDF + logistic regression", "commonest class",
-        "2 seeds: the 95", "7 of 117 dropped", "tokens a text", "Commands that make all",
-        "make prep MODEL=tiny", "make sweep MODEL=tiny", "SEEDS=0,1", "make figures", "sha256 of", "Brown-Forsythe",
-        "this test set, new seeds", "new texts, new seeds", "None.",
-    ):  # fmt: skip
+        "How much does pre-training buy?",
+        "reaches",
+        "TF-IDF + logistic regression",
+        "commonest class",
+        "2 seeds: the 95",
+        "7 of 117 dropped",
+        "tokens a text",
+        "Commands that make all",
+        "make prep MODEL=tiny",
+        "make sweep MODEL=tiny",
+        "SEEDS=0,1",
+        "make figures",
+        "sha256 of",
+        "Brown-Forsythe",
+        "this test set, new seeds",
+        "new texts, new seeds",
+        "None.",
+    ):
         assert words in page.text, words
 
 
@@ -229,10 +249,15 @@ def test_no_table_of_the_report_has_an_empty_column(results: Path) -> None:
 def test_a_change_of_anything_that_a_report_is_made_from_makes_it_anew(tmp_path: Path) -> None:
     sweep, data = tmp_path / "runs/s", tmp_path / "data"
     folder = sweep / "amazon_fr/tiny/fairseq/full/random/seed=0"
-    files = [sweep / "sweep.json", folder / "tb/test/events.out.tfevents.1",
-             *(folder / f"{name}.json" for name in ("status", "progress", "provenance")),
-             folder / "config.yaml", folder / "predictions.parquet",
-             data / "splits/amazon_fr/manifest.json", data / "bin/amazon_fr.tiny/manifest.json"]  # fmt: skip
+    files = [
+        sweep / "sweep.json",
+        folder / "tb/test/events.out.tfevents.1",
+        *(folder / f"{name}.json" for name in ("status", "progress", "provenance")),
+        folder / "config.yaml",
+        folder / "predictions.parquet",
+        data / "splits/amazon_fr/manifest.json",
+        data / "bin/amazon_fr.tiny/manifest.json",
+    ]
     for path in files:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("before")

@@ -29,8 +29,15 @@ def test_every_source_has_its_row_and_ours_stand_last(tmp_path: Path) -> None:
     found = sources(evidence_of(tmp_path, published_runs()).groups)
     random = [source for source in found if source.init == "random"]
     assert [source.name.removeprefix("replication ") for source in random] == [
-        "the report", "A", "C", "D", "E", "F", "H", "ours, cls_books",
-    ]  # fmt: skip
+        "the report",
+        "A",
+        "C",
+        "D",
+        "E",
+        "F",
+        "H",
+        "ours, cls_books",
+    ]
     assert [source.is_ours for source in random] == [False] * 7 + [True]
     assert random[0].values == random[-1].values == [65.4, 66.7, 67.4]
     table = sources_table(found)
@@ -44,11 +51,20 @@ def curves(values: dict[str, list[float]], seed: int) -> tuple[RunResult, pd.Dat
     """Return a run with these curves over five epochs, and the scalars of its training loss in nats."""
     run = made_up((1125, 60.0, 60.0), seed, init="random")
     steps = [225 * epoch for epoch in range(EPOCHS + 1)]
-    curve = pd.DataFrame({"step": steps, "valid": [50.0, *values["validation accuracy (%)"]],
-                          "test": [50.0, *values["test accuracy (%)"]]})  # fmt: skip
+    curve = pd.DataFrame(
+        {
+            "step": steps,
+            "valid": [50.0, *values["validation accuracy (%)"]],
+            "test": [50.0, *values["test accuracy (%)"]],
+        }
+    )
     losses = [value * math.log(2) for value in values["training loss (bits)"]]
-    scalars = pd.DataFrame([{**vars(run.key), "split": "train", "tag": "loss", "step": step, "value": loss}
-                            for step, loss in zip(steps[1:], losses, strict=True)])  # fmt: skip
+    scalars = pd.DataFrame(
+        [
+            {**vars(run.key), "split": "train", "tag": "loss", "step": step, "value": loss}
+            for step, loss in zip(steps[1:], losses, strict=True)
+        ]
+    )
     best = int(np.argmax(values["validation accuracy (%)"]))
     run = replace(run, curve=curve, best_step=steps[best + 1], test=values["test accuracy (%)"][best])
     return run, scalars
@@ -117,8 +133,10 @@ def test_the_worth_of_leaks_is_not_told_of_runs_that_differ_otherwise(tmp_path: 
     splits(tmp_path, "cls_books_published", kept, ["test-1"])
     splits(tmp_path, "cls_books", {}, ["test-1"])
     seeds = (2, 3) if change == "no seed in common" else (0, 1)
-    runs = [*(made_up((1125, 80.0, 79.0), seed, dataset="cls_books_published") for seed in (0, 1)),
-            *(made_up((1125, 80.0, 78.0), seed) for seed in seeds)]  # fmt: skip
+    runs = [
+        *(made_up((1125, 80.0, 79.0), seed, dataset="cls_books_published") for seed in (0, 1)),
+        *(made_up((1125, 80.0, 78.0), seed) for seed in seeds),
+    ]
     evidence = evidence_of(tmp_path / "runs", runs)
     if change == "terms":
         groups = [replace(group, config={"recipe.epochs": number}) for number, group in enumerate(evidence.groups)]

@@ -118,8 +118,11 @@ def test_the_interval_over_texts_is_that_of_the_two_way_random_model(
         return float(OLS(scores.ravel(), np.column_stack([np.ones(n * m), *columns])).fit().ssr)
 
     both = residual(*dummies)
-    squares = {"runs": (residual(dummies[1]) - both) / (n - 1), "texts": (residual(dummies[0]) - both) / (m - 1),
-               "rest": both / ((n - 1) * (m - 1))}  # fmt: skip
+    squares = {
+        "runs": (residual(dummies[1]) - both) / (n - 1),
+        "texts": (residual(dummies[0]) - both) / (m - 1),
+        "rest": both / ((n - 1) * (m - 1)),
+    }
     components = [max(squares["runs"] - squares["rest"], 0) / m, max(squares["texts"] - squares["rest"], 0) / n]
     variance = components[0] / n + components[1] / m + squares["rest"] / (n * m)
     assume(variance > 1e-6)
@@ -315,13 +318,18 @@ def test_the_std_of_three_seeds_is_known_within_a_factor_of_twelve() -> None:
 def test_nan_infinity_and_nothing_are_refused_everywhere(bad: list[float]) -> None:
     good, grid = [1.0, 2.0], [bad, bad]
     for call in (
-        lambda: own.spread(bad), lambda: own.mean_over_seeds(bad),
-        lambda: own.difference_over_seeds(bad, good, paired=False), lambda: own.difference_over_seeds(good, bad, True),
-        lambda: own.permutation_test(good, bad, False), lambda: own.brown_forsythe(bad, good),
-        lambda: own.std_interval(bad), lambda: own.std_ratio(good, bad), lambda: own.one_more_run(bad),
+        lambda: own.spread(bad),
+        lambda: own.mean_over_seeds(bad),
+        lambda: own.difference_over_seeds(bad, good, paired=False),
+        lambda: own.difference_over_seeds(good, bad, True),
+        lambda: own.permutation_test(good, bad, False),
+        lambda: own.brown_forsythe(bad, good),
+        lambda: own.std_interval(bad),
+        lambda: own.std_ratio(good, bad),
+        lambda: own.one_more_run(bad),
         lambda: own.mean_over_texts(grid),
         lambda: own.difference_over_texts(grid, grid, True),
-    ):  # fmt: skip
+    ):
         with pytest.raises(ValueError, match="NaN or infinite|at least one"):
             call()
 

@@ -16,8 +16,14 @@ from analysis.report import numbers_table, side_by_side
 from analysis.verdict import as_json, claim_verdicts, departures, errata, number_verdicts, published, rule
 from tests.analysis.made_up import PUBLISHED, made_up, published_runs
 
-TRAINING = {"recipe.epochs": 5, "recipe.batch_size": 8, "recipe.learning_rate": 1e-5, "recipe.warmup_share": 0.06,
-            "recipe.weight_decay": 0.01, "recipe.clip_norm": 0.0}  # fmt: skip
+TRAINING = {
+    "recipe.epochs": 5,
+    "recipe.batch_size": 8,
+    "recipe.learning_rate": 1e-5,
+    "recipe.warmup_share": 0.06,
+    "recipe.weight_decay": 0.01,
+    "recipe.clip_norm": 0.0,
+}
 
 
 def evidence_of(runs: list, threshold: float = 70.0, **training: float):  # type: ignore[type-arg, no-untyped-def]
@@ -25,14 +31,18 @@ def evidence_of(runs: list, threshold: float = 70.0, **training: float):  # type
     evidence = gather_evidence(runs, {str(run.key): Path("nowhere") for run in runs}, threshold)
     config = {**TRAINING, **{f"recipe.{key}": value for key, value in training.items()}}
     groups = [replace(group, config=config) for group in evidence.groups]
-    comparisons = [replace(c, one=replace(c.one, config=config), other=replace(c.other, config=config))
-                   for c in evidence.comparisons]  # fmt: skip
+    comparisons = [
+        replace(c, one=replace(c.one, config=config), other=replace(c.other, config=config))
+        for c in evidence.comparisons
+    ]
     return replace(evidence, groups=groups, comparisons=comparisons)
 
 
 def test_the_file_holds_the_nine_published_runs() -> None:
-    found = {(table["backend"], table["init"]): [(run["best_step"], run["valid"], run["test"]) for run in table["runs"]]
-             for table in published()["tables"]}  # fmt: skip
+    found = {
+        (table["backend"], table["init"]): [(run["best_step"], run["valid"], run["test"]) for run in table["runs"]]
+        for table in published()["tables"]
+    }
     assert found == PUBLISHED
     assert published()["parameters"]["weight_matrices"] == 512 * 32000 + 258 * 512 + 4 * (4 * 512**2 + 2 * 512**2)
 
@@ -51,8 +61,13 @@ def test_the_rule(middle: float, half: float, margin: float) -> None:
 
 
 def test_the_rule_of_ratios_is_the_same_both_ways_and_without_an_interval_one_cannot_tell() -> None:
-    for low, high, verdict in ((0.6, 1.9, "reproduced"), (2.1, 9.0, "not reproduced"), (0.1, 0.4, "not reproduced"),
-                               (0.4, 1.0, "cannot tell"), (math.nan, math.nan, "cannot tell")):  # fmt: skip
+    for low, high, verdict in (
+        (0.6, 1.9, "reproduced"),
+        (2.1, 9.0, "not reproduced"),
+        (0.1, 0.4, "not reproduced"),
+        (0.4, 1.0, "cannot tell"),
+        (math.nan, math.nan, "cannot tell"),
+    ):
         assert rule(low, high, 2.0, ratio=True) == verdict
         assert rule(1 / high, 1 / low, 2.0, ratio=True) == verdict
 
@@ -85,8 +100,14 @@ def test_other_runs_get_other_verdicts_and_what_was_not_run_is_said() -> None:
     rng = np.random.default_rng(0)
     runs = [made_up((900, 70.0, 60 + rng.normal(0, 0.2)), seed) for seed in range(8)]
     verdicts = number_verdicts(evidence_of(runs))
-    assert {row.verdict for row in verdicts if "pre-trained" in row.where and "fairseq" in row.where
-            and "test" in row.what and not row.what.startswith("std")} == {"not reproduced"}  # fmt: skip
+    assert {
+        row.verdict
+        for row in verdicts
+        if "pre-trained" in row.where
+        and "fairseq" in row.where
+        and "test" in row.what
+        and not row.what.startswith("std")
+    } == {"not reproduced"}
     not_run = [row for row in verdicts if "random" in row.where or "Hugging" in row.where or row.unit == "weights"]
     assert {row.verdict for row in not_run} == {"not run"}
     assert number_verdicts(evidence_of(runs), 22_807_553)[0].verdict == "not reproduced"
@@ -160,8 +181,9 @@ def test_the_claims_are_judged_by_their_intervals() -> None:
     assert by_text[said["same_range"]["says"]].verdict == "cannot tell"  # +0.80, -1.64 to +3.24
 
 
-@pytest.mark.parametrize(("better", "worse", "verdict"), [
-    ("random", "pretrained", "not reproduced"), ("pretrained", "random", "reproduced")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("better", "worse", "verdict"), [("random", "pretrained", "not reproduced"), ("pretrained", "random", "reproduced")]
+)
 def test_a_claim_holds_or_fails_with_its_runs(better: str, worse: str, verdict: str) -> None:
     runs = [made_up((700 + 10 * seed, 80.0, 72.0 + 5 * (seed % 3)), seed, init=worse) for seed in range(9)]
     runs += [made_up((50 + seed, 80.0, 85.0 + 0.1 * seed), seed, init=better) for seed in range(9)]

@@ -36,8 +36,10 @@ def test_a_schedule_that_sees_every_second_step_leaves_the_t_interval(monkeypatc
 
 
 def test_a_bootstrap_of_three_seeds_covers_too_little_and_one_of_texts_too_much() -> None:
-    found = {(name.partition(") ")[2], target.partition(",")[0]): share
-             for (name, target), (share, _) in coverage_of_bootstraps(3, repeats=300).items()}  # fmt: skip
+    found = {
+        (name.partition(") ")[2], target.partition(",")[0]): share
+        for (name, target), (share, _) in coverage_of_bootstraps(3, repeats=300).items()
+    }
     assert found["mean, bootstrap of seeds", "this test set"] < 0.82
     assert found["mean, bootstrap of seeds and texts", "this test set"] > 0.97
     assert found["mean, bootstrap of seeds and texts", "new texts"] == pytest.approx(0.95, abs=0.04)

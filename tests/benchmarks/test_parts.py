@@ -28,8 +28,9 @@ def test_a_steps_seconds_are_the_mean_over_the_runs(tmp_path: Path) -> None:
 
 def test_every_row_composes_and_the_first_has_no_quick_part() -> None:
     rows = {**PARTS, **GPU_PARTS, **START, **SHAPES}
-    configs = {name: compose_config([word for word in words if not word.startswith("--")])
-               for name, words in rows.items()}  # fmt: skip
+    configs = {
+        name: compose_config([word for word in words if not word.startswith("--")]) for name, words in rows.items()
+    }
     assert not any([*list(configs["fairseq's own parts, float32"].speed.values())[:3]])
     assert all([*list(configs["all"].speed.values())[:3]])
     assert configs["all"].speed.adam == "warmstart_adam"

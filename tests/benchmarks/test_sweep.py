@@ -51,9 +51,11 @@ def test_start_up_and_accuracy_are_read_from_the_logs() -> None:
 
 def test_with_a_gpu_every_way_has_a_row_in_each_of_its_precisions() -> None:
     assert rows_of(("stock", "ours"), ("fp16", "bf16")) == {
-        "stock": ("stock", "fp16"), "ours": ("ours", "fp16"),
-        "stock, bf16": ("stock", "bf16"), "ours, bf16": ("ours", "bf16"),
-    }  # fmt: skip
+        "stock": ("stock", "fp16"),
+        "ours": ("ours", "fp16"),
+        "stock, bf16": ("stock", "bf16"),
+        "ours, bf16": ("ours", "bf16"),
+    }
     assert rows_of(("stock", "ours"), ("auto",)) == {"stock": ("stock", "fp32"), "ours": ("ours", "auto")}
 
 

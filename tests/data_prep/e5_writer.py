@@ -11,8 +11,14 @@ from numpy.typing import NDArray
 
 WIDTH, LAYERS, HEADS, FEED_FORWARD, POSITIONS = 64, 2, 4, 64, 300
 EPSILON = 1e-12
-MATRICES = {"q": (WIDTH, WIDTH), "k": (WIDTH, WIDTH), "v": (WIDTH, WIDTH), "ao": (WIDTH, WIDTH),
-            "fi": (FEED_FORWARD, WIDTH), "fo": (WIDTH, FEED_FORWARD)}  # fmt: skip
+MATRICES = {
+    "q": (WIDTH, WIDTH),
+    "k": (WIDTH, WIDTH),
+    "v": (WIDTH, WIDTH),
+    "ao": (WIDTH, WIDTH),
+    "fi": (FEED_FORWARD, WIDTH),
+    "fo": (WIDTH, FEED_FORWARD),
+}
 
 
 @dataclass

@@ -90,7 +90,7 @@ UNSAFE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "tar, device": (lambda at: tarred(at / "a.tar", {"s": tar_special(tarfile.CHRTYPE)}), "or a device"),
     "tar, pipe": (lambda at: tarred(at / "a.tar", {"s": tar_special(tarfile.FIFOTYPE)}), "or a device"),
     "tar, too much": (lambda at: tarred(at / "a.tar.bz2", {"big": b"0" * 20_000}), r"10,000 bytes \(member 'big'"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", UNSAFE)

@@ -205,10 +205,12 @@ CASES: dict[str, tuple[Callable[[Inputs], None], str]] = {
     "an open quote": (csv_table(HEADER + 'bien,a\n"ouvert,b\nfin,a\n'), "bad.csv, line 3: unexpected end of data"),
     "text after a quote": (csv_table(HEADER + '"bien"dit,a\n'), "bad.csv, line 2: ',' expected after '\"'"),
     "semicolons, other columns": (
-        csv_table(GOOD.replace(",", ";").replace("text", "avis")), "no column 'text'; it has: avis, label"
+        csv_table(GOOD.replace(",", ";").replace("text", "avis")),
+        "no column 'text'; it has: avis, label",
     ),
     "Excel's Windows-1252": (
-        csv_table("text;label\ndéçu;a\n".encode("cp1252")), "(0xe9) is not UTF-8, it may be 'é' in Windows-1252"
+        csv_table("text;label\ndéçu;a\n".encode("cp1252")),
+        "(0xe9) is not UTF-8, it may be 'é' in Windows-1252",
     ),
     "Latin-1": (csv_table(HEADER.encode() + "déçu,a\n".encode("latin-1")), "line 2: byte 2 (0xe9) is not UTF-8"),
     "UTF-16": (csv_table(GOOD.encode("utf-16")), "bad.csv, line 1: this is UTF-16"),
@@ -218,7 +220,8 @@ CASES: dict[str, tuple[Callable[[Inputs], None], str]] = {
     "a label of blanks": (csv_table(GOOD + "sans,  \n"), "which is not a label"),
     "a label that is not seen": (csv_table(GOOD + "sans,\u200b\n"), "line 22: column 'label' holds '\\u200b', which"),
     "labels of train written otherwise": (
-        csv_table(GOOD.replace(",a", ",A").replace(",b", ",B")), "no label of test ('a', 'b') occurs in train ('A', 'B'"
+        csv_table(GOOD.replace(",a", ",A").replace(",b", ",B")),
+        "no label of test ('a', 'b') occurs in train ('A', 'B'",
     ),
     "a label that is not among the labels": (words("dataset.labels=[a,c]"), "train-3 has the label 'b', dataset."),
     "one class": (csv_table(GOOD.replace(",b", ",a")), "every example of train is 'a'; with one class there"),
@@ -307,7 +310,7 @@ CASES: dict[str, tuple[Callable[[Inputs], None], str]] = {
     "a pair that is the text": (words("dataset.text_pair=text"), "dataset.text and dataset.text_pair are both 'text'"),
     "a label that is the text": (words("dataset.label=text"), "dataset.label and dataset.text are both 'text'"),
     "a label that is the pair": (words("dataset.text_pair=label"), "dataset.label and dataset.text_pair are both"),
-}  # fmt: skip
+}
 
 
 def assert_nothing_half_written(data: Path) -> None:

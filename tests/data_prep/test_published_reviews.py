@@ -21,8 +21,10 @@ def test_the_published_reviews_have_the_published_counts(tmp_path: Path, capsys:
     config = compose_config(words)
     prepare(config, ["random"])
     assert "315,231 in train and valid and 311,660 in test: as many tokens as the published" in capsys.readouterr().out
-    splits, binarised = (read_manifest(tmp_path / folder) or {} for folder in (
-        "splits/cls_books_published", "bin/cls_books_published.roberta_small_fr"))  # fmt: skip
+    splits, binarised = (
+        read_manifest(tmp_path / folder) or {}
+        for folder in ("splits/cls_books_published", "bin/cls_books_published.roberta_small_fr")
+    )
     assert splits["examples"] == {"train": 1800, "valid": 200, "test": 2000}
     assert splits["per_class"]["valid"] == [100, 100]
     assert splits["leaked"] == 54

@@ -213,17 +213,21 @@ def test_exact_copies_and_near_copies_are_counted_apart(tmp_path: Path) -> None:
 @given(
     st.lists(
         st.tuples(st.sampled_from(["a", "A", "\u00e9", "\u00c9", "b\u200b", "b", "B a", "b A"]), st.sampled_from("xy")),
-        min_size=12, max_size=40,
+        min_size=12,
+        max_size=40,
     ),
-    st.booleans(), st.sampled_from([None, 3]),
-)  # fmt: skip
+    st.booleans(),
+    st.sampled_from([None, 3]),
+)
 def test_nothing_stands_in_two_splits_in_any_writing(
     tmp_path_factory: pytest.TempPathFactory, pairs: Rows, paired: bool, n_valid: int
 ) -> None:
     """By a comparison written anew here: the set of the texts, case folded, without the character that is not seen."""
     words = [text for text, _ in pairs]
-    drawn = [(f"{text}{SECOND}{other}" if paired else text, label)
-             for (text, label), other in zip(pairs, words[1:] + words[:1], strict=True)]  # fmt: skip
+    drawn = [
+        (f"{text}{SECOND}{other}" if paired else text, label)
+        for (text, label), other in zip(pairs, words[1:] + words[:1], strict=True)
+    ]
     filler = [(f"{name}{SECOND}{name}" if paired else name, label) for name in ("u", "v", "w", "z") for label in "xy"]
     parts = {"train": [*drawn[::2], *filler], "test": [*drawn[1::2], (f"t{SECOND}t" if paired else "t", "x")]}
     try:
@@ -231,10 +235,12 @@ def test_nothing_stands_in_two_splits_in_any_writing(
     except UsageError:  # everything that was drawn for validation is in test
         reject()
     keys = {
-        name: {frozenset(text.casefold().replace("\u200b", "") for text in (one.text, one.text_pair or one.text))
-               for one in made[name]}
+        name: {
+            frozenset(text.casefold().replace("\u200b", "") for text in (one.text, one.text_pair or one.text))
+            for one in made[name]
+        }
         for name in SPLITS
-    }  # fmt: skip
+    }
     assert not (keys["train"] & keys["valid"]) | (keys["train"] & keys["test"]) | (keys["valid"] & keys["test"])
     assert len(made["test"]) == len(parts["test"])
 
@@ -275,8 +281,14 @@ def test_texts_with_two_labels_in_ready_splits_are_counted(tmp_path: Path) -> No
     _, facts = split(tmp_path, {"train": train, "valid": rows(3, "jugé"), "test": rows(3, "essai")})
     assert facts["checks"]["texts_with_two_labels"] == 2
     assert facts["checks"]["near_copies_with_two_labels"] == 0
-    _, facts = split(tmp_path, {"train": [*train, ("TEXTE 1", "a"), ("TEXTE 2", "a")], "valid": rows(3, "jug\u00e9"),
-                                "test": rows(3, "essai")})  # fmt: skip
+    _, facts = split(
+        tmp_path,
+        {
+            "train": [*train, ("TEXTE 1", "a"), ("TEXTE 2", "a")],
+            "valid": rows(3, "jug\u00e9"),
+            "test": rows(3, "essai"),
+        },
+    )
     assert facts["checks"]["texts_with_two_labels"] == 2
     assert facts["checks"]["near_copies_with_two_labels"] == 1
 
@@ -350,11 +362,17 @@ def test_number_labels_are_sorted_as_numbers(tmp_path: Path) -> None:
     [
         ({"train": [("x", "a"), ("y", "a")], "valid": [("z", "a")], "test": rows(3)}, {}, "is 'a'; with one class"),
         ({"train": rows(30), "test": [("t", "")]}, {}, "nothing is left for test"),
-        ({"train": rows(6), "valid": rows(3, "v"), "test": [("t", "A"), ("u", "d")]}, {},
-         r"no label of test \('A', 'd'\) occurs in train \('a', 'b', 'c'\); write the labels alike"),
+        (
+            {"train": rows(6), "valid": rows(3, "v"), "test": [("t", "A"), ("u", "d")]},
+            {},
+            r"no label of test \('A', 'd'\) occurs in train \('a', 'b', 'c'\); write the labels alike",
+        ),
         ({"train": rows(6), "valid": [("v", "d")], "test": rows(3, "e")}, {}, r"no label of valid \('d'\) occurs in"),
-        ({"train": rows(9), "test": rows(3, "e")}, {"labels": ["a", "b"]},
-         "train-2 has the label 'c', dataset.labels has 'a', 'b'; add it"),
+        (
+            {"train": rows(9), "test": rows(3, "e")},
+            {"labels": ["a", "b"]},
+            "train-2 has the label 'c', dataset.labels has 'a', 'b'; add it",
+        ),
         ({"train": rows(3), "test": rows(3, "e")}, {}, r"class 'a' has 1\); bring more examples"),
         ({"train": rows(9), "test": rows(3, "e")}, {"n_valid": 9}, "dataset.n_valid=9: there are 9 examples"),
         ({"all": rows(9)}, {}, "say how many examples to draw: dataset.n_test"),
@@ -362,7 +380,7 @@ def test_number_labels_are_sorted_as_numbers(tmp_path: Path) -> None:
         ({"train": rows(9), "valid": rows(3), "test": rows(3)}, {}, "nothing is left for valid"),
         ({"train": [*rows(9), ("\ud800", "a")], "test": rows(3, "e")}, {}, "train-9 holds half of a surrogate pair"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_split_is_one_sentence(
     tmp_path: Path, parts: dict[str, Rows], given: dict[str, Any], message: str
 ) -> None:

@@ -89,10 +89,10 @@ def plain(text: str) -> str:
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
 def test_each_format_gives_the_same_examples(tmp_path: Path, kind: str) -> None:
     rows = [
-        {"avis": "Ligne une,\nligne « deux »\tet \"trois\".", "note": 5, "autre": "x"},
+        {"avis": 'Ligne une,\nligne « deux »\tet "trois".', "note": 5, "autre": "x"},
         {"avis": "Bof; moyen, sans plus", "note": 3, "autre": ""},
         {"avis": "Nul : à fuir", "note": 1, "autre": "z"},
-    ]  # fmt: skip
+    ]
     many = [{**row, "avis": f"{k} {row['avis']}"} for k in range(4) for row in rows]
     train = write_table(tmp_path / f"train.{kind}", many)
     test = write_table(tmp_path / f"test.{kind}", [{**row, "avis": f"{row['avis']} !"} for row in rows])
@@ -196,8 +196,10 @@ def test_a_moved_table_is_the_same_table(tmp_path: Path) -> None:
 def test_classes_are_numbered_in_the_datasets_order_and_not_by_name_or_frequency(tmp_path: Path) -> None:
     labels = ["pour", "contre", "avec"]
     for split in SPLITS:
-        lines = [{"id": str(k), "text": f"{split} {k}", "text_pair": None, "label": label}
-                 for k, label in enumerate(["avec", "avec", "avec", "contre", "contre", "pour"])]  # fmt: skip
+        lines = [
+            {"id": str(k), "text": f"{split} {k}", "text_pair": None, "label": label}
+            for k, label in enumerate(["avec", "avec", "avec", "contre", "contre", "pour"])
+        ]
         (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (tmp_path / "text").mkdir()
     assert _write_texts(tmp_path / "text", tmp_path, labels) == ["input0", "label"]

@@ -52,9 +52,16 @@ def method(*words: str) -> DictConfig:
 def roberta() -> RobertaForSequenceClassification:
     torch.manual_seed(3)
     config = RobertaConfig(
-        vocab_size=50, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=32,
-        max_position_embeddings=40, type_vocab_size=1, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
-    )  # fmt: skip
+        vocab_size=50,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=32,
+        max_position_embeddings=40,
+        type_vocab_size=1,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
     return RobertaForSequenceClassification(config).eval()
 
 
@@ -161,17 +168,23 @@ def test_a_causal_lm_learns_the_text_and_merges(
     assert "More Information Needed" not in card
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (["--length", "1"], "--length 1: a block has at least 2 tokens"), (["--length", "-3"], "a block has at least 2"),
-    (["recipe.adam_betas=x"], "recipe.adam_betas=x: it is a pair"),
-    (["method.bias=foo"], "method.bias=foo: choose from none, all, lora_only"),
-    (["method.dropout=2"], "method.dropout=2.0: it is a share"), (["method.r=0"], "method.r=0: it is a number from 1"),
-    (["fairseq.optimization.lr=[1e-9]"], "fairseq.optimization.lr cannot be given: it does nothing here"),
-    (["hf.optim=sgd"], "hf.optim cannot be given"), (["precision=bf16"], "precision cannot be given"),
-    (["recipe.evaluate_every=1"], "recipe.evaluate_every cannot be given"),
-    (["recipe.learning_rate=1e6", "recipe.epochs=3"], "lower recipe.learning_rate. No adapter was written"),
-    (["method.target_modules.bloom=[nope]"], "method.target_modules.bloom=['nope']"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--length", "1"], "--length 1: a block has at least 2 tokens"),
+        (["--length", "-3"], "a block has at least 2"),
+        (["recipe.adam_betas=x"], "recipe.adam_betas=x: it is a pair"),
+        (["method.bias=foo"], "method.bias=foo: choose from none, all, lora_only"),
+        (["method.dropout=2"], "method.dropout=2.0: it is a share"),
+        (["method.r=0"], "method.r=0: it is a number from 1"),
+        (["fairseq.optimization.lr=[1e-9]"], "fairseq.optimization.lr cannot be given: it does nothing here"),
+        (["hf.optim=sgd"], "hf.optim cannot be given"),
+        (["precision=bf16"], "precision cannot be given"),
+        (["recipe.evaluate_every=1"], "recipe.evaluate_every cannot be given"),
+        (["recipe.learning_rate=1e6", "recipe.epochs=3"], "lower recipe.learning_rate. No adapter was written"),
+        (["method.target_modules.bloom=[nope]"], "method.target_modules.bloom=['nope']"),
+    ],
+)
 def test_a_mistake_in_the_settings_of_lora_is_one_sentence_and_leaves_nothing(
     bloom: Path, corpus: Path, tmp_path: Path, refusals: Refusals, words: list[str], message: str
 ) -> None:
@@ -256,8 +269,18 @@ def test_another_kind_of_causal_lm_takes_the_targets_it_is_given(corpus: Path, b
 
     AutoTokenizer.from_pretrained(bloom).save_pretrained(tmp_path / "base")
     GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=32, n_layer=1, n_head=4)).save_pretrained(tmp_path / "base")
-    words = ["lora", "--base", str(tmp_path / "base"), "--corpus", str(corpus), "--out", str(tmp_path / "adapter"),
-             "--length", "16", "recipe.epochs=1"]  # fmt: skip
+    words = [
+        "lora",
+        "--base",
+        str(tmp_path / "base"),
+        "--corpus",
+        str(corpus),
+        "--out",
+        str(tmp_path / "adapter"),
+        "--length",
+        "16",
+        "recipe.epochs=1",
+    ]
     with pytest.raises(UsageError, match=r"says nothing of gpt2 .*; give method.target_modules.gpt2=\[\.\.\.\]"):
         run(arguments_of(words))
     run(arguments_of([*words, "method.target_modules.gpt2=[c_attn]"]))
@@ -270,8 +293,22 @@ def test_an_adapter_of_a_causal_lm_is_loaded_by_peft_alone(
     """From another folder, without the network: the base's place is written whole, the tokenizer is in the folder."""
     monkeypatch.chdir(bloom.parent)
     adapter = tmp_path / "adapter"
-    run(arguments_of(["lora", "--base", bloom.name, "--corpus", str(corpus), "--out", str(adapter), "--length", "16",
-                      "recipe.epochs=1"]))  # fmt: skip
+    run(
+        arguments_of(
+            [
+                "lora",
+                "--base",
+                bloom.name,
+                "--corpus",
+                str(corpus),
+                "--out",
+                str(adapter),
+                "--length",
+                "16",
+                "recipe.epochs=1",
+            ]
+        )
+    )
     code = """
 import socket, sys
 
@@ -326,8 +363,16 @@ def test_a_base_that_is_no_causal_lm_is_refused_before_anything_is_measured(
     base, adapter = tmp_path / "base", tmp_path / "adapter"
     AutoTokenizer.from_pretrained(bloom).save_pretrained(base)
     torch.manual_seed(0)
-    model = make(RobertaConfig(vocab_size=50, hidden_size=32, num_hidden_layers=1, num_attention_heads=4,
-                               intermediate_size=32, max_position_embeddings=40))  # fmt: skip
+    model = make(
+        RobertaConfig(
+            vocab_size=50,
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=4,
+            intermediate_size=32,
+            max_position_embeddings=40,
+        )
+    )
     model.save_pretrained(base)
     if make is _headless:
         config = json.loads((base / "config.json").read_text())
@@ -339,8 +384,22 @@ def test_a_base_that_is_no_causal_lm_is_refused_before_anything_is_measured(
 
 def test_a_merged_model_never_replaces_the_base(bloom: Path, corpus: Path, tmp_path: Path) -> None:
     adapter = tmp_path / "adapter"
-    run(arguments_of(["lora", "--base", str(bloom), "--corpus", str(corpus), "--out", str(adapter), "--length", "16",
-                      "recipe.epochs=1"]))  # fmt: skip
+    run(
+        arguments_of(
+            [
+                "lora",
+                "--base",
+                str(bloom),
+                "--corpus",
+                str(corpus),
+                "--out",
+                str(adapter),
+                "--length",
+                "16",
+                "recipe.epochs=1",
+            ]
+        )
+    )
     weights = (bloom / "model.safetensors").read_bytes()
     with pytest.raises(UsageError, match="is the base of .*, which would be lost"):
         run(arguments_of(["merge", str(adapter), "--out", str(bloom)]))
@@ -363,8 +422,22 @@ def test_an_adapter_never_replaces_its_base(bloom: Path, corpus: Path) -> None:
 def test_an_adapter_whose_base_is_gone_is_one_sentence(bloom: Path, corpus: Path, tmp_path: Path) -> None:
     base = Path(shutil.copytree(bloom, tmp_path / "base"))
     adapter = tmp_path / "adapter"
-    run(arguments_of(["lora", "--base", str(base), "--corpus", str(corpus), "--out", str(adapter), "--length", "16",
-                      "recipe.epochs=1"]))  # fmt: skip
+    run(
+        arguments_of(
+            [
+                "lora",
+                "--base",
+                str(base),
+                "--corpus",
+                str(corpus),
+                "--out",
+                str(adapter),
+                "--length",
+                "16",
+                "recipe.epochs=1",
+            ]
+        )
+    )
     shutil.rmtree(base)
     with pytest.raises(UsageError, match=f"was trained on {base}, which is not there any more"):
         run(arguments_of(["merge", str(adapter), "--out", str(tmp_path / "x")]))

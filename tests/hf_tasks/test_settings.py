@@ -129,8 +129,11 @@ def test_one_changed_value_changes_the_weights(
 def test_what_is_logged_and_scored_is_as_asked_and_leaves_the_weights_alone(
     workspace: Workspace, usual: dict[str, dict[str, Any]], tmp_path: Path, backend: str
 ) -> None:
-    changes = {"fairseq.common.log_interval": 3, "fairseq.dataset.batch_size_valid": 7,
-               "fairseq.dataset.valid_subset": "valid"}  # fmt: skip
+    changes = {
+        "fairseq.common.log_interval": 3,
+        "fairseq.dataset.batch_size_valid": 7,
+        "fairseq.dataset.valid_subset": "valid",
+    }
     told = train(workspace, tmp_path / "run", backend, changes, apart=True)
     assert told["weights"] == usual[backend]["weights"]
     assert set(told["evaluated"]) == {"valid"}

@@ -198,10 +198,18 @@ def test_a_mistake_is_one_sentence_and_nothing_is_written(
     assert not (workspace.root / "runs/bad-hf").exists()
 
 
-@pytest.mark.parametrize(("total", "warmup", "power", "end"), [
-    (20, 0, 1.0, 0.0), (20, 1, 1.0, 0.0), (50, 3, 1.0, 0.0), (7, 6, 1.0, 0.0), (20, 4, 3.0, 0.0), (20, 4, 0.5, 0.125),
-    (15, 4, 2.0, 0.25),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("total", "warmup", "power", "end"),
+    [
+        (20, 0, 1.0, 0.0),
+        (20, 1, 1.0, 0.0),
+        (50, 3, 1.0, 0.0),
+        (7, 6, 1.0, 0.0),
+        (20, 4, 3.0, 0.0),
+        (20, 4, 0.5, 0.125),
+        (15, 4, 2.0, 0.25),
+    ],
+)
 def test_the_schedule_is_fairseqs(total: int, warmup: int, power: float, end: float) -> None:
     """At each of 20 updates, beyond the end of a shorter schedule, too."""
     from fairseq.optim.lr_scheduler.polynomial_decay_schedule import (

@@ -190,13 +190,19 @@ def test_a_run_without_its_test_texts_is_converted_and_says_so(
     assert "token ids      equal on" in card
 
 
-@pytest.mark.parametrize(("line", "message"), [
-    ("{", "line 1: '{' is not a JSON object with a text"), ('{"texte": "beau"}', "is not a JSON object with a text"),
-    ('"beau"', "is not a JSON object with a text"), ('{"text": 3}', "is not a JSON object with a text"),
-    ('{"text": "a", "text_pair": 3}', "is not a JSON object with a text"),
-    ("\xff", "line 1: byte 1 (0xff) is not UTF-8"), ("", "holds no text"),
-    ('{"text": "a"}\n{"text": "a", "text_pair": "b"}', "some examples are pairs, some are not"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 1: '{' is not a JSON object with a text"),
+        ('{"texte": "beau"}', "is not a JSON object with a text"),
+        ('"beau"', "is not a JSON object with a text"),
+        ('{"text": 3}', "is not a JSON object with a text"),
+        ('{"text": "a", "text_pair": 3}', "is not a JSON object with a text"),
+        ("\xff", "line 1: byte 1 (0xff) is not UTF-8"),
+        ("", "holds no text"),
+        ('{"text": "a"}\n{"text": "a", "text_pair": "b"}', "some examples are pairs, some are not"),
+    ],
+)
 def test_texts_that_cannot_be_read_are_one_sentence(
     learnt: Workspace, tmp_path: Path, refusals: Refusals, line: str, message: str
 ) -> None:
@@ -223,11 +229,15 @@ def test_ones_own_texts_get_labels(
     ]
 
 
-@pytest.mark.parametrize(("name", "content", "message"), [
-    ("status.json", '{"state": "failed"}', "is not finished: its run is failed"),
-    ("status.json", "", "is no whole run folder"), ("provenance.json", "{}", "is no whole run folder: KeyError"),
-    ("config.yaml", "a: [b", "is no whole run folder"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("status.json", '{"state": "failed"}', "is not finished: its run is failed"),
+        ("status.json", "", "is no whole run folder"),
+        ("provenance.json", "{}", "is no whole run folder: KeyError"),
+        ("config.yaml", "a: [b", "is no whole run folder"),
+    ],
+)
 def test_a_run_folder_that_is_not_whole_is_not_converted(
     learnt: Workspace, tmp_path: Path, refusals: Refusals, name: str, content: str, message: str
 ) -> None:

@@ -59,7 +59,7 @@ def given_to(said: str) -> tuple[list[str], list[str]]:
 @given(
     overrides=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0\n\r"), min_size=1), max_size=3),
     model=st.text(st.characters(codec="utf-8", exclude_characters="\0\n\r"), min_size=1),
-)  # fmt: skip
+)
 def test_whatever_a_sweep_was_given_its_printed_commands_give_again(
     make: Callable[..., str], overrides: list[str], model: str
 ) -> None:

@@ -36,8 +36,10 @@ def outcome(folder: Path) -> dict[str, Any]:
     """Return everything that must not depend on what happened on the way."""
     progress = read_json(folder / "progress.json")
     answers = pd.read_parquet(folder / "predictions.parquet")
-    return {**{name: progress[name] for name in ("weights", "best_valid", "valid", "test", "batches")},
-            "answers": answers["logits"].map(list).tolist()}  # fmt: skip
+    return {
+        **{name: progress[name] for name in ("weights", "best_valid", "valid", "test", "batches")},
+        "answers": answers["logits"].map(list).tolist(),
+    }
 
 
 @pytest.fixture(scope="module", params=["fairseq", "hf"])
@@ -217,8 +219,17 @@ if "sweeps.run" in sys.orig_argv and "seed=1" in " ".join(sys.orig_argv):
 
     functional.nll_loss = nll_loss
 """
-OF_TWO = ("--init", "random", "--seeds", "0,1", "--epochs", "3", "--", "launcher.save_every=5",
-          "launcher.fork_server=false")  # fmt: skip
+OF_TWO = (
+    "--init",
+    "random",
+    "--seeds",
+    "0,1",
+    "--epochs",
+    "3",
+    "--",
+    "launcher.save_every=5",
+    "launcher.fork_server=false",
+)
 
 
 @pytest.fixture(scope="module")
@@ -227,15 +238,27 @@ def two_undisturbed(workspace: Workspace) -> list[Path]:
     return [workspace.run_folder("random", seed, "two-undisturbed") for seed in (0, 1)]
 
 
-@pytest.mark.parametrize(("sweep", "happens", "said"), [
-    ("nan", 'loss * float("nan")', r"step 1[12]: the training loss is nan; lower the learning rate"),
-    ("memory", "torch.empty(2**50)", r"out of memory \(.*can't allocate memory.*\); lower recipe.batch_size"),
-    ("gpu-memory", "out_of_gpu_memory()", r"out of memory \(.*after step 11: CUDA out of memory.*\); lower recipe.bat"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("sweep", "happens", "said"),
+    [
+        ("nan", 'loss * float("nan")', r"step 1[12]: the training loss is nan; lower the learning rate"),
+        ("memory", "torch.empty(2**50)", r"out of memory \(.*can't allocate memory.*\); lower recipe.batch_size"),
+        (
+            "gpu-memory",
+            "out_of_gpu_memory()",
+            r"out of memory \(.*after step 11: CUDA out of memory.*\); lower recipe.bat",
+        ),
+    ],
+)
 def test_what_befalls_one_run_fails_it_with_a_sentence_and_the_others_go_on(
-    workspace: Workspace, meddle: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, two_undisturbed: list[Path],
-    sweep: str, happens: str, said: str,
-) -> None:  # fmt: skip
+    workspace: Workspace,
+    meddle: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    two_undisturbed: list[Path],
+    sweep: str,
+    happens: str,
+    said: str,
+) -> None:
     meddle(AT_TWELFTH.replace("{}", happens))
     answer = workspace.sweep("--sweep", sweep, *OF_TWO)
     assert answer.returncode == 1, answer.stdout

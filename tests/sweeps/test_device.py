@@ -19,9 +19,12 @@ from sweeps.device import Machine, resolve_machine, share_machine
     ],
 )
 def test_auto_is_what_the_machine_has(
-    monkeypatch: pytest.MonkeyPatch, gpus: tuple[str, ...], pays: bool,
-    asked: tuple[str, str], expected: tuple[str, str],
-) -> None:  # fmt: skip
+    monkeypatch: pytest.MonkeyPatch,
+    gpus: tuple[str, ...],
+    pays: bool,
+    asked: tuple[str, str],
+    expected: tuple[str, str],
+) -> None:
     monkeypatch.setattr(device, "visible_gpus", lambda: gpus)
     monkeypatch.setattr(device, "bf16_pays", lambda: pays)
     machine = resolve_machine(*asked)
@@ -55,9 +58,13 @@ def test_what_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPatch, asked: t
     ],
 )
 def test_the_machine_is_filled_and_not_oversubscribed(
-    monkeypatch: pytest.MonkeyPatch, cores: int, gpus: int, n_runs: int,
-    asked: tuple[int | None, int | None], expected: tuple[int, int],
-) -> None:  # fmt: skip
+    monkeypatch: pytest.MonkeyPatch,
+    cores: int,
+    gpus: int,
+    n_runs: int,
+    asked: tuple[int | None, int | None],
+    expected: tuple[int, int],
+) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
     machine = Machine("cuda" if gpus else "cpu", "fp32", tuple(map(str, range(gpus))))
     assert share_machine(machine, n_runs, *asked) == expected

@@ -33,8 +33,12 @@ def refuse(workspace: Workspace, *words: str) -> None:
 def all_keys(workspace: Workspace) -> dict[str, Any]:
     """Return {node.key: value} of fairseq's whole configuration, as a run has it."""
     settings = settings_of(composed(), workspace)
-    return {f"{group!s}.{key!s}": value for group, node in settings.items() if isinstance(node, DictConfig)
-            for key, value in node.items()}  # fmt: skip
+    return {
+        f"{group!s}.{key!s}": value
+        for group, node in settings.items()
+        if isinstance(node, DictConfig)
+        for key, value in node.items()
+    }
 
 
 def other(value: Any) -> str:
@@ -46,15 +50,17 @@ def other(value: Any) -> str:
 
 def test_every_key_that_is_heeded_is_one_of_fairseqs(workspace: Workspace) -> None:
     known = all_keys(workspace)
-    assert [f"{group}.{key}" for group, keys in HEEDED.items() for key in keys
-            if f"{group}.{key}" not in known] == ["lr_scheduler.warmup_init_lr"]  # of inverse_sqrt  # fmt: skip
+    assert [f"{group}.{key}" for group, keys in HEEDED.items() for key in keys if f"{group}.{key}" not in known] == [
+        "lr_scheduler.warmup_init_lr"
+    ]  # of inverse_sqrt
 
 
 def test_no_key_is_taken_and_does_nothing(workspace: Workspace) -> None:
     heeded = {f"{group}.{key}" for group, keys in HEEDED.items() for key in keys}
     known = all_keys(workspace)
-    others = sorted(key for key, value in known.items() if key not in heeded
-                    and isinstance(value, bool | int | float | str))  # fmt: skip
+    others = sorted(
+        key for key, value in known.items() if key not in heeded and isinstance(value, bool | int | float | str)
+    )
     assert len(others) > 150
     for key in random.Random(4).sample(others, 40):
         given = f"fairseq.{key}={other(known[key])}"

@@ -61,9 +61,13 @@ def test_a_run_on_a_gpu_asks_for_the_same_bits_before_it_computes(
 
 
 def test_the_same_bits_are_torchs_deterministic_algorithms_with_a_workspace_of_cublas() -> None:
-    lines = ("import os, torch", "from fairseq_tasks.training import use_deterministic_algorithms as use", "use()",
-             "print(os.environ['CUBLAS_WORKSPACE_CONFIG'], torch.are_deterministic_algorithms_enabled())",
-             "print(torch.is_deterministic_algorithms_warn_only_enabled())")  # fmt: skip
+    lines = (
+        "import os, torch",
+        "from fairseq_tasks.training import use_deterministic_algorithms as use",
+        "use()",
+        "print(os.environ['CUBLAS_WORKSPACE_CONFIG'], torch.are_deterministic_algorithms_enabled())",
+        "print(torch.is_deterministic_algorithms_warn_only_enabled())",
+    )
     given = {name: value for name, value in os.environ.items() if name != "CUBLAS_WORKSPACE_CONFIG"}
     for more, expected in (({}, ":4096:8"), ({"CUBLAS_WORKSPACE_CONFIG": ":16:8"}, ":16:8")):
         answer = subprocess.run(
@@ -135,10 +139,13 @@ def test_a_run_that_skips_too_many_steps_fails_and_is_told_another_precision(
     assert re.search(said, status["error"]), status["error"]
 
 
-@pytest.mark.parametrize(("sweep", "word"), [
-    ("fp16-nan", "recipe.learning_rate=1e30"),
-    ("fp16-least-scale", f"fairseq.common.min_loss_scale={2**19}"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("sweep", "word"),
+    [
+        ("fp16-nan", "recipe.learning_rate=1e30"),
+        ("fp16-least-scale", f"fairseq.common.min_loss_scale={2**19}"),
+    ],
+)
 def test_numbers_that_are_not_finite_ask_for_another_precision(
     workspace: Workspace, float16_on_cpu: tuple[str, ...], sweep: str, word: str
 ) -> None:
@@ -155,8 +162,7 @@ def test_a_run_in_float16_that_is_cut_ends_with_the_same_bits(
 ) -> None:
     """After steps that overflowed, so that the scale of the loss is another one than at the start."""
     own = ("launcher.save_every=1", "recipe.evaluate_every=3", f"fairseq.common.fp16_no_flatten_grads={not flat}", SOME)
-    words = [["--sweep", f"fp16-{how}-{flat}", "--epochs", "8", *float16_on_cpu, *own]
-             for how in ("whole", "cut")]  # fmt: skip
+    words = [["--sweep", f"fp16-{how}-{flat}", "--epochs", "8", *float16_on_cpu, *own] for how in ("whole", "cut")]
     whole, cut = (folder_of(workspace, f"fp16-{how}-{flat}") for how in ("whole", "cut"))
     answer = workspace.sweep(*words[0])
     assert answer.returncode == 0, answer.stdout + answer.stderr

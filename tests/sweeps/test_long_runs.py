@@ -92,10 +92,15 @@ def test_what_ends_a_run_is_one_sentence_that_says_what_to_do(tmp_path: Path) ->
         assert "\n" not in sentence
 
 
-@pytest.mark.parametrize(("code", "state", "said"), [
-    (-9, "failed", "out of memory: lower JOBS"), (-15, "pending", "asked to stop"), (-12, "pending", "asked to stop"),
-    (FAILED, "failed", "last line: what it said"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("code", "state", "said"),
+    [
+        (-9, "failed", "out of memory: lower JOBS"),
+        (-15, "pending", "asked to stop"),
+        (-12, "pending", "asked to stop"),
+        (FAILED, "failed", "last line: what it said"),
+    ],
+)
 def test_a_death_that_a_run_could_not_tell_of_is_told(tmp_path: Path, code: int, state: str, said: str) -> None:
     set_status(tmp_path, state="running")
     (tmp_path / "train.log").write_text("first\nwhat it said\n")
@@ -105,17 +110,20 @@ def test_a_death_that_a_run_could_not_tell_of_is_told(tmp_path: Path, code: int,
     assert said in status["error"]
 
 
-@pytest.mark.parametrize(("words", "said"), [
-    (["--launcher", "local", "launcher.minutes=5"], "LAUNCHER=local has no such setting"),
-    (["--launcher", "ray", "launcher.partition=gpu"], "LAUNCHER=ray has no such setting"),
-    (["--launcher", "slurm", "launcher.gpus=2"], "a run uses one GPU"),
-    (["--launcher", "slurm", "launcher.minutes=1"], "it must be at least 2"),
-    (["--launcher", "slurm", "launcher.gpus=0", "--device", "cuda"], "DEVICE=cuda, but launcher.gpus=0"),
-    (["--launcher", "slurm", "--precision", "bf32"], "PRECISION=bf32"),
-    (["--launcher", "local", "--no-wait"], "WAIT=0 needs LAUNCHER=slurm"),
-    (["--launcher", "ray", "--no-wait"], "WAIT=0 needs LAUNCHER=slurm"),
-    (["--launcher", "kubernetes"], "LAUNCHER=kubernetes: there is no such launcher"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--launcher", "local", "launcher.minutes=5"], "LAUNCHER=local has no such setting"),
+        (["--launcher", "ray", "launcher.partition=gpu"], "LAUNCHER=ray has no such setting"),
+        (["--launcher", "slurm", "launcher.gpus=2"], "a run uses one GPU"),
+        (["--launcher", "slurm", "launcher.minutes=1"], "it must be at least 2"),
+        (["--launcher", "slurm", "launcher.gpus=0", "--device", "cuda"], "DEVICE=cuda, but launcher.gpus=0"),
+        (["--launcher", "slurm", "--precision", "bf32"], "PRECISION=bf32"),
+        (["--launcher", "local", "--no-wait"], "WAIT=0 needs LAUNCHER=slurm"),
+        (["--launcher", "ray", "--no-wait"], "WAIT=0 needs LAUNCHER=slurm"),
+        (["--launcher", "kubernetes"], "LAUNCHER=kubernetes: there is no such launcher"),
+    ],
+)
 def test_a_launcher_takes_its_own_settings_only(
     workspace: Workspace, refusals: Refusals, words: list[str], said: str
 ) -> None:

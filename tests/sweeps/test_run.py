@@ -51,18 +51,26 @@ def test_anything_less_or_more_is_a_failure(state: dict[str, object], message: s
         check_finished(state, PLAN, BOTH)
 
 
-@pytest.mark.parametrize("error", [
-    MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
-    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
 def test_memory_that_is_full_is_said_to_be(error: BaseException, tmp_path: Path) -> None:
     assert explain(error, tmp_path).startswith("out of memory (")
 
 
-@pytest.mark.parametrize(("precision", "cure"), [
-    ("fp32", "lower the learning rate"), ("bf16", "lower the learning rate"),
-    ("fp16", "train with PRECISION=bf16 or PRECISION=fp32"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("precision", "cure"),
+    [
+        ("fp32", "lower the learning rate"),
+        ("bf16", "lower the learning rate"),
+        ("fp16", "train with PRECISION=bf16 or PRECISION=fp32"),
+    ],
+)
 def test_gradients_that_are_not_finite_are_cured_by_precision(precision: str, cure: str, tmp_path: Path) -> None:
     write_json(tmp_path / "provenance.json", {"precision": precision})
     error = FloatingPointError("Minimum loss scale reached (0.1). Your loss is exploding. Lower the learning rate.")

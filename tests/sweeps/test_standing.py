@@ -78,10 +78,27 @@ def test_what_auto_came_to_is_kept_by_the_sweep_when_the_timing_flips(
 ) -> None:
     meddled = "import sweeps.device\nsweeps.device.bf16_pays = lambda: {}\n"
     for pays, seeds in ((True, "0"), (False, "0,1")):
-        (tmp_path / "flipped.py").write_text(meddled.format(pays) + "import runpy\nrunpy.run_module('sweeps', "
-                                             "run_name='__main__', alter_sys=True)\n")  # fmt: skip
-        words = [sys.executable, str(tmp_path / "flipped.py"), "--model", "tiny", "--device", "cpu", "--init", "random",
-                 "--epochs", "1", "--sweep", "flips", "--seeds", seeds, "--", *workspace.overrides]  # fmt: skip
+        (tmp_path / "flipped.py").write_text(
+            meddled.format(pays) + "import runpy\nrunpy.run_module('sweeps', run_name='__main__', alter_sys=True)\n"
+        )
+        words = [
+            sys.executable,
+            str(tmp_path / "flipped.py"),
+            "--model",
+            "tiny",
+            "--device",
+            "cpu",
+            "--init",
+            "random",
+            "--epochs",
+            "1",
+            "--sweep",
+            "flips",
+            "--seeds",
+            seeds,
+            "--",
+            *workspace.overrides,
+        ]
         answer = subprocess.run(words, cwd=workspace.root, capture_output=True, text=True, timeout=300)
         assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "2 runs, 1 done already, 1 to do" in answer.stdout
@@ -187,8 +204,10 @@ def planned(swept: Workspace, tmp_path: Path) -> PlannedRun:
 def test_a_run_being_trained_is_not_touched(planned: PlannedRun) -> None:
     planned.folder.mkdir(parents=True)
     (planned.folder / "checkpoint_best.pt").write_text("whole")
-    holder = "import sys, time; from pathlib import Path; from sweeps.folders import lock_of\n" \
-             "with lock_of(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"  # fmt: skip
+    holder = (
+        "import sys, time; from pathlib import Path; from sweeps.folders import lock_of\n"
+        "with lock_of(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    )
     process = subprocess.Popen([sys.executable, "-c", holder, str(planned.folder)], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -231,12 +250,17 @@ def command_of(depth: int = 1) -> st.SearchStrategy[Command]:
     """Return commands; `events` are what befalls the runs that they start, one after the other, then all finish."""
     second = command_of(depth - 1) if depth else st.none()
     event = st.sampled_from(EVENTS if depth else EVENTS[:-1])
-    return st.fixed_dictionaries({
-        "epochs": st.sampled_from((2, 3)), "precision": st.sampled_from(("auto", "auto", "fp32", "bf16")),
-        "seeds": st.sampled_from(SEEDS), "force": st.sampled_from((False, False, False, True)),
-        "pays": st.booleans(), "retries": st.sampled_from((0, 1)),
-        "events": st.lists(st.tuples(event, second), max_size=3),
-    })  # fmt: skip
+    return st.fixed_dictionaries(
+        {
+            "epochs": st.sampled_from((2, 3)),
+            "precision": st.sampled_from(("auto", "auto", "fp32", "bf16")),
+            "seeds": st.sampled_from(SEEDS),
+            "force": st.sampled_from((False, False, False, True)),
+            "pays": st.booleans(),
+            "retries": st.sampled_from((0, 1)),
+            "events": st.lists(st.tuples(event, second), max_size=3),
+        }
+    )
 
 
 class SweepKilled(BaseException):
@@ -305,10 +329,31 @@ class World:
             signals.got.append(signal.SIGINT)
 
     def call(self, command: Command) -> None:
-        words = ["--model", "tiny", "--device", "cpu", "--init", "random", "--epochs", str(command["epochs"]),
-                 "--precision", command["precision"], "--seeds", command["seeds"], "--jobs", "1", "--sweep", "s",
-                 "--runs-dir", str(self.root), *(["--force"] if command["force"] else []), "--",
-                 *self.workspace.overrides, "launcher.threads=1", f"launcher.retries={command['retries']}"]  # fmt: skip
+        words = [
+            "--model",
+            "tiny",
+            "--device",
+            "cpu",
+            "--init",
+            "random",
+            "--epochs",
+            str(command["epochs"]),
+            "--precision",
+            command["precision"],
+            "--seeds",
+            command["seeds"],
+            "--jobs",
+            "1",
+            "--sweep",
+            "s",
+            "--runs-dir",
+            str(self.root),
+            *(["--force"] if command["force"] else []),
+            "--",
+            *self.workspace.overrides,
+            "launcher.threads=1",
+            f"launcher.retries={command['retries']}",
+        ]
         before = {key: lineage(folder) for key, folder in self.folders().items()}
         self.stack.append((command, list(command["events"])))
         out = io.StringIO()
@@ -337,8 +382,11 @@ class World:
             assert goes_on or f"{key} starts anew: FORCE=1" in said, f"{key} was emptied: {said}"
         for key, folder in self.folders().items():
             config = yaml.load((folder / "config.yaml").read_text(), yaml.CSafeLoader)
-            told = {"epochs": config["recipe"]["epochs"], "precision": config["precision"]["name"],
-                    "seed": config["seed"]}  # fmt: skip
+            told = {
+                "epochs": config["recipe"]["epochs"],
+                "precision": config["precision"]["name"],
+                "seed": config["seed"],
+            }
             if not is_being_trained(folder):
                 for part in now[key]:
                     assert {name: part[name] for name in told} == told, f"{key}: {part} under {told}"
@@ -407,11 +455,19 @@ def test_whatever_is_called_no_checkpoint_is_lost_without_a_word_and_no_run_is_r
             world.call(command)
 
 
-@pytest.mark.parametrize(("override", "word"), [
-    ("seed=7", "SEEDS"), ("precision=bf16", "PRECISION"), ("precision.name=bf16", "PRECISION"),
-    ("device=cuda", "DEVICE"),
-    ("init=random", "INIT"), ("backend=hf", "BACKEND"), ("method.name=lora", "METHOD"), ("data_dir=x", "DATA_DIR"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("override", "word"),
+    [
+        ("seed=7", "SEEDS"),
+        ("precision=bf16", "PRECISION"),
+        ("precision.name=bf16", "PRECISION"),
+        ("device=cuda", "DEVICE"),
+        ("init=random", "INIT"),
+        ("backend=hf", "BACKEND"),
+        ("method.name=lora", "METHOD"),
+        ("data_dir=x", "DATA_DIR"),
+    ],
+)
 def test_what_has_a_word_of_its_own_is_no_override(
     workspace: Workspace, refusals: Refusals, override: str, word: str
 ) -> None:
@@ -434,10 +490,16 @@ def done(swept: Workspace, planned: PlannedRun) -> PlannedRun:
     return planned
 
 
-@pytest.mark.parametrize(("name", "content"), [
-    ("config.yaml", "a: [b\n"), ("config.yaml", ""), ("config.yaml", "- a\n"), ("provenance.json", ""),
-    ("provenance.json", "{}"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.yaml", "a: [b\n"),
+        ("config.yaml", ""),
+        ("config.yaml", "- a\n"),
+        ("provenance.json", ""),
+        ("provenance.json", "{}"),
+    ],
+)
 def test_a_done_run_whose_files_are_damaged_is_refused(done: PlannedRun, name: str, content: str) -> None:
     (done.folder / name).write_text(content)
     assert standing.standing(done.folder, done).state == standing.OTHER

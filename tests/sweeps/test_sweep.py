@@ -240,10 +240,17 @@ def test_fairseq_hydra_train_runs_the_stored_configuration_by_hand(swept: Worksp
     folder = swept.run_folder("pretrained", 0)
     by_hand = tmp_path / "by_hand"
     answer = swept.python(
-        "fairseq_cli.hydra_train", "--config-dir", str(folder), "--config-name", "fairseq",
-        f"checkpoint.save_dir={by_hand}", f"task.save_dir={by_hand}", f"common.tensorboard_logdir={by_hand / 'tb'}",
-        f"task.tensorboard_logdir={by_hand / 'tb'}", f"hydra.run.dir={tmp_path / 'hydra'}",
-    )  # fmt: skip
+        "fairseq_cli.hydra_train",
+        "--config-dir",
+        str(folder),
+        "--config-name",
+        "fairseq",
+        f"checkpoint.save_dir={by_hand}",
+        f"task.save_dir={by_hand}",
+        f"common.tensorboard_logdir={by_hand / 'tb'}",
+        f"task.tensorboard_logdir={by_hand / 'tb'}",
+        f"hydra.run.dir={tmp_path / 'hydra'}",
+    )
     assert answer.returncode == 0, answer.stdout[-2000:] + answer.stderr[-2000:]
     ours, theirs = read(folder, "progress.json"), read(by_hand, "progress.json")
     assert theirs["step"] == ours["step"]
