@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import shlex
+import statistics
 import sys
 from datetime import date
 from importlib.metadata import version
@@ -55,3 +56,9 @@ def write_section(page: Path, name: str, markdown: str) -> None:
     tail = rest.split(end)[1]
     made = f"`{command()}`, {machine()}."
     write_text(page, f"{head}{begin}\n{markdown.strip()}\n\n{made}\n{end}{tail}")
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Return the median of what the rounds gave; with the least and the greatest behind it where they differ."""
+    least, middle, greatest = (f"{value:.{digits}f}" for value in (min(values), statistics.median(values), max(values)))
+    return middle if least == greatest else f"{middle} ({least} to {greatest})"

@@ -22,7 +22,7 @@ from pathlib import Path
 import pandas as pd
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from benchmarks.page import write_section
+from benchmarks.page import spread, write_section
 from benchmarks.prep import timed
 from benchmarks.sweep import lengths
 from foundation.errors import UsageError, exit_code
@@ -95,11 +95,6 @@ def sweep(arguments: argparse.Namespace, row: Row, words: tuple[str, ...], seeds
         if steps > 1:
             row.step.append(step_seconds(runs))
         shutil.rmtree(runs / "default", ignore_errors=True)
-
-
-def spread(values: list[float], digits: int) -> str:
-    """Return the median with the least and the most."""
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 def parts(arguments: argparse.Namespace) -> str:

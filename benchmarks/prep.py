@@ -24,7 +24,7 @@ from typing import ClassVar
 import psutil
 import sentencepiece
 
-from benchmarks.page import write_section
+from benchmarks.page import spread, write_section
 from data_prep.splits import SPLITS, read_split
 from foundation.errors import UsageError, exit_code
 from foundation.whole_files import sha256_of
@@ -170,8 +170,7 @@ def bench(arguments: argparse.Namespace) -> int:
     for name in ways:
         middle = statistics.median(seconds[name])
         lines.append(
-            f"| {name} | {middle:.1f} ({min(seconds[name]):.1f} to {max(seconds[name]):.1f}) "
-            f"| {arguments.texts / middle:,.0f} | {max(peaks[name]):.2f} |"
+            f"| {name} | {spread(seconds[name], 1)} | {arguments.texts / middle:,.0f} | {max(peaks[name]):.2f} |"
         )
     print("\n".join(lines))
     if arguments.page:

@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.page import write_section
+from benchmarks.page import spread, write_section
 from benchmarks.prep import timed
 from data_prep.models.checkpoints import read_checkpoint
 from data_prep.stages import read_manifest
@@ -424,7 +424,7 @@ def as_table(task: Task, measured: dict[str, Measured], peaks: dict[str, float])
         rows.append(
             {
                 "way": way,
-                "seconds (least to most)": f"{seconds:.0f} ({min(found.seconds):.0f} to {max(found.seconds):.0f})",
+                "seconds (least to most)": spread(found.seconds, 0),
                 "times as fast as stock": f"{medians['stock'] / seconds:.2f}" if "stock" in medians else "-",
                 "real tokens/s": f"{task.tokens / seconds:,.0f}",
                 "of the peak": f"{100 * task.flop / seconds / peaks[found.precision]:.0f} % of {found.precision}'s",

@@ -37,7 +37,7 @@ def published() -> SweepLogs:
             key = RunKey("cls_books", "roberta_small_fr", backend, "full", init, seed)
             tables.append(scalars(key, [(0, 90, 900), (step, round(2 * valid), round(20 * test)), (2000, 100, 1999)]))
             states[key] = "done"
-    return SweepLogs(pd.concat(tables), states, {}, {}, 0)
+    return SweepLogs(pd.concat(tables), states, {}, {})
 
 
 @given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 2000)), min_size=1, max_size=12))

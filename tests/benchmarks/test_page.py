@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.page import machine, write_section
+from benchmarks.page import machine, spread, write_section
 from foundation.errors import UsageError
 
 PAGE = "# Speed\n\n<!-- one -->\nold\n<!-- end of one -->\n\nprose\n\n<!-- two -->\n<!-- end of two -->\n"
@@ -35,5 +35,10 @@ def test_a_page_without_the_section_is_left_alone_and_named(tmp_path: Path) -> N
 
 def test_the_projects_page_has_a_place_for_every_bench() -> None:
     page = (Path(__file__).parents[2] / "docs/bench.md").read_text()
-    for name in ("sweep", "profile", "parts", "costs", "prep", "analysis"):
+    for name in ("sweep", "profile", "parts", "costs", "prep"):
         assert page.count(f"<!-- {name} -->") == page.count(f"<!-- end of {name} -->") == 1
+
+
+def test_one_round_has_no_spread() -> None:
+    assert spread([3.64], 2) == "3.64"
+    assert spread([3.6, 3.7, 3.4], 1) == "3.6 (3.4 to 3.7)"

@@ -32,6 +32,7 @@ from hydra_conf.compose import compose_config
 from sweeps import grid, pool, run, standing
 from sweeps.folders import FAILED, NOT_OURS, find_runs, lease, read_json, read_status, set_status
 from sweeps.grid import PlannedRun
+from sweeps.planning import arguments_of_run
 from sweeps.pool import SweepInterrupted
 from sweeps.provenance import input_hashes
 from sweeps.standing import claimed, prepare, to_do
@@ -359,7 +360,7 @@ class World:
         out = io.StringIO()
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
-                code = commands.sweep(commands.arguments_of_run().parse_args(words))
+                code = commands.sweep(arguments_of_run().parse_args(words))
         except UsageError as error:
             code = 2
             print(error, file=out)
