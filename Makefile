@@ -34,7 +34,7 @@ STAMPS := $(shell ls -t .venv/.installed-* 2>/dev/null)
 STAMP := $(firstword $(foreach stamp,$(STAMPS),$(if $(filter-out $(call extras_of,$(stamp)),$(call extras_of,$(NEW))),,$(stamp))) $(NEW))
 q = '$(subst ','\'',$(1))' # one word for the shell, whatever stands in it
 .DEFAULT_GOAL := help
-.PHONY: help setup prep sweep figures reproduce params convert bench test lint clean
+.PHONY: help setup prep sweep figures reproduce params convert bench test lock lint clean
 
 help: ## list targets and variables
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -42,7 +42,7 @@ help: ## list targets and variables
 
 setup: $(STAMP) ## make .venv with everything in it (EXTRAS=hf,cluster for more)
 
-$(STAMP): setup.cfg fairseq.txt install.sh
+$(STAMP): setup.cfg install.sh $(wildcard lock/*.txt)
 	@./install.sh $(call q,$(subst -,$(comma),$(patsubst .venv/.installed-%,%,$@))) $(call q,$(strip $(TORCH))) $(call q,$(PYTHON))
 	@touch $@
 
@@ -80,6 +80,9 @@ bench: $(STAMP) ## speeds of prep and sweep, against stock fairseq and the Train
 
 test: $(STAMP) ## the tests, without the slow ones (ARGS="-m slow" for those)
 	@$(if $(ARGS),$(IN) -m pytest $(ARGS),OMP_NUM_THREADS=1 $(IN) -m pytest -m "not slow" -n 2 --dist loadfile)
+
+lock: $(STAMP) ## write lock/*.txt anew: every version that `make setup` installs, torch's own packages apart
+	@./lock/renew.sh
 
 lint: $(STAMP) ## ruff and mypy
 	@$(IN) -m ruff check . && $(IN) -m ruff format --check . && $(IN) -m mypy

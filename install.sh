@@ -37,12 +37,18 @@ if .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 13))' && ! c
     "g++ python3-dev. Fedora: dnf install gcc-c++ python3-devel. Or give another Python: make setup PYTHON=python3.12" >&2
   exit 2
 fi
+pinned=$(sed -n 's/^ *\(torch==[0-9.]*\)$/\1/p' setup.cfg)
 if [ $torch = cpu ]; then
   pip uv==0.13.9
-  pinned=$(sed -n 's/^ *\(torch==[0-9.]*\)$/\1/p' setup.cfg)
-  said=$(UV_HTTP_TIMEOUT=10 .venv/bin/uv pip install --quiet --python .venv --torch-backend cpu "$pinned" 2>&1) ||
+  said=$(UV_HTTP_TIMEOUT=10 .venv/bin/uv pip install --quiet --no-deps --python .venv --torch-backend cpu "$pinned" 2>&1) || {
     echo "torch's own index cannot be reached ($(echo "$said" | tail -n 1 | sed 's/^ *//')): torch comes from the index" \
       "that pip uses, whose build may be made for CUDA and take 5 GB"
+    torch=cuda
+  }
 fi
-pip --editable ".[$extras]"
-pip --no-deps --no-build-isolation --requirement fairseq.txt
+if [ $torch = cuda ]; then pip "$pinned"; fi
+for extra in $(echo "$extras" | tr ',' ' '); do
+  pip --no-deps --require-hashes --requirement "lock/$extra.txt"
+done
+pip --no-deps --no-build-isolation --require-hashes --requirement lock/fairseq.txt
+pip --no-deps --no-build-isolation --editable .
