@@ -97,7 +97,8 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     titles = write_figures(folder / "figures", logs.scalars, evidence, baselines)
     below = foot(results, evidence, classes, problems)
     write_tables(folder / "tables", results_table(results, evidence, baselines), below)
-    write_json(folder / "summary.json", summary_of(sweep, results, classes))
+    of = {"sweep_folder": str(sweep_folder.resolve())}
+    write_json(folder / "summary.json", {**of, **summary_of(sweep, results, classes)})
     write_json(folder / "statistics.json", as_json(evidence))
     write_json(folder / "verdicts.json", verdicts_as_json(numbers, claims))
     write_report(

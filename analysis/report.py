@@ -465,9 +465,15 @@ def _provenance(material: Material) -> Section:
 
 
 def _figures_command(material: Material) -> str:
-    name = "" if material.sweep == "default" else f" {make_word('SWEEP', material.sweep)}"
-    mark = "" if material.evidence.threshold == THRESHOLD else f' ARGS="--threshold {material.evidence.threshold!r}"'
-    return f"make figures{name}{mark}"
+    folders = {"RUNS_DIR": material.sweep_folder.parent, "RESULTS_DIR": material.figures.parents[1]}
+    words = ["make figures"]
+    words += [make_word("SWEEP", material.sweep)] if material.sweep != "default" else []
+    for name, folder in {**folders, "DATA_DIR": material.data_dir}.items():
+        usual = Path(name.removesuffix("_DIR").lower())
+        words += [make_word(name, str(folder))] if folder != usual else []
+    threshold = material.evidence.threshold
+    words += [f'ARGS="--threshold {threshold!r}"'] if threshold != THRESHOLD else []
+    return " ".join(words)
 
 
 def write_report(folder: Path, material: Material) -> None:

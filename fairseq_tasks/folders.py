@@ -25,6 +25,7 @@ class Opened:
     shape: dict[str, Any]
     has_lm_head: bool
     n_classes: int  # 0: no classification head
+    longest: int  # tokens of a text, with <s> and </s>: what a run cut at, else all that the positions hold
 
 
 def open_checkpoint(checkpoint: Path, model_folder: Path) -> Opened:
@@ -49,7 +50,8 @@ def open_checkpoint(checkpoint: Path, model_folder: Path) -> Opened:
     has_lm_head = _load_beside(model, state["model"], "encoder.lm_head.", checkpoint)
     _load_beside(model, state["model"], "classification_heads.", checkpoint)
     model.eval()
-    return Opened(model, dictionary, shape, has_lm_head, 0 if out is None else out.shape[0])
+    longest = int(shape["max_positions"] if out is None else state["cfg"]["task"]["max_positions"])
+    return Opened(model, dictionary, shape, has_lm_head, 0 if out is None else out.shape[0], longest)
 
 
 def _load_beside(model: Any, there: dict[str, torch.Tensor], prefix: str, checkpoint: Path) -> bool:

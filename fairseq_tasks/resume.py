@@ -5,9 +5,9 @@
     manifest.json                               SHA-256 of each file, progress.json, the length of each event file
 
 A folder gets its name when it is whole, and the one before it is kept beside it: a checkpoint that was cut short, or
-has a flipped byte, is noticed by its hashes and the one before it is taken. Saved at a step's end, never at an epoch's,
-whose scalars are written later. What was logged after the checkpoint is cut off the event files again, so that no point
-is there twice.
+has a flipped byte, is noticed by its hashes and the one before it is taken. Saved at a step's end; at an epoch's last
+step once the epoch's scalars are written. What was logged after the checkpoint is cut off the event files again,
+so that no point is there twice.
 """
 
 import os

@@ -13,6 +13,7 @@ import fairseq_cli.train
 import torch
 from fairseq import checkpoint_utils
 from fairseq.distributed import utils as distributed_utils
+from fairseq.logging import metrics
 from omegaconf import DictConfig
 
 from fairseq_tasks.resume import Saver
@@ -40,10 +41,12 @@ def train(settings: DictConfig, batches: int, evaluations: list[int], saver: Sav
         if cfg.checkpoint.no_save:
             trainer.save_checkpoint = lambda *_: None  # fairseq's crash.pt, which nobody would read
         nonlocal checkpoint, taken
-        if checkpoint is not None:
-            _take_up_float16(trainer.optimizer, checkpoint)
-            checkpoint = None  # later epochs go on from the one before
         taken = trainer.get_num_updates()
+        if checkpoint is not None:
+            _take_up(trainer.optimizer, checkpoint)
+            checkpoint = None  # later epochs go on from the one before
+        elif taken and saver.due(taken):  # the epoch before has ended, and its scalars are written
+            save(trainer, task, epoch_itr)
         try:
             return plain_epoch(cfg, trainer, task, epoch_itr)
         except FloatingPointError:  # of gradients; where the loss is to blame, that is the thing to say
@@ -68,8 +71,12 @@ def train(settings: DictConfig, batches: int, evaluations: list[int], saver: Sav
             task.progress.write()  # where the last batch was no step, its evaluation was made before it
         stops = stops or worked_off
         if step and not end_of_epoch and not stops and saver.due(step):
-            saver.save(step, task.progress.state, lambda folder: _write(folder / "state.pt", trainer, epoch_itr))
+            save(trainer, task, epoch_itr)
         return losses, stops
+
+    def save(trainer: Any, task: Any, epoch_itr: Any) -> None:
+        step = trainer.get_num_updates()
+        saver.save(step, task.progress.state, lambda folder: _write(folder / "state.pt", trainer, epoch_itr))
 
     fairseq_cli.train.train, fairseq_cli.train.validate_and_save = epoch, end_of_step
     fairseq_cli.train.validate = evaluation
@@ -87,7 +94,7 @@ def _write(path: Path, trainer: Any, epoch_itr: Any) -> None:
     trainer.consolidate_optimizer()  # what fairseq calls before it
     state = trainer.state_dict()
     more = {
-        "train_iterator": epoch_itr.state_dict(),
+        "train_iterator": _place(epoch_itr),
         "val_loss": None,
         "scaler": _scaler(trainer.optimizer),
         "float32": _float32_weights(trainer.optimizer),
@@ -96,6 +103,14 @@ def _write(path: Path, trainer: Any, epoch_itr: Any) -> None:
         more["best"] = checkpoint_utils.save_checkpoint.best  # of the evaluations so far, which fairseq logs
     state["extra_state"].update(more)
     torch.save(state, path)
+
+
+def _place(epoch_itr: Any) -> dict[str, Any]:
+    """Return where the next batch is taken from, as fairseq's iterator loads it: within an epoch, or at its start."""
+    if epoch_itr.next_epoch_idx == epoch_itr.epoch and epoch_itr.iterations_in_epoch:
+        place: dict[str, Any] = epoch_itr.state_dict()
+        return place
+    return {"version": 2, "epoch": epoch_itr.next_epoch_idx, "iterations_in_epoch": 0, "shuffle": epoch_itr.shuffle}
 
 
 def _scaler(optimizer: Any) -> dict[str, float]:
@@ -109,10 +124,13 @@ def _float32_weights(optimizer: Any) -> list[torch.Tensor]:
     return [weight.detach() for weight in (weights.values() if isinstance(weights, dict) else weights)]
 
 
-def _take_up_float16(optimizer: Any, checkpoint: Path) -> None:
+def _take_up(optimizer: Any, checkpoint: Path) -> None:
+    """Restore what fairseq leaves out: float16's float32 weights, and what is summed over an epoch's end."""
+    saved = torch.load(checkpoint / "state.pt", map_location="cpu", mmap=True)["extra_state"]
+    if saved["train_iterator"]["iterations_in_epoch"] == 0:  # there fairseq begins its sums anew
+        metrics.load_state_dict(saved["metrics"])
     weights = _float32_weights(optimizer)
     if weights:
-        saved = torch.load(checkpoint / "state.pt", map_location="cpu", mmap=True)["extra_state"]
         if "float32" not in saved:
             raise UsageError(
                 f"{checkpoint} holds no float32 weights, which training in float16 goes on from; "

@@ -70,7 +70,8 @@ def run(arguments: argparse.Namespace) -> None:
         from hf_tasks.source import source_of
 
         model = arguments.model or "e5_small_fr"
-        folder = Path(model) if "/" in model else arguments.data_dir / "models" / model
+        is_folder = "/" in model or (Path(model) / "config.yaml").is_file()
+        folder = Path(model).resolve() if is_folder else arguments.data_dir / "models" / model
         source, out = source_of(folder), arguments.out or folder.with_name(f"{folder.name}.hf")
         parity = convert(source, out, sentences(), say)
         print(f"made  {out}  (from {source.checkpoint})")

@@ -93,7 +93,7 @@ def transformers_model(opened: Opened, config: RobertaConfig) -> PreTrainedModel
 def write_folder(source: Source, folder: Path) -> Opened:
     """Write config.json, model.safetensors and tokenizer.json to `folder`; return the model they were made of."""
     opened = open_checkpoint(source.checkpoint, source.model_folder)
-    tokenizer = make_tokenizer(source.model_folder, opened.shape["max_positions"], has_mask=not opened.n_classes)
+    tokenizer = make_tokenizer(source.model_folder, opened.longest, has_mask=not opened.n_classes)
     ids = {symbol: opened.dictionary.index(symbol) for symbol in ("<s>", "<pad>", "</s>")}
     labels = source.labels if opened.n_classes else []
     model = transformers_model(opened, transformers_config(opened.shape, len(opened.dictionary), ids, labels))

@@ -188,7 +188,7 @@ def _decoded(
 ) -> tuple[int, int]:
     """Return how many texts can be decoded to what they were, and how many are, as sentencepiece would write them."""
     processor = sentencepiece.SentencePieceProcessor(model_file=str(source.model_folder / "sentencepiece.bpe.model"))
-    unknown, room = opened.dictionary.unk(), opened.shape["max_positions"] - 2
+    unknown, room = opened.dictionary.unk(), opened.longest - 2
     readable = same = 0
     for example, row in zip(examples, rows, strict=True):
         if example.text_pair is None and unknown not in row:

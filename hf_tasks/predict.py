@@ -15,7 +15,7 @@ from data_prep.truncation import cut_lengths
 from fairseq_tasks.classification import HEAD
 from fairseq_tasks.folders import Opened, open_checkpoint
 from foundation.errors import UsageError
-from hf_tasks.source import source_of
+from hf_tasks.source import refuse_pruned, source_of
 
 BATCH = 32
 
@@ -68,7 +68,7 @@ def answers(folder: Path, examples: list[Example]) -> Iterator[tuple[Example, st
 def fairseq_ids(opened: Opened, model_folder: Path, examples: list[Example]) -> list[list[int]]:
     """Return the tokens of each example as the task makes them, cut: `<s> a </s>`, or `<s> a </s> </s> b </s>`."""
     processor = sentencepiece.SentencePieceProcessor(model_file=str(model_folder / "sentencepiece.bpe.model"))
-    index, limit = opened.dictionary.index, opened.shape["max_positions"]
+    index, limit = opened.dictionary.index, opened.longest
     bos, eos = index("<s>"), index("</s>")
 
     def tokens_of(example: Example) -> list[int]:
@@ -104,6 +104,7 @@ def _by_fairseq(folder: Path) -> Any:
 
 def _by_transformers(folder: Path) -> Any:
     if not (folder / "config.json").is_file():
+        refuse_pruned(folder)
         raise UsageError(f"{folder} is neither a run folder nor one that `make convert` wrote")
     if "Classification" not in str(
         json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures")

@@ -45,10 +45,20 @@ def source_of(folder: Path) -> Source:
         return _of_run(folder)
     if (folder / "model.pt").is_file():
         return Source(folder.name, folder / "model.pt", folder, [])
+    refuse_pruned(folder)
     raise UsageError(
         f"{folder} holds neither model.pt (a fairseq folder) nor checkpoint_best.pt (a finished run); "
         "`make prep MODEL=...` makes the folder of a model"
     )
+
+
+def refuse_pruned(folder: Path) -> None:
+    """Raise `UsageError` where a folder is a run's, and holds no checkpoint."""
+    if (folder / "config.yaml").is_file() and (folder / "status.json").is_file():
+        raise UsageError(
+            f"{folder} holds no checkpoint_best.pt: its run has not begun, or `sweeps prune` has deleted it; "
+            "`make sweep` with FORCE=1 trains it again"
+        )
 
 
 def _of_run(folder: Path) -> Source:

@@ -8,6 +8,7 @@ head, no training of token types (fairseq has none). What stays different: the m
 
 import copy
 import logging
+import math
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,7 +138,7 @@ def draw_model(settings: DictConfig) -> tuple[Any, Any, Opened]:
     n_classes = len(task.label_dictionary) - task.label_dictionary.nspecial
     shape = OmegaConf.to_container(settings.model, resolve=True)
     assert isinstance(shape, dict)
-    return task, model, Opened(model, task.dictionary, dict(shape), False, n_classes)  # type: ignore[arg-type]
+    return task, model, Opened(model, task.dictionary, dict(shape), False, n_classes, settings.task.max_positions)  # type: ignore[arg-type]
 
 
 def converted(
@@ -300,6 +301,7 @@ class Watch(TrainerCallback):
         assert self.trainer is not None
         self._write_training("train", self.trainer.lr_scheduler.get_last_lr()[0])
         self.evaluate()
+        control.should_save = self.step < state.max_steps and self.saver.due(self.step)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -326,6 +328,11 @@ def training_arguments(
         if key not in HEEDED:
             raise UsageError(f"hf.{key} cannot be given: runs do not heed it; they heed {', '.join(HEEDED)}")
     given = {str(key): value for key, value in OmegaConf.to_container(config.hf, resolve=True).items()}  # type: ignore[union-attr]
+    noise, saves_memory = given.get("neftune_noise_alpha"), given.get("gradient_checkpointing", False)
+    if noise is not None and not (isinstance(noise, int | float) and 0 < noise < math.inf):
+        raise UsageError(f"hf.neftune_noise_alpha={noise}: it is a number above 0")
+    if not isinstance(saves_memory, bool):
+        raise UsageError(f"hf.gradient_checkpointing={saves_memory}: it is true or false")
     betas = OmegaConf.create(f"[{str(settings.optimizer.adam_betas).strip('()')}]")
     try:
         return TrainingArguments(
@@ -354,6 +361,20 @@ def training_arguments(
         )
     except (TypeError, ValueError) as error:
         raise UsageError(f"the Trainer refuses its arguments: {str(error).splitlines()[0]}") from error
+
+
+def check_optimizer(arguments: TrainingArguments, model: PreTrainedModel, overrides: list[str]) -> None:
+    """Build the optimiser of a run. Raises what transformers raises, and `UsageError` for a value that does nothing.
+
+    `overrides` are the user's own.
+    """
+    kind, settings = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
+    kind([weight for weight in model.parameters() if weight.requires_grad], **settings)
+    name = str(getattr(arguments.optim, "value", arguments.optim))
+    for override in overrides if not name.startswith("adam") else []:
+        key = override.lstrip("+~").partition("=")[0]
+        if key.rpartition(".")[2] in ("adam_betas", "adam_eps"):
+            raise UsageError(f"{override}: hf.optim={name} does not heed it")
 
 
 def _tokenizer_of(model_folder: Path, max_positions: int) -> tuple[Any, list[str]]:
@@ -409,7 +430,7 @@ def train(
     for split in (settings.dataset.train_subset, *settings.dataset.valid_subset.split(",")):
         task.load_dataset(split)
 
-    max_positions = int(opened.shape["max_positions"])
+    max_positions = int(settings.task.max_positions)
     tokenizer, without_tokenizer = (
         _tokenizer_of(Path(config.model.folder), max_positions) if config.method.name == "lora" else (None, [])
     )

@@ -48,6 +48,9 @@ def compose_config(overrides: list[str]) -> DictConfig:
             config = compose("warmstart", ours, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise UsageError(_explain(error)) from error
+    except AssertionError as error:  # OmegaConf's, for a key of something that is null
+        said = " ".join(overrides)
+        raise UsageError(f"{said}: one of these sets a key of something that is null in this configuration") from error
     chosen = config.hydra.runtime.choices
     with open_dict(config):
         del config["hydra"]

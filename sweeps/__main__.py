@@ -119,7 +119,8 @@ def interruptible(command: Callable[[], int]) -> int:
     try:
         return command()
     except SweepInterrupted as stop:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        forced = "" if "--force" not in sys.argv else " without FORCE=1"
+        print(f"interrupted; the same command{forced} goes on from here", file=sys.stderr)
         return stop.exit_code
 
 

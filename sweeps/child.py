@@ -14,6 +14,7 @@ from pathlib import Path
 from sweeps.folders import DONE, NOT_OURS, STOPPED, read_json, set_status
 from sweeps.run import explain
 
+ANSWERED = (signal.SIGINT, signal.SIGTERM)  # by the sweep
 STATUS_BYTES = 100_000  # a disk with less room than this counts as full
 
 
@@ -25,14 +26,18 @@ def environment_of(threads: int, gpu: str | None = None) -> dict[str, str]:
 
 def start(folder: Path, environment: dict[str, str], digest: str) -> subprocess.Popen[bytes]:
     """Start `python -m sweeps.run`, which ends when this process does, and trains no configuration but `digest`'s."""
-    with (folder / "train.log").open("ab") as out:
-        return subprocess.Popen(
-            [sys.executable, "-m", "sweeps.run", str(folder), "--child", "--digest", digest],
-            stdin=subprocess.PIPE,  # never written to: it closes when this process ends, however it ends
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
-        )
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the child ignores it
+    try:
+        with (folder / "train.log").open("ab") as out:
+            return subprocess.Popen(
+                [sys.executable, "-m", "sweeps.run", str(folder), "--child", "--digest", digest],
+                stdin=subprocess.PIPE,  # never written to: it closes when this process ends, however it ends
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **environment},
+            )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def note_death(folder: Path, code: int, ended_here: bool = False) -> None:

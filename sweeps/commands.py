@@ -35,14 +35,16 @@ def commands_of(arguments: argparse.Namespace, usual: argparse.ArgumentParser) -
         "device",
         "precision",
         "sweep",
+        "data_dir",
+        "runs_dir",
     )
     given = {
-        name.upper(): getattr(arguments, name)
+        name.upper(): str(getattr(arguments, name))
         for name in named
         if getattr(arguments, name) and getattr(arguments, name) != usual.get_default(name)
     }
     if arguments.overrides:
         given["ARGS"] = " ".join(word if PLAIN.fullmatch(word) else shlex.quote(word) for word in arguments.overrides)
     words = {name: make_word(name, value) for name, value in given.items()}
-    of_prep = [words[name] for name in ("DATASET", "MODEL", "INIT", "EXPERIMENT", "ARGS") if name in words]
+    of_prep = [words[name] for name in ("DATASET", "MODEL", "INIT", "EXPERIMENT", "DATA_DIR", "ARGS") if name in words]
     return [" ".join(["make prep", *of_prep]), " ".join(["make sweep", *words.values()])]

@@ -35,7 +35,6 @@ HEEDED = {
         "encoder_normalize_before",
         "layernorm_embedding",
         "encoder_learned_pos",
-        "no_token_positional_embeddings",
         "no_scale_embedding",
         "untie_weights_roberta",
         "unpadded",
@@ -93,6 +92,7 @@ WHY_NOT = {  # of a key, or of a whole node
     "lr_scheduler.lr": "use fairseq.optimization.lr",
     "model._name": "use model.architecture",
     "model.max_positions": "use model.max_positions",
+    "model.no_token_positional_embeddings": "a RoBERTa has position embeddings",
     "optimization.max_epoch": "use EPOCHS",
     "optimization.skip_remainder_batch": "every example is trained on in every epoch",
     "optimization.stop_min_lr": PLANNED,
@@ -130,7 +130,6 @@ SMALLEST = {
     "optimization.clip_norm": 0,
     "optimization.max_epoch": 1,
     "optimization.max_update": 0,
-    "optimizer.adam_eps": 0,
     "optimizer.weight_decay": 0,
 }
 SHARES = ("dropout", "attention_dropout", "activation_dropout", "pooler_dropout")
@@ -187,6 +186,8 @@ def check_values(settings: DictConfig) -> None:
         value = OmegaConf.select(settings, key)
         if value is not None and not smallest <= value < math.inf:
             raise UsageError(f"fairseq.{key}={value}: it is a number from {smallest}")
+    if not 0 < settings.optimizer.adam_eps < math.inf:
+        raise UsageError(f"fairseq.optimizer.adam_eps={settings.optimizer.adam_eps}: it is a number above 0")
     for key in SHARES:
         if not 0 <= settings.model[key] < 1:
             raise UsageError(f"fairseq.model.{key}={settings.model[key]}: it is a share, from 0 to below 1")

@@ -1,5 +1,6 @@
 """The user's words to runs: one composed configuration a run, checked for a fair comparison."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from foundation.errors import UsageError
-from hydra_conf.compose import compose_config
+from hydra_conf.compose import CONF_DIR, compose_config
 from sweeps.device import Machine
+from sweeps.fairseq_keys import SPEED_ALONE
 from sweeps.folders import RunKey
 from sweeps.provenance import comparable, input_hashes, prepared
 from sweeps.seeds import LARGEST
@@ -88,6 +90,36 @@ def refuse_axes(overrides: list[str], backends: list[str], methods: list[str]) -
             raise UsageError(f"{key} is a setting of BACKEND=hf, and no run of this sweep has it")
         if key.startswith("method.") and "lora" not in methods:
             raise UsageError(f"{key} is a setting of METHOD=lora, and no run of this sweep has it")
+
+
+def refuse_twice(overrides: list[str], **variables: str | None) -> None:
+    """Raise `UsageError` where one setting is given twice: by a variable of make's, of the recipe, or of fairseq.
+
+    `variables` are those that stand for a key of the configuration, by their lower-case names.
+    """
+    given = {override.lstrip("+~").partition("=")[0]: override for override in overrides}
+    for name, key in {"epochs": "recipe.epochs", "jobs": "launcher.jobs"}.items():
+        if variables.get(name) and key in given:
+            raise UsageError(f"{name.upper()}={variables[name]} and {given[key]} are one setting; give one of them")
+    both = [("recipe.warmup_share", "fairseq.lr_scheduler.warmup_updates")]
+    plain = OmegaConf.load(CONF_DIR / "backend" / "fairseq.yaml").fairseq
+    for group in plain:
+        for key, value in OmegaConf.to_container(plain[group], resolve=False).items():
+            found = re.search(r"\$\{(recipe\.\w+)\}", str(value))
+            both += [(found[1], f"fairseq.{group}.{key}")] if found else []
+    for one, other in both:
+        if one in given and other in given:
+            raise UsageError(f"{given[one]} and {given[other]} are one setting; give one of them")
+
+
+def refuse_speed(overrides: list[str], backends: list[str]) -> None:
+    """Raise `UsageError` for an override that makes fairseq's encoder fast, where no run of the sweep is fairseq's."""
+    if "fairseq" in backends:
+        return
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        if key == "speed" or key.startswith(("speed.", *(f"fairseq.model.{name}" for name in SPEED_ALONE))):
+            raise UsageError(f"{override}: it is a setting of BACKEND=fairseq, and no run of this sweep has it")
 
 
 def compose_runs(words: list[str], axes: Axes, overrides: list[str], machine: Machine, root: Path) -> list[PlannedRun]:

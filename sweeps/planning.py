@@ -12,7 +12,7 @@ from foundation.errors import UsageError
 from foundation.whole_files import require_no_dead_link
 from hydra_conf.compose import choices, compose_config, group_words, quoted
 from sweeps.device import Machine, cluster_machine, resolve_machine, share_machine
-from sweeps.grid import Axes, PlannedRun, compose_runs, parse_list, parse_seeds, refuse_axes
+from sweeps.grid import Axes, PlannedRun, compose_runs, parse_list, parse_seeds, refuse_axes, refuse_speed, refuse_twice
 from sweeps.standing import chosen_in, claimed, keep_precision, list_runs, prepare
 
 ABOUT = (
@@ -56,6 +56,8 @@ def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
     )
     require_transformers(axes)
     refuse_axes(arguments.overrides, axes.backends, axes.methods)
+    refuse_twice(arguments.overrides, epochs=arguments.epochs, jobs=arguments.jobs)
+    refuse_speed(arguments.overrides, axes.backends)
     if arguments.sweep in ("", "..") or Path(arguments.sweep).name != arguments.sweep:
         raise UsageError(f"SWEEP={arguments.sweep}: it names one folder, without a slash")
     names = ("dataset", "model", "launcher", "experiment", "precision", "device")

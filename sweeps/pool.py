@@ -17,11 +17,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerProcess
 
 from foundation.errors import UsageError
-from sweeps.child import environment_of, note_death, start, was_stopped
+from sweeps.child import ANSWERED, environment_of, note_death, start, was_stopped
 from sweeps.folders import DONE, NOT_OURS, is_owned, read_json
 from sweeps.grid import PlannedRun
 from sweeps.run import run_forked
@@ -75,14 +75,16 @@ def _start(run: PlannedRun, slot: int, gpus: tuple[str, ...], digest: str) -> _C
 def start_server(run: PlannedRun, gpus: tuple[str, ...]) -> bool:
     """Return whether runs like `run` are forked; if so start their server, unless it is there.
 
-    It imports while this process goes on, and does not answer to Ctrl-C, which is the sweep's to answer.
+    It imports while this process goes on. SIGINT and SIGTERM stay blocked in it for good, also where a whole group of
+    processes gets them: they are the sweep's to answer.
     """
     if gpus or not run.config.launcher.fork_server:
         return False
     preload = [*IMPORTED, *(["hf_tasks.train"] if run.config.backend.name == "hf" else [])]
     multiprocessing.get_context("forkserver").set_forkserver_preload(preload)
     environment, usual_folder = dict(os.environ), tempfile.tempdir
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    resource_tracker.ensure_running()  # it unblocks both signals when it starts
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ANSWERED)
     try:
         os.environ.update(environment_of(run.config.launcher.threads, ""))  # it reads its threads from there
         tempfile.tempdir = _folder_of_sockets()
@@ -114,7 +116,7 @@ class Signals:
     def __init__(self) -> None:
         self.got: list[int] = []
         self.told = False
-        self.before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        self.before = {number: signal.getsignal(number) for number in ANSWERED}
 
     def __enter__(self) -> "Signals":
         for number in self.before:

@@ -26,7 +26,7 @@ def preflight(runs: list[PlannedRun], machine: Machine, overrides: list[str]) ->
     """
     for run in {(run.key.backend, run.key.method, run.key.init): run for run in runs}.values():
         with tempfile.TemporaryDirectory() as scratch, _told(overrides):
-            _make(run, machine, Path(scratch))
+            _make(run, machine, Path(scratch), overrides)
 
 
 def _require_memory(weights: int, trains_here: bool) -> None:
@@ -62,7 +62,7 @@ def _given(overrides: list[str]) -> str:
     return " ".join(word for word in overrides if not word.startswith(ELSEWHERE)) or "no override"
 
 
-def _make(run: PlannedRun, machine: Machine, folder: Path) -> None:
+def _make(run: PlannedRun, machine: Machine, folder: Path, overrides: list[str]) -> None:
     """Build model, criterion, optimiser and schedule, count the steps, and compute the loss of one text."""
     import torch
     from fairseq import tasks, utils
@@ -94,11 +94,12 @@ def _make(run: PlannedRun, machine: Machine, folder: Path) -> None:
                 f"{min(lengths)} to {max(lengths)} batches, and those of BACKEND=hf have as many each; "
                 "leave it out"
             )
-        from hf_tasks.train import converted, draw_model, training_arguments
+        from hf_tasks.train import check_optimizer, converted, draw_model, training_arguments
 
         elsewhere = run.config.launcher.name != "local"
-        training_arguments(folder, run.config, settings, plan.steps, elsewhere)
-        converted(draw_model(settings)[-1], list(run.inputs["labels"]), settings, run.config.method)
+        arguments = training_arguments(folder, run.config, settings, plan.steps, elsewhere)
+        model = converted(draw_model(settings)[-1], list(run.inputs["labels"]), settings, run.config.method)
+        check_optimizer(arguments, model, overrides)
         return
     from fairseq.optim import build_optimizer
     from fairseq.optim.lr_scheduler import build_lr_scheduler

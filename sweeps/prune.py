@@ -3,10 +3,11 @@
 import argparse
 import shutil
 from pathlib import Path
+from typing import Any
 
 from foundation.counts import counted
 from foundation.errors import UsageError
-from sweeps.folders import find_runs, read_json
+from sweeps.folders import RunKey, find_runs, read_json
 
 
 def prune_sweep(words: list[str]) -> int:
@@ -19,15 +20,26 @@ def prune_sweep(words: list[str]) -> int:
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
     parser.add_argument("--results-dir", type=Path, default=Path("results"))
     arguments = parser.parse_args(words)
-    found = find_runs(arguments.runs_dir / arguments.sweep)
-    summary = arguments.results_dir / arguments.sweep / "summary.json"
+    root = arguments.runs_dir / arguments.sweep
+    found = find_runs(root)
+    path = arguments.results_dir / arguments.sweep / "summary.json"
     if not found:
-        raise UsageError(f"{arguments.runs_dir / arguments.sweep} holds no run")
-    if not summary.is_file():
-        raise UsageError(f"{summary} is not there: the sweep was not analysed; run `make figures` first")
-    pruned, freed = prune(list(found.values()), summary.stat().st_mtime)
+        raise UsageError(f"{root} holds no run")
+    if not path.is_file():
+        raise UsageError(f"{path} is not there: the sweep was not analysed; run `make figures` first")
+    summary = read_json(path)
+    if summary.get("sweep_folder") != str(root.resolve()):
+        raise UsageError(f"{path} is of {summary.get('sweep_folder', 'other runs')}; run `make figures` first")
+    told = in_report(summary)
+    pruned, freed = prune([found[key] for key in found if key in told], path.stat().st_mtime)
     print(f"{pruned} of {counted(len(found), 'run')} pruned, {freed / 1e6:.1f} MB freed")
     return 0
+
+
+def in_report(summary: dict[str, Any]) -> set[RunKey]:
+    """Return the runs whose accuracies are in a report, as its summary.json says."""
+    names = RunKey.__dataclass_fields__
+    return {RunKey(**{name: run[name] for name in names}) for run in summary["runs"] if run["test"] is not None}
 
 
 def prune(runs: list[Path], analysed: float) -> tuple[int, int]:

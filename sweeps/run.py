@@ -68,12 +68,18 @@ def run_forked(folder: Path, log: Path, environment: dict[str, str], digest: str
     parent = multiprocessing.parent_process()
     assert parent is not None
     die_with_parent(parent.join)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's to answer
+    leave_ctrl_c_to_the_sweep()
     os.environ.update(environment)
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(out, stream.fileno())
     sys.exit(run(folder, digest))
+
+
+def leave_ctrl_c_to_the_sweep() -> None:
+    """Ignore SIGINT, and let this process get SIGTERM, which whoever started it has blocked with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
 
 
 @dataclass(frozen=True)
@@ -333,7 +339,7 @@ def main() -> int:
     parser.add_argument("--digest", help="SHA-256 of the config.yaml that is to be trained")
     arguments = parser.parse_args()
     if arguments.child:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's to answer
+        leave_ctrl_c_to_the_sweep()
         die_with_parent(stdin_closed)
     return run(arguments.folder.absolute(), arguments.digest)
 

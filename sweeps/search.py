@@ -19,7 +19,7 @@ from rich.table import Table
 from data_prep.__main__ import prepare
 from foundation.counts import counted
 from foundation.errors import UsageError
-from foundation.whole_files import write_json
+from foundation.whole_files import require_no_dead_link, write_json
 from hydra_conf.compose import compose_config, group_words, quoted
 from sweeps.device import Machine, choice_of, require_device, resolve_machine, share_machine
 from sweeps.folders import read_status
@@ -61,6 +61,7 @@ def search(arguments: argparse.Namespace) -> tuple[list[tuple[str, PlannedRun]],
         raise UsageError(f"--splits {arguments.splits}: it must be at least 1")
     roots = {rate: arguments.runs_dir.absolute() / f"search-{rate}" for rate in rates}
     chosen: dict[str, str] = {}
+    require_no_dead_link(arguments.runs_dir.absolute(), "RUNS_DIR")
     for root in roots.values():  # one choice for all rates, whichever was trained first
         chosen = {**chosen_in(root), **chosen}
     machine = resolve_machine(arguments.device, arguments.precision, chosen)

@@ -233,7 +233,9 @@ def outcome(run: PlannedRun) -> tuple[bool, str]:
     found = standing(run.folder, run)
     if found.state == OTHER:
         return False, f"another sweep has asked for it with another configuration ({'; '.join(found.differs)})"
-    return found.state == DONE, str(read_status(run.folder).get("error") or "it was not begun")
+    status = read_status(run.folder)
+    begun = "it was asked to stop; the same command goes on" if status.get("attempts") else "it was not begun"
+    return found.state == DONE, str(status.get("error") or begun)
 
 
 @contextmanager

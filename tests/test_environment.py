@@ -41,7 +41,9 @@ def test_every_package_of_the_setup_is_locked() -> None:
     base = re.findall(r"^    ([\w.-]+==[\w.]+)$", text.split("[options.packages.find]")[0], re.MULTILINE)
     for extra, heading in parts.items():
         own = re.findall(r"^    ([\w.-]+==[\w.]+)$", text.split(f"\n{heading}\n")[1].split(" =\n")[0], re.MULTILINE)
-        locked = {line.lower() for line in re.findall(r"^(\S+==\S+)", (LOCK / f"{extra}.txt").read_text(), re.MULTILINE)}
+        locked = {
+            line.lower() for line in re.findall(r"^(\S+==\S+)", (LOCK / f"{extra}.txt").read_text(), re.MULTILINE)
+        }
         assert {name.lower() for name in [*base, *own] if not name.startswith("torch==")} <= locked
 
 

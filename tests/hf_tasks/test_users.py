@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
 from hf_tasks.__main__ import main
-from tests.conftest import SIZES, Refusals, Workspace
+from tests.conftest import SIZES, Refusals, Workspace, refused
 
 LEARNING = ("--epochs", "8", "recipe.learning_rate=5e-3")  # enough for the tiny model, and its adapter, to learn
 RUNS = [("fairseq", "full", "pretrained"), ("hf", "full", "random"), ("hf", "lora", "random")]
@@ -82,6 +82,22 @@ def alone(workspace: Workspace, kind: str, folder: Path) -> dict[str, str]:
 def private(folder: Path) -> list[Path]:
     """Return the files that only their owner can read."""
     return [path for path in folder.rglob("*") if path.is_file() and not path.stat().st_mode & stat.S_IROTH]
+
+
+def test_texts_are_cut_where_the_run_cut_them(workspace: Workspace) -> None:
+    words = ("--init", "random", "--seeds", "0", "--epochs", "8", "--sweep", "short", "--")
+    assert workspace.sweep(*words, "fairseq.task.max_positions=12").returncode == 0
+    folder = workspace.run_folder("random", 0, "short")
+    answer = workspace.python("hf_tasks", "predict", str(folder), "data/splits/amazon_fr/test.jsonl")
+    said = [json.loads(line) for line in answer.stdout.splitlines()]
+    assert {one["id"]: one["predicted"] for one in said} == written(folder)
+    command = [sys.executable, "-m", "hf_tasks", "convert", "./"]
+    here = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert here.returncode == 0, here.stdout + here.stderr
+    assert alone(workspace, "AutoModelForSequenceClassification", folder.with_name("seed=0.hf")) == written(folder)
+    (folder / "checkpoint_best.pt").unlink()
+    for words in (("convert", str(folder)), ("predict", str(folder), "data/splits/amazon_fr/test.jsonl")):
+        assert "`sweeps prune` has deleted it" in refused(workspace.python("hf_tasks", *words))
 
 
 @pytest.mark.parametrize(("backend", "method", "init"), RUNS)

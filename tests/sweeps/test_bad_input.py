@@ -119,6 +119,14 @@ CASES = [
     (("fairseq.model.encoder_layers=1000000000",), "GiB of memory, and this machine has"),
     (("hf=3",), "'hf=3': hf holds keys, as in hf.KEY=VALUE"),
     (("fairseq=3",), "'fairseq=3': fairseq holds keys, as in fairseq.KEY=VALUE"),
+    (("fairseq.optimizer.adam_eps=0",), "fairseq.optimizer.adam_eps=0.0: it is a number above 0"),
+    (("fairseq.model.no_token_positional_embeddings=true",), "cannot be given: a RoBERTa has position embeddings"),
+    (("--epochs", "1", "recipe.epochs=2"), "EPOCHS=1 and recipe.epochs=2 are one setting; give one of them"),
+    (
+        ("recipe.learning_rate=1e-9", "fairseq.optimization.lr=[5e-3]"),
+        "recipe.learning_rate=1e-9 and fairseq.optimization.lr=[5e-3] are one setting",
+    ),
+    (("dataset.package=null", "dataset.package.name=x"), "sets a key of something that is null"),
 ]
 
 
@@ -151,6 +159,8 @@ def test_a_link_to_nowhere_is_told_as_what_it_is(workspace: Workspace, refusals:
     assert (
         f"{tmp_path}/runs is a link to {tmp_path}/disk, which is not there; make it, or give another RUNS_DIR" in said
     )
+    words = ["search", "--model", "tiny", "--runs-dir", str(tmp_path / "runs"), *workspace.overrides]
+    assert "is not there; make it, or give another RUNS_DIR" in refusals.of(main, words, workspace.root)
     words = ["--model", "tiny", "--data-dir", str(tmp_path / "runs" / "data")]
     assert "is not there; make it, or give another DATA_DIR" in refusals.of(prep, words, workspace.root)
 

@@ -31,7 +31,7 @@ ODD = [
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., str]:
     """Return a function that runs a command line in a folder whose `.venv/bin/python` only says what it was given."""
-    for name in ("Makefile", "setup.cfg", "fairseq.txt"):
+    for name in ("Makefile", "setup.cfg", "install.sh"):
         shutil.copy(ROOT / name, tmp_path)
     python = tmp_path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
@@ -108,3 +108,12 @@ def test_a_changed_setup_cfg_installs_all_that_was_there(make: Callable[..., str
     assert "'.[dev,cluster]'" in installs(make, "sweep")[0]
     stamps[1].touch()
     assert installs(make, "sweep") == []
+
+
+def test_folders_that_are_not_the_usual_ones_are_printed() -> None:
+    usual = arguments_of_run()
+    words = ["--data-dir", "mes données", "--runs-dir", "/scratch/$me"]
+    assert commands_of(usual.parse_args(words), usual) == [
+        "make prep DATA_DIR='mes données'",
+        "make sweep DATA_DIR='mes données' RUNS_DIR='/scratch/$$me'",
+    ]

@@ -96,6 +96,25 @@ def test_a_run_that_was_asked_to_stop_ends_with_the_same_bits(
     same(folder, undisturbed)
 
 
+def test_a_run_is_saved_where_every_save_falls_on_an_epochs_end(workspace: Workspace, backend: str) -> None:
+    """One step an epoch."""
+    sweeps = [f"epoch-ends-{backend}-{how}" for how in ("undisturbed", "terminated")]
+    words = ("--init", "random", "--seeds", "0", "--epochs", "30", "--backend", backend, "--")
+    own = ("recipe.batch_size=60", "recipe.evaluate_every=epoch", "launcher.save_every=1")
+    assert workspace.sweep("--sweep", sweeps[0], *words, *own).returncode == 0
+    undisturbed, folder = (folder_of(workspace, sweep, backend) for sweep in sweeps)
+    process = start(workspace, "--sweep", sweeps[1], *words, *own)
+    until(lambda: step_of(folder) > 4)
+    os.kill(json.loads((folder / "status.json").read_text())["pid"], signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "it was asked to stop; the same command goes on" in " ".join(output.split())
+    answer = workspace.sweep("--sweep", sweeps[1], *words, *own)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert read_json(folder / "provenance.json")["resumed"][0]["step"] > 0
+    same(folder, undisturbed)
+
+
 def test_a_run_in_bfloat16_that_was_killed_ends_with_the_same_bits(
     workspace: Workspace, backend: str, undisturbed: Path
 ) -> None:

@@ -42,6 +42,19 @@ def test_pruned_runs_make_the_same_report_and_are_done(swept: Workspace) -> None
     assert "4 done already, 0 to do" in swept.sweep(*words).stdout
 
 
+def test_only_runs_that_a_report_tells_of_are_pruned(swept: Workspace, refusals: Refusals, tmp_path: Path) -> None:
+    shutil.copytree(swept.root / "runs" / "default", tmp_path / "runs" / "told")
+    folders = list(find_runs(tmp_path / "runs" / "told").values())
+    shutil.rmtree(folders[0] / "tb")  # the report leaves this run out
+    where = ("--sweep", "told", "--runs-dir", str(tmp_path / "runs"))
+    assert swept.python("analysis", *where).returncode == 0
+    shutil.copytree(tmp_path / "runs", tmp_path / "others")
+    others = ["prune", "--sweep", "told", "--runs-dir", str(tmp_path / "others")]
+    assert f"is of {tmp_path}/runs/told; run `make figures` first" in refusals.of(main, others, swept.root)
+    assert swept.python("sweeps", "prune", *where).stdout.startswith("3 of 4 runs pruned, ")
+    assert [(folder / "checkpoint_best.pt").exists() for folder in folders] == [True, False, False, False]
+
+
 def test_a_run_keeps_so_many_checkpoints_and_one_long_log_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resume, "LOG_BYTES", 100)
     saver = Saver(tmp_path, every=1)

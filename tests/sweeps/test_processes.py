@@ -28,10 +28,11 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-def start(workspace: Workspace, *words: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", *workspace.sweep_words(*words)]
+def start(workspace: Workspace, *words: str, group: bool = False) -> subprocess.Popen[str]:
+    """Start a sweep; `group`: in a process group of its own, which `os.killpg` with its pid reaches."""
+    command, pipe = [sys.executable, "-m", *workspace.sweep_words(*words)], subprocess.PIPE
     return subprocess.Popen(
-        command, cwd=workspace.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ}
+        command, cwd=workspace.root, stdout=pipe, stderr=subprocess.STDOUT, text=True, start_new_session=group
     )
 
 
@@ -121,6 +122,35 @@ def test_a_run_that_its_sweep_has_killed_is_not_blamed_on_memory(workspace: Work
     assert process.returncode == 130, output
     status = read_status(folder)
     assert (status["state"], status["error"]) == ("pending", "ended with its sweep, before it could save")
+
+
+@pytest.mark.parametrize("fork", ["true", "false"])
+def test_a_signal_to_the_whole_group_leaves_runs_that_go_on(workspace: Workspace, fork: str) -> None:
+    """As `timeout` and a shell send it: the sweep, its server and its runs get it at once."""
+    folder = workspace.run_folder("random", 0, f"group-{fork}")
+    words = ("--sweep", f"group-{fork}", "--init", "random", "--seeds", "0", "--epochs", "60", "--force")
+    process = start(workspace, *words, "--", f"launcher.fork_server={fork}", group=True)
+    until(lambda: step_of(folder) > 0)
+    os.killpg(process.pid, signal.SIGTERM)
+    output, _ = process.communicate(timeout=WAIT)
+    assert process.returncode == 143, output
+    assert "the same command without FORCE=1 goes on from here" in output
+    status = json.loads((folder / "status.json").read_text())
+    assert (status["state"], status["exit_code"]) == ("pending", 75)
+
+
+@pytest.mark.parametrize("fork", ["true", "false"])
+def test_ctrl_c_before_a_run_has_begun_is_no_failure(workspace: Workspace, fork: str) -> None:
+    folder = workspace.run_folder("random", 0, f"early-{fork}")
+    words = ("--sweep", f"early-{fork}", "--init", "random", "--seeds", "0", "--epochs", "60")
+    process = start(workspace, *words, "--", f"launcher.fork_server={fork}", group=True)
+    until(lambda: (folder / "train.log").is_file())
+    time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=WAIT)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    assert json.loads((folder / "status.json").read_text())["state"] == "pending"
 
 
 def test_a_forked_run_is_the_run_of_a_new_interpreter(workspace: Workspace) -> None:
