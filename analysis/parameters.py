@@ -160,7 +160,9 @@ def lora_counts(described: Described, method: DictConfig) -> dict[str, int]:
     from hf_tasks.convert import transformers_config, transformers_model
 
     dictionary = described.dictionary
-    opened = Opened(described.model, dictionary, described.shape, False, described.n_classes, described.longest)
+    opened = Opened(
+        described.model, dictionary, described.shape, False, described.n_classes, described.shape["max_positions"]
+    )
     ids = {symbol: dictionary.index(symbol) for symbol in ("<s>", "<pad>", "</s>")}
     labels = [str(number) for number in range(described.n_classes)]
     config = transformers_config(described.shape, len(dictionary), ids, labels)

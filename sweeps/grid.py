@@ -102,9 +102,9 @@ def refuse_twice(overrides: list[str], **variables: str | None) -> None:
         if variables.get(name) and key in given:
             raise UsageError(f"{name.upper()}={variables[name]} and {given[key]} are one setting; give one of them")
     both = [("recipe.warmup_share", "fairseq.lr_scheduler.warmup_updates")]
-    plain = OmegaConf.load(CONF_DIR / "backend" / "fairseq.yaml").fairseq
-    for group in plain:
-        for key, value in OmegaConf.to_container(plain[group], resolve=False).items():
+    plain: Any = OmegaConf.to_container(OmegaConf.load(CONF_DIR / "backend" / "fairseq.yaml").fairseq, resolve=False)
+    for group, settings in plain.items():
+        for key, value in settings.items():
             found = re.search(r"\$\{(recipe\.\w+)\}", str(value))
             both += [(found[1], f"fairseq.{group}.{key}")] if found else []
     for one, other in both:

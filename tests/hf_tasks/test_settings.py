@@ -9,10 +9,11 @@ from typing import Any
 
 import fairseq_cli.train
 import pytest
-import torch.utils.checkpoint
 from omegaconf import DictConfig, OmegaConf
 
 pytest.importorskip("transformers", reason="the extra hf is not installed: make setup EXTRAS=dev,hf")
+
+from transformers import modeling_utils
 
 from analysis.event_files import read_run
 from hf_tasks.train import HEEDED
@@ -164,9 +165,14 @@ def test_one_changed_value_of_trainers_changes_the_weights(
 def test_gradient_checkpointing_computes_activations_again_and_changes_no_weight(
     workspace: Workspace, usual: dict[str, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = []
-    plain = torch.utils.checkpoint.checkpoint
-    monkeypatch.setattr(torch.utils.checkpoint, "checkpoint", lambda *a, **k: (calls.append(1), plain(*a, **k))[1])
+    calls: list[object] = []
+    plain = modeling_utils.checkpoint
+
+    def counted(function: Any, *words: Any, **named: Any) -> Any:
+        calls.append(function)
+        return plain(function, *words, **named)
+
+    monkeypatch.setattr(modeling_utils, "checkpoint", counted)
     told = train(workspace, tmp_path / "run", "hf", {"hf.gradient_checkpointing": True})
     assert told["weights"] == usual["hf"]["weights"]
     assert calls

@@ -96,8 +96,8 @@ def test_texts_are_cut_where_the_run_cut_them(workspace: Workspace) -> None:
     assert here.returncode == 0, here.stdout + here.stderr
     assert alone(workspace, "AutoModelForSequenceClassification", folder.with_name("seed=0.hf")) == written(folder)
     (folder / "checkpoint_best.pt").unlink()
-    for words in (("convert", str(folder)), ("predict", str(folder), "data/splits/amazon_fr/test.jsonl")):
-        assert "`sweeps prune` has deleted it" in refused(workspace.python("hf_tasks", *words))
+    for command in (["convert", str(folder)], ["predict", str(folder), "data/splits/amazon_fr/test.jsonl"]):
+        assert "`sweeps prune` has deleted it" in refused(workspace.python("hf_tasks", *command))
 
 
 @pytest.mark.parametrize(("backend", "method", "init"), RUNS)

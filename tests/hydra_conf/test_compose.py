@@ -92,7 +92,7 @@ def test_every_dataset_says_what_it_is_where_it_comes_from_and_how_to_cite_it(da
     config = compose_config([f"dataset={dataset}"]).dataset
     assert all(config[key] for key in ("title", "task", "licence", "citation"))
     assert config.name == dataset
-    assert (CONF_DIR.parent / "data_prep" / f"{config.reader}.py").is_file()
+    assert (CONF_DIR.parent / "data_prep" / "readers" / f"{config.reader}.py").is_file()
     assert dataset == "table" or (config.labels and config.expected)
     assert dataset == "table" or bool(config.files) != bool(config.package)
     for file in config.files:

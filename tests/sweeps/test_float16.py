@@ -78,10 +78,11 @@ def test_the_same_bits_are_torchs_deterministic_algorithms_with_a_workspace_of_c
 
 def test_a_checkpoint_without_its_float32_weights_is_not_taken_up(tmp_path: Path) -> None:
     """As runs in float16 wrote it before their float32 weights were saved."""
-    torch.save({"extra_state": {"scaler": {}}}, tmp_path / "state.pt")
+    place = {"iterations_in_epoch": 3}
+    torch.save({"extra_state": {"train_iterator": place, "scaler": {}}}, tmp_path / "state.pt")
     optimizer = SimpleNamespace(fp32_params=torch.zeros(3), scaler=SimpleNamespace())
     with pytest.raises(UsageError, match="holds no float32 weights, .*; call again with FORCE=1"):
-        training._take_up_float16(optimizer, tmp_path)
+        training._take_up(optimizer, tmp_path)
 
 
 def folder_of(workspace: Workspace, sweep: str) -> Path:

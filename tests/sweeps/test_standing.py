@@ -29,7 +29,7 @@ import sweeps.__main__ as commands
 from fairseq_tasks.resume import Stopped
 from foundation.errors import UsageError
 from hydra_conf.compose import compose_config
-from sweeps import grid, pool, run, standing
+from sweeps import grid, planning, pool, run, standing
 from sweeps.folders import FAILED, NOT_OURS, find_runs, lease, read_json, read_status, set_status
 from sweeps.grid import PlannedRun
 from sweeps.planning import arguments_of_run
@@ -422,7 +422,7 @@ def stubbed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
     def remembered(config: DictConfig) -> dict[str, Any]:
         return hashes or hashes.update(input_hashes(config)) or hashes
 
-    for module in (commands, grid):
+    for module in (planning, grid):
         monkeypatch.setattr(module, "compose_config", lambda words: composed(tuple(words)).copy())
     monkeypatch.setattr(grid, "input_hashes", remembered)
     monkeypatch.setattr(commands, "preflight", lambda *_: None)
