@@ -68,7 +68,7 @@ def every_file_that_is_read_is_an_input(monkeypatch: pytest.MonkeyPatch) -> None
     def make_splits(folder: Path, config: DictConfig, parts: dict[str, Path], read: splits.Reader) -> dict[str, Any]:
         OPENED.clear()
         facts = real(folder, config, parts, read)
-        declared = files_read(importlib.import_module(f"data_prep.{config.reader}"), parts)
+        declared = files_read(importlib.import_module(f"data_prep.readers.{config.reader}"), parts)
         assert {path for path in OPENED if "raw" in path.parts} == set(declared.values())
         return facts
 
