@@ -5,12 +5,13 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import LeaseCompromise, SoftFileLease, Timeout
+from filelock import AcquireReturnProxy, LeaseCompromise, SoftFileLease, Timeout
 
 from foundation.whole_files import write_json
 
@@ -78,14 +79,44 @@ def lease(marker: Path, on_loss: Callable[[LeaseCompromise], None] | None = None
     """Return a lock that one process at a time may hold, also among hosts that share a disk.
 
     Its holder renews it every LEASE / 3 seconds. It is taken over at once from a process of this host that is dead, and
-    from another host's when the taker has seen no renewal for LEASE seconds by its own clock.
+    from another host's when the taker has seen no renewal for LEASE seconds by its own clock. A process that is killed
+    before it has written its name into the lock leaves it empty, and filelock would wait for it forever: an empty lock
+    that is LEASE seconds old is deleted here.
     """
+    with suppress(OSError):
+        found = marker.stat()
+        if not found.st_size and abs(time.time() - found.st_mtime) > LEASE:
+            marker.unlink()
     return SoftFileLease(marker, lease_duration=LEASE, on_compromise=on_loss)
+
+
+@contextmanager
+def holding(marker: Path) -> Iterator[None]:
+    """Hold the lock, however long its holder keeps it."""
+    while True:
+        try:
+            lock = lease(marker).acquire(timeout=LEASE)  # again and again: it may have been left empty just now
+        except Timeout:
+            continue
+        with lock:
+            yield
+        return
 
 
 def lock_of(folder: Path) -> SoftFileLease:
     """Return the lock of a run folder. A holder that finds its lock taken over ends at once."""
     return lease(folder / ".lock", _lost)
+
+
+def take(folder: Path) -> AcquireReturnProxy[SoftFileLease]:
+    """Return the lock of a run folder, taken, when its holder has ended or not renewed it.
+
+    Raises `Timeout` where another process keeps it, `OSError` where the folder cannot be written.
+    """
+    try:
+        return lock_of(folder).acquire(timeout=LEASE + 5)
+    except Timeout:
+        return lock_of(folder).acquire(timeout=30)  # it may have been left empty, and is deleted by now
 
 
 def _lost(loss: LeaseCompromise) -> None:

@@ -31,14 +31,13 @@ from foundation.whole_files import sha256_of, write_json, write_text
 from sweeps.folders import (
     DONE,
     FAILED,
-    LEASE,
     NOT_OURS,
     STOPPED,
     drop_leftovers,
-    lock_of,
     now,
     read_json,
     set_status,
+    take,
     this_process,
 )
 from sweeps.provenance import binarised_folder, differing_inputs, input_hashes, provenance
@@ -292,7 +291,7 @@ def run(folder: Path, digest: str | None = None) -> int:
     from fairseq_tasks.resume import Stopped, stop_asked
 
     try:
-        lock = lock_of(folder).acquire(timeout=LEASE + 30)
+        lock = take(folder)
     except (Timeout, OSError):
         print(f"error: {folder} is not a run folder, or another process is training it", file=sys.stderr)
         return NOT_OURS

@@ -28,10 +28,10 @@ from foundation.whole_files import sha256_of, write_json, write_text
 from sweeps.device import ALLOWED
 from sweeps.folders import (
     find_runs,
+    holding,
     is_held,
     is_known,
     is_owned,
-    lease,
     lock_of,
     read_json,
     read_status,
@@ -243,7 +243,7 @@ def claimed(root: Path) -> Iterator[Path]:
     """Hold a mark of life in the sweep's folder: its pending runs are spoken for as long as it is there."""
     marker = root / f".sweep-{socket.gethostname()}-{os.getpid()}"
     root.mkdir(parents=True, exist_ok=True)
-    with lease(marker):
+    with holding(marker):
         yield marker
 
 
@@ -292,7 +292,7 @@ def list_runs(root: Path, runs: list[PlannedRun], commands: list[str], auto: dic
     """
     path = root / "sweep.json"
     root.mkdir(parents=True, exist_ok=True)
-    with lease(root / ".lock"):
+    with holding(root / ".lock"):
         before = read_json(path)
         if {**auto, **chosen_in(root)} != auto:
             raise UsageError(f"another command has begun {root} at this moment, on other terms; call again")

@@ -15,6 +15,7 @@ import torch
 
 from foundation.errors import exit_code
 from foundation.whole_files import sha256_of
+from tests.warm import environment, warm
 
 # Tests say what is true, not how fast, and the same commit gets the same examples on every machine.
 # `make test ARGS="--hypothesis-profile=fresh"` draws new ones.
@@ -117,7 +118,13 @@ class Workspace:
         return self.root / "data" / "bin" / "amazon_fr.tiny"
 
     def python(self, *words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        """Run `python -m <words>` here, as a user would, and return what it printed and its exit code."""
+        """Run `python -m <words>` here, and return what it printed and its exit code.
+
+        It runs as a user's would where a test has changed the environment, else in a process that is forked.
+        """
+        server = warm("hf" if any("hf" in word for word in words) else "fairseq")
+        if server.environment == environment():
+            return server.run(words, self.root, timeout)
         return subprocess.run(
             [sys.executable, "-m", *words],
             cwd=self.root,

@@ -15,7 +15,7 @@ import torch
 from filelock import Timeout
 from filelock._marker import encode_marker
 
-from sweeps.folders import RunKey, is_owned, lock_of, read_status
+from sweeps.folders import LEASE, RunKey, holding, is_owned, lock_of, read_status, take
 from tests.conftest import Workspace, refused
 
 WAIT = 120
@@ -207,6 +207,27 @@ def test_a_lock_of_another_host_is_taken_over_when_it_is_not_renewed(
     with lock_of(tmp_path).acquire(timeout=10):
         assert lock_of(tmp_path).owner.hostname != "elsewhere"  # type: ignore[union-attr]
     assert not is_owned(tmp_path)
+
+
+def test_a_lock_that_a_killed_process_left_empty_is_deleted_when_it_is_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was killed after it had made the file, and before it wrote its name into it."""
+    marker = tmp_path / ".lock"
+    marker.touch()
+    assert is_owned(tmp_path)
+    with pytest.raises(Timeout), lock_of(tmp_path).acquire(timeout=0.3):
+        pass
+    assert marker.exists()
+    minute = time.time() - LEASE - 1
+    os.utime(marker, (minute, minute))
+    assert not is_owned(tmp_path)
+    monkeypatch.setattr("sweeps.folders.LEASE", 1.0)
+    for hold in (take, lambda folder: holding(folder / ".lock")):
+        marker.touch()
+        with hold(tmp_path):
+            assert marker.stat().st_size
+        assert not marker.exists()
 
 
 def test_force_redoes_a_done_run(workspace: Workspace) -> None:
