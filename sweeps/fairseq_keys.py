@@ -16,36 +16,7 @@ OF_FLOAT16 = (
     "min_loss_scale",
     "threshold_loss_scale",
 )
-HEEDED = {
-    "common": ("log_interval", "log_format", "no_progress_bar", "empty_cache_freq", *OF_FLOAT16),
-    "dataset": ("batch_size", "batch_size_valid", "max_tokens", "required_batch_size_multiple", "valid_subset"),
-    "optimization": ("clip_norm", "lr", "max_update", "update_freq"),
-    "checkpoint": ("no_save", "checkpoint_suffix"),  # fairseq's own checkpoints, beside checkpoint_best.pt
-    "model": (
-        "encoder_layers",
-        "encoder_embed_dim",
-        "encoder_ffn_embed_dim",
-        "encoder_attention_heads",
-        "dropout",
-        "attention_dropout",
-        "activation_dropout",
-        "pooler_dropout",
-        "activation_fn",
-        "pooler_activation_fn",
-        "encoder_normalize_before",
-        "layernorm_embedding",
-        "encoder_learned_pos",
-        "no_scale_embedding",
-        "untie_weights_roberta",
-        "unpadded",
-        "first_token_only",
-        "quick_dropout",
-    ),
-    "task": ("max_positions",),
-    "optimizer": ("adam_betas", "adam_eps", "weight_decay"),
-    "lr_scheduler": ("_name", "warmup_updates", "total_num_update", "end_learning_rate", "power", "warmup_init_lr"),
-}
-HEEDED_BY_BOTH = {  # of those, the keys that BACKEND=hf heeds, too
+HEEDED_BY_BOTH = {  # BACKEND=fairseq and BACKEND=hf
     "common": ("log_interval",),
     "dataset": ("batch_size", "batch_size_valid", "max_tokens", "required_batch_size_multiple", "valid_subset"),
     "optimization": ("clip_norm", "lr", "max_update"),
@@ -63,6 +34,27 @@ HEEDED_BY_BOTH = {  # of those, the keys that BACKEND=hf heeds, too
     "task": ("max_positions",),
     "optimizer": ("adam_betas", "adam_eps", "weight_decay"),
     "lr_scheduler": ("_name", "warmup_updates", "total_num_update", "end_learning_rate", "power"),
+}
+HEEDED_BY_FAIRSEQ = {  # and not by BACKEND=hf
+    "common": ("log_format", "no_progress_bar", "empty_cache_freq", *OF_FLOAT16),
+    "optimization": ("update_freq",),
+    "checkpoint": ("no_save", "checkpoint_suffix"),  # fairseq's own checkpoints, beside checkpoint_best.pt
+    "model": (
+        "activation_dropout",
+        "pooler_activation_fn",
+        "encoder_normalize_before",
+        "layernorm_embedding",
+        "encoder_learned_pos",
+        "no_scale_embedding",
+        "unpadded",
+        "first_token_only",
+        "quick_dropout",
+    ),
+    "lr_scheduler": ("warmup_init_lr",),
+}
+HEEDED = {
+    group: (*HEEDED_BY_BOTH.get(group, ()), *HEEDED_BY_FAIRSEQ.get(group, ()))
+    for group in (*HEEDED_BY_BOTH, "checkpoint")
 }
 SPEED_ALONE = ("unpadded", "first_token_only", "quick_dropout")  # of fairseq's encoder; they leave its function alone
 PLANNED = "every planned step is trained; EPOCHS says how many"
