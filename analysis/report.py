@@ -55,7 +55,8 @@ from sweeps.folders import read_json, texts_in
 QUESTION = "How much does pre-training buy?"
 LONG = 40  # rows; a longer table is folded away
 THRESHOLD = 70.0  # percent of test accuracy whose first step is compared, unless another is asked for
-FIRST = ("test_accuracy", "final_accuracy")
+FIRST = ("test_accuracy", "final_accuracy")  # right under the answer
+SOURCES = "published_sources"  # beside the published numbers
 ALSO = {
     "test_accuracy": "Test accuracy over steps.",
     "valid_accuracy": "Validation accuracy over steps.",
@@ -141,18 +142,23 @@ def upright(frame: pd.DataFrame) -> pd.DataFrame:
 def sections(material: Material) -> list[Section]:
     """Return the report, from the answer down to what it was made from."""
     evidence = material.evidence
-    first, others = _pictures(material)
+    pictures = _pictures(material)
     missing = [*absent(material.results), *material.problems]
     ties = [said for group in evidence.groups if (said := tied_steps(group))]
     table = Table("", results_table(material.results, evidence, material.baselines))
     return [
-        Section("Answer", answers(evidence, material.results), _standing(material), pictures=first),
+        Section(
+            "Answer",
+            answers(evidence, material.results),
+            _standing(material),
+            pictures=[pictures[name] for name in FIRST if name in pictures],
+        ),
         Section("Results", items=[about_std(), about_best_step(), *ties], tables=[table]),
         Section("Which ends higher, is faster, spreads less", items=_questions(evidence)),
         Section("What few seeds allow", items=notes(evidence)),
-        *_beside_published(material),
+        *_beside_published(material, pictures.get(SOURCES)),
         _leaks(material),
-        Section("More figures", pictures=others),
+        Section("More figures", pictures=[pictures[name] for name in pictures if name not in (*FIRST, SOURCES)]),
         _statistics(evidence),
         *_data_cards(material),
         _recipes(material),
@@ -161,13 +167,11 @@ def sections(material: Material) -> list[Section]:
     ]
 
 
-def _pictures(material: Material) -> tuple[list[Picture], list[Picture]]:
-    """Return the figures that stand right under the answer, and the others."""
-    made = {
+def _pictures(material: Material) -> dict[str, Picture]:
+    return {
         name: Picture(name, title, caption, material.figures / f"{name}.svg")
         for name, (title, caption) in material.titles.items()
     }
-    return [made[name] for name in FIRST if name in made], [made[name] for name in made if name not in FIRST]
 
 
 def _standing(material: Material) -> list[str]:
@@ -193,8 +197,11 @@ def _questions(evidence: Evidence) -> list[str]:
     return [f"{title}. {' '.join(said)}" for title, said in found]
 
 
-def _beside_published(material: Material) -> list[Section]:
-    """Return the published tables with ours beside them, for the runs that are of the published experiment alone."""
+def _beside_published(material: Material, picture: Picture | None) -> list[Section]:
+    """Return the published tables with ours beside them, for the runs that are of the published experiment alone.
+
+    `picture` shows all datasets' sources, and stands beside the first one's table.
+    """
     evidence, report = material.evidence, published()
     parts = []
     others = [f"{group.title}: {', '.join(found)}." for group in evidence.groups if (found := departures(group))]
@@ -221,7 +228,8 @@ def _beside_published(material: Material) -> list[Section]:
         told = _of_validation(dataset)
         title = f"Beside the published tables: {dataset}, {report['model']}"
         parts.append(Section(title, [told] if told else [], tables=tables))
-        parts.append(_three_parties(material, dataset, groups))
+        shown = [picture] if picture and groups is next(iter(found_groups.values())) else []
+        parts.append(_three_parties(material, dataset, groups, shown))
     verdicts = [Table("Published numbers", numbers_table(material.numbers))]
     if material.claims:
         verdicts.append(Table("Published claims", claims_table(material.claims)))
@@ -256,14 +264,16 @@ def _worth(material: Material, datasets: list[str]) -> list[str]:
     return said
 
 
-def _three_parties(material: Material, dataset: str, groups: list[Group]) -> Section:
+def _three_parties(material: Material, dataset: str, groups: list[Group], pictures: list[Picture]) -> Section:
     """Return ours beside the report and the replications: test accuracies, and curves after each epoch."""
     tables = [Table("Test accuracy at the best validation step", sources_table(sources(groups)))]
     for group in groups:
         frame = by_epoch(material.scalars, group, AS_SET)
         if len(frame):
             tables.append(Table(f"After each epoch: {group.title}, and replication {AS_SET}", frame))
-    return Section(f"Published, replications, ours: {dataset}", [about_replications()], tables=tables)
+    return Section(
+        f"Published, replications, ours: {dataset}", [about_replications()], tables=tables, pictures=pictures
+    )
 
 
 def _of_validation(dataset: str) -> str:
