@@ -307,7 +307,7 @@ def permutation_test(one: ArrayLike, other: ArrayLike, paired: bool) -> PValue:
 
     Paired: the signs of the differences are flipped (Fisher 1935), 2^n ways for n pairs; the smallest p is 2 / 2^n,
     0.25 for three pairs. Else the values are dealt into the two groups, C(n + k, n) ways; the smallest p is 2 / C(n +
-    k, n), 0.1 for 3 against 3. All ways are counted when there are at most 99 999, else 99 999 are drawn. One value has
+    k, n), 0.1 for 3 against 3. All ways are counted when there are at most 99,999, else 99,999 are drawn. One value has
     no test.
     """
     first, second = checked(one), checked(other)
@@ -356,7 +356,7 @@ def seeds_needed(difference: float, std: float, paired: bool) -> int | None:
     """Return how many seeds (of each group) show a difference at 5 %, two-sided, with a probability of 80 %.
 
     `std` is over seeds, in the difference's unit: of the differences when paired, else of one group. None: more than
-    10 000. Raises `ValueError` for a difference of zero or a std that is no number.
+    10,000. Raises `ValueError` for a difference of zero or a std that is no number.
     """
     if not (math.isfinite(difference) and math.isfinite(std)) or difference == 0 or std < 0:
         raise ValueError(f"no number of seeds for a difference of {difference} and a std of {std}")

@@ -9,9 +9,9 @@ Speer, CC BY-SA 4.0: the web, subtitles, news, Wikipedia). No text of any datase
 of the pieces of the novels plus its share of the pieces of the word list, in which each word is weighted by its
 frequency, as it stands and in other forms (`FORMS`).
 
-e5_small_fr keeps the first 16 000, and single characters of French text always.
+e5_small_fr keeps the first 16,000, and single characters of French text always.
 
-roberta_small_fr had the 31 995 pieces that were the most frequent in French web text. That list was not published, but
+roberta_small_fr had the 31,995 pieces that were the most frequent in French web text. That list was not published, but
 ids of 306 of its pieces were: they rise with XLM-R's own order, so they tell how many pieces the list has between two
 of them, and the best-ranked ones are taken. The word list has no punctuation and no digits, which hardly depend on the
 language: these pieces get a share of XLM-R's own probabilities on top. The weights of forms were chosen by the unknown

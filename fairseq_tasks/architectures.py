@@ -180,7 +180,7 @@ class RobertaSmall(Roberta):
 
 @register_model("roberta_e5_small", dataclass=RobertaE5SmallConfig)
 class RobertaE5Small(Roberta):
-    """12 layers, width 384, feed-forward 1 536, 12 heads, 256 positions."""
+    """12 layers, width 384, feed-forward 1,536, 12 heads, 256 positions."""
 
 
 @register_model("roberta_tiny", dataclass=RobertaTinyConfig)

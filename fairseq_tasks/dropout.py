@@ -1,7 +1,7 @@
 """Dropout that takes 16 random bits a decision: on one CPU core, drawing the mask took longer than all layer norms.
 
 torch's own draws a double a decision. Here one 64-bit number decides four elements, so that the probability is a
-multiple of 1 / 65 536 (0.1 becomes 0.100006), and what is kept is scaled by that probability's own factor. In float32
+multiple of 1 / 65,536 (0.1 becomes 0.100006), and what is kept is scaled by that probability's own factor. In float32
 the mean is exact; in bfloat16 the factor is rounded (1.1094 for 0.1), as it is in torch's own dropout. The numbers
 come from torch's generator, so the seed decides them as it decides everything else.
 """

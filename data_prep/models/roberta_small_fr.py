@@ -1,7 +1,7 @@
 """`roberta_small_fr` without its checkpoint: what random weights need, a sentencepiece model, a dictionary and a shape.
 
 The published encoder's texts were split by XLM-R's whole sentencepiece model, and the pieces outside of a dictionary of
-31 995 French ones became <unk>. The dictionary was not published; `benchmarks/pieces.py` rebuilt it.
+31,995 French ones became <unk>. The dictionary was not published; `benchmarks/pieces.py` rebuilt it.
 """
 
 import json

@@ -23,7 +23,7 @@ from foundation.counts import counted
 from foundation.errors import UsageError
 from hydra_conf.compose import nearest
 
-LONGEST_FIELD = 10_000_000  # characters of one CSV field; csv's own limit is 131 072
+LONGEST_FIELD = 10_000_000  # characters of one CSV field; csv's own limit is 131,072
 SEPARATORS = (",", ";", "\t", "|")
 WHOLE = re.compile(r"-?[0-9]{1,300}\.0+")  # a float that is an integer
 Row = tuple[int, dict[str, Any]]  # (line it begins on, or row number in Parquet, both counted from 1; its columns)

@@ -25,7 +25,7 @@ def made_up(
     start: float = 50.0,
     method: str = "full",
 ) -> RunResult:
-    """Return a done run that rises from `start` at step 0 to its best step, and stays there until step 1 125."""
+    """Return a done run that rises from `start` at step 0 to its best step, and stays there until step 1,125."""
     step, valid, test = best
     steps = sorted({0, step, 1125})
     curve = pd.DataFrame(

@@ -21,7 +21,7 @@ KEY = RunKey("cls_books", "roberta_small_fr", "fairseq", "full", "pretrained", 0
 
 
 def scalars(key: RunKey, curve: list[tuple[int, int, int]]) -> pd.DataFrame:
-    """Return the logged counts of a run: (step, validation examples right of 200, test examples right of 2 000)."""
+    """Return the logged counts of a run: (step, validation examples right of 200, test examples right of 2,000)."""
     rows = []
     for step, valid, test in curve:
         for split, right, n in (("valid", valid, 200), ("test", test, 2000)):

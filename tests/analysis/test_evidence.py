@@ -116,7 +116,7 @@ def test_the_seeds_that_both_groups_have_are_paired(one: list[int], other: list[
 
 def test_a_failed_run_costs_its_pair_and_no_other(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    shared = (20 * rng.normal(0, 2, 10)).round() / 20  # whole texts of 2 000
+    shared = (20 * rng.normal(0, 2, 10)).round() / 20  # whole texts of 2,000
     runs = [made_up((900, 80.0, 80 + gap), seed) for seed, gap in enumerate(shared)]
     runs += [
         made_up((900, 60.0, 70 + gap + 0.05 * seed), seed, init="random")

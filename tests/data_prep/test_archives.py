@@ -108,7 +108,7 @@ def test_an_unsafe_archive_is_refused_by_name_and_writes_nothing(tmp_path: Path,
     [(10, r"is not a whole archive \(Bad CRC-32"), (9000, "'train.review' is shorter than the arch")],
 )
 def test_an_archive_that_lies_about_a_size_is_found_out(tmp_path: Path, says: int, message: str) -> None:
-    """Both records of the member say another size; it holds 5 000 bytes. Never more is written than was said."""
+    """Both records of the member say another size; it holds 5,000 bytes. Never more is written than was said."""
     path = zipped(tmp_path / "a.zip", {"train.review": b"0" * 5000})
     path.write_bytes(path.read_bytes().replace(struct.pack("<I", 5000), struct.pack("<I", says)))
     with pytest.raises(UsageError, match=message):
