@@ -40,25 +40,25 @@ Array = NDArray[np.float64]
 TEXTS = 400
 STRANGERS = "strangers"
 ABILITY = {"pretrained": 1.1, "random": 0.63, STRANGERS: 0.63}  # accuracies of 86 and 74 %, as on amazon_fr
-OF_SEED, OF_TEXT, OF_NOISE = 0.08, 0.8, 0.6  # standard deviations; a seed's accuracy then varies by 2 to 3 points
+OF_SEED, OF_TEXT, OF_NOISE = 0.08, 0.8, 0.6  # standard deviations; the accuracy then varies by 2 to 3 points over seeds
 STEPS = evaluation_steps([98, 196, 294], "geometric")  # of the default sweep
 LOG_STEPS = {
     "pretrained": math.log(35),
     "random": math.log(167),
     STRANGERS: math.log(167),
 }  # means of log steps to 70 %
-OF_LOG_STEPS = 0.35  # over seeds; 5 % of the random runs then end below 70 %
+OF_LOG_STEPS = 0.35  # standard deviation over seeds; 5 % of the random runs then end below 70 %
 START, TOP, THRESHOLD = 50.0, 88.0, 70.0  # percent
 RESAMPLES = 1_000
 
 
 @dataclass(frozen=True)
 class World:
-    """One sweep on one draw of texts, in percent, and the truths that its intervals are for."""
+    """One sweep on one draw of texts, in percent, and the true values that its intervals should hold."""
 
     right: dict[str, Array]  # (runs, texts) of 0 or 100
     brackets: dict[str, list[Bracket]]
-    normal: tuple[Array, Array]  # (runs,) values of std 1, ddof 1, twice
+    normal: tuple[Array, Array]  # two samples of shape (runs,), true std 1
     one_more: float  # accuracy of one more pre-trained run on these texts
     of_first: float  # accuracy of the first pre-trained run on any texts
     on_these_texts: dict[str, float]
@@ -66,7 +66,7 @@ class World:
 
 
 def draw(n: int, rng: np.random.Generator) -> World:
-    """Return a sweep of n seeds."""
+    """Return a world with a sweep of n seeds."""
     of_text, shared, pace = rng.normal(0, OF_TEXT, TEXTS), rng.normal(0, 1, (n, 1)), rng.normal(0, 1, n)
     right, brackets, these, anything = {}, {}, {}, {}
     for init, ability in ABILITY.items():
@@ -86,7 +86,7 @@ def draw(n: int, rng: np.random.Generator) -> World:
 
 
 def _seen(step: float) -> Bracket:
-    """Return what the schedule tells of a curve that passes the threshold at `step`."""
+    """Return the bracket that the schedule's evaluations give for a curve that passes the threshold at `step`."""
     tau = step / -math.log(1 - (THRESHOLD - START) / (TOP - START))
     steps = np.array(STEPS, dtype=np.float64)
     return bracket_of(steps, START + (TOP - START) * (1 - np.exp(-steps / tau)), THRESHOLD)
@@ -182,7 +182,7 @@ INTERVALS: list[Judged] = [
 
 
 class Bootstraps:
-    """Percentile bootstraps of the mean accuracy, for comparison only: the weights of all resamples, drawn once."""
+    """Percentile bootstraps of the mean accuracy, for comparison only. The weights of all resamples are drawn once."""
 
     def __init__(self, n: int, rng: np.random.Generator) -> None:
         self.of_seeds = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES) / n
@@ -198,7 +198,7 @@ class Bootstraps:
 
 
 def coverage(n: int, repeats: int, seed: int = 0) -> dict[tuple[str, str], tuple[float, float]]:
-    """Return, for each of `INTERVALS`, how often it holds its truth where it is given, and how often it is given."""
+    """Return, for each of `INTERVALS`, how often a given interval holds the true value, and how often it is given."""
     rng = np.random.default_rng([seed, n])
     held = dict.fromkeys([(name, target) for name, target, _, _ in INTERVALS], 0)
     given = dict.fromkeys(held, 0)
@@ -212,7 +212,7 @@ def coverage(n: int, repeats: int, seed: int = 0) -> dict[tuple[str, str], tuple
 
 
 def coverage_of_bootstraps(n: int, repeats: int, seed: int = 0) -> dict[tuple[str, str], tuple[float, float]]:
-    """Return the same for the two percentile bootstraps of a mean, which are not used."""
+    """Return the same shares for the two percentile bootstraps of a mean, which the analysis does not use."""
     rng = np.random.default_rng([seed, n, 1])
     over_seeds, over_both = "(not used) mean, bootstrap of seeds", "(not used) mean, bootstrap of seeds and texts"
     held = dict.fromkeys([(over_seeds, SAME_TEXTS), (over_both, SAME_TEXTS), (over_both, NEW_TEXTS)], 0)

@@ -1,8 +1,8 @@
-"""Measures what each of LoRA's six published settings does, on a BLOOM of two layers made on the spot.
+"""Measures what each of LoRA's six published settings does, on a new BLOOM model with two layers.
 
     python -m benchmarks.lora_settings
 
-Nothing is fetched and nothing is written; docs/lora.md shows what it prints and says what it means.
+The script downloads nothing and writes no file. docs/lora.md shows its output and explains it.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from transformers import BloomConfig, BloomForCausalLM
 
 WIDTH, LAYERS, VOCABULARY = 64, 2, 200
-RATE = 1e-3  # of Adam
+RATE = 1e-3  # learning rate of Adam
 STEPS = (1, 100)
 
 
@@ -23,7 +23,7 @@ def base() -> BloomForCausalLM:
 
 
 def adapted(**changed: Any) -> Any:
-    """Return the base with an adapter of the published settings, `changed` ones apart."""
+    """Return the base with an adapter of the published settings, except those in `changed`."""
     published = {
         "r": 16,
         "lora_alpha": 32,
@@ -46,7 +46,7 @@ def trained(model: Any) -> int:
 
 
 def updates(steps: int, rate: float = RATE, **changed: Any) -> torch.Tensor:
-    """Return the update of the first layer's matrix, (3 x width, width), after some steps of Adam on made-up text."""
+    """Return the update of the first layer's matrix, (3 x width, width), after some steps of Adam on random tokens."""
     model = adapted(lora_dropout=0.0, **changed).train()
     adam = torch.optim.Adam([weight for weight in model.parameters() if weight.requires_grad], lr=rate)
     tokens = torch.randint(0, VOCABULARY, (8, 32), generator=torch.Generator().manual_seed(2))
@@ -145,7 +145,7 @@ MEASURES = {
 
 
 def lines() -> list[str]:
-    """Return what was measured, each setting's name and then its rows."""
+    """Return the results: the name of each setting, followed by its rows."""
     return [line for name, measure in MEASURES.items() for line in (name, *(f"  {row}" for row in measure()))]
 
 

@@ -1,6 +1,6 @@
-"""The page of speeds, docs/bench.md: each bench replaces its own section and leaves the rest of the page alone.
+"""Writes the page of speeds, docs/bench.md. Each bench replaces its own section and leaves the rest of the page alone.
 
-A section stands between `<!-- name -->` and `<!-- end of name -->`, which the page holds.
+The page marks a section with `<!-- name -->` and `<!-- end of name -->`.
 """
 
 import os
@@ -18,7 +18,7 @@ from foundation.whole_files import write_text
 
 
 def machine() -> str:
-    """Return cores, processor, GPU when there is one, Python, torch and date, in words."""
+    """Return a description of the machine: cores, processor, GPU if there is one, Python, torch, and the date."""
     import torch
 
     cpu = Path("/proc/cpuinfo")
@@ -38,7 +38,7 @@ def machine() -> str:
 
 
 def command() -> str:
-    """Return this process's command as one would type it."""
+    """Return this process's command as a user would type it."""
     module = sys.modules["__main__"].__spec__
     return shlex.join([".venv/bin/python", "-m", module.name if module else sys.argv[0], *sys.argv[1:]])
 
@@ -46,7 +46,7 @@ def command() -> str:
 def write_section(page: Path, name: str, markdown: str) -> None:
     """Put `markdown`, the command and the machine into section `name` of the page.
 
-    Raises `UsageError` when the page has no such section.
+    Raises `UsageError` unless the page has exactly one section `name`.
     """
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     before = page.read_text(encoding="utf-8") if page.is_file() else ""
@@ -59,6 +59,6 @@ def write_section(page: Path, name: str, markdown: str) -> None:
 
 
 def spread(values: list[float], digits: int) -> str:
-    """Return the median of what the rounds gave; with the least and the greatest behind it where they differ."""
+    """Return the median of the rounds, followed by the least and the greatest value when they differ."""
     least, middle, greatest = (f"{value:.{digits}f}" for value in (min(values), statistics.median(values), max(values)))
     return middle if least == greatest else f"{middle} ({least} to {greatest})"

@@ -32,7 +32,7 @@ from sweeps.provenance import binarised_folder
 
 STOCK = ("speed=stock", "--precision=fp32")
 QUICK = ("--precision=fp32",)
-PARTS = {  # what is measured -> words of `python -m sweeps`, options or overrides
+PARTS = {  # name of the row -> arguments of `python -m sweeps`, options or overrides
     "fairseq's own parts, float32": STOCK,
     "+ no arithmetic on padding": (*STOCK, "speed.unpadded=true"),
     "+ no padding, last layer at `<s>` only": (*STOCK, "speed.unpadded=true", "speed.first_token_only=true"),
@@ -45,7 +45,7 @@ PARTS = {  # what is measured -> words of `python -m sweeps`, options or overrid
     "all, attention dropout 0.1": ("--precision=bf16", "model.attention_dropout=0.1"),
     "all, one run after the other on all cores": ("--precision=bf16", "launcher.jobs=1"),
 }
-GPU_PARTS = {  # more of them where there is a GPU
+GPU_PARTS = {  # more rows when there is a GPU
     "+ fp16": ("speed=stock", "--precision=fp16"),
     "all, fp16": ("--precision=fp16",),
 }
@@ -55,15 +55,15 @@ START = {
 }
 SHORT = ("fairseq.optimization.max_update=1", "fairseq.task.max_positions=16", "fairseq.dataset.valid_subset=valid")
 COST_STEPS = 5
-WARM_STEPS = 30  # until a step needs no memory that the process has not had before
-RUNS = {"6 runs": 3, "12 runs": 6, "24 runs": 12}  # what is measured -> seeds, of both inits
+WARM_STEPS = 30  # steps, after which the process needs no new memory
+RUNS = {"6 runs": 3, "12 runs": 6, "24 runs": 12}  # name of the row -> number of seeds, each with both inits
 LENGTHS = (64, 128, 256)
 SHAPES = {"e5_small_fr": (), "roberta_small_fr's shape": ("model.architecture=roberta_small",)}
 
 
 @dataclass
 class Row:
-    """One row's rounds: seconds of the whole sweep, and of one step."""
+    """The rounds of one row: seconds of the whole sweep, and of one step."""
 
     sweep: list[float] = field(default_factory=list)
     step: list[float] = field(default_factory=list)
@@ -81,7 +81,7 @@ def step_seconds(runs: Path) -> float:
 
 
 def sweep(arguments: argparse.Namespace, row: Row, words: tuple[str, ...], seeds: int, inits: str, steps: int) -> None:
-    """Train a sweep of `steps` steps a run in a scratch folder; note its seconds."""
+    """Train a sweep with `steps` steps per run in a scratch folder, and add its seconds to `row`."""
     with tempfile.TemporaryDirectory(dir=arguments.data_dir) as scratch:
         runs = Path(scratch).absolute()
         command = [sys.executable, "-m", "sweeps", "--seeds", ",".join(map(str, range(seeds))), "--init", inits]
@@ -126,13 +126,13 @@ def parts(arguments: argparse.Namespace) -> str:
 
 
 def speed_of(words: tuple[str, ...], row: Row) -> float:
-    """Return the median seconds of a step as if two runs went side by side: one after the other takes each twice."""
+    """Return the median seconds of a step of two runs side by side; doubled when the runs go one after the other."""
     one_by_one = "launcher.jobs=1" in words
     return statistics.median(row.step) * (2 if one_by_one else 1)
 
 
 def costs(arguments: argparse.Namespace) -> str:
-    """Measure sweeps of more runs, longer texts and another shape; return their tables."""
+    """Measure sweeps with more runs, longer texts and another model shape; return their tables."""
     grown = {name: Row() for name in RUNS}
     longest = int(compose_config([f"model={arguments.model}"]).model.max_positions)
     cells = {(shape, length): Row() for shape in SHAPES for length in LENGTHS if length <= longest}
@@ -169,7 +169,7 @@ def costs(arguments: argparse.Namespace) -> str:
 
 
 def profile(arguments: argparse.Namespace) -> str:
-    """Take steps of one run on one thread under torch's profiler; return the operations by their own share of time."""
+    """Profile steps of one run on one thread with torch; return the operations by their own share of the time."""
     import fairseq_cli.train  # noqa: F401  first: it sets logging up
     import torch
     from fairseq import tasks

@@ -57,11 +57,11 @@ FRENCH_CHARACTERS = set(string.printable.strip()) | set(
 
 
 SAME_EVERYWHERE = set(string.digits + string.punctuation + "«»“”‘’–—…€°№·•¡¿²³£§")  # hardly depends on the language
-OF_XLMR = 0.3  # of its probability of a piece of those, beside the shares in the novels and in the word list
+OF_XLMR = 0.3  # times XLM-R's probability of a piece of these characters; this is added to the piece's rank
 Form = Callable[[str], str]
-FORMS: dict[str, dict[Form, float]] = {  # how often a word stands so, beside once as the list has it
+FORMS: dict[str, dict[Form, float]] = {  # weights of the forms of a word; the word as the list has it has weight 1
     "e5_small_fr": {str.capitalize: 0.1},
-    "roberta_small_fr": {str.capitalize: 0.3, str.upper: 0.1, "x-{}".format: 0.1},  # the last: behind l', (, -
+    "roberta_small_fr": {str.capitalize: 0.3, str.upper: 0.1, "x-{}".format: 0.1},  # the last: after l', (, -
 }
 COUNTS = {"e5_small_fr": 16_000, "roberta_small_fr": 31_995}
 
@@ -71,7 +71,7 @@ def _as_it_stands(word: str) -> str:
 
 
 def novel_shares(model: sentencepiece.SentencePieceProcessor, novels: Path) -> dict[str, float]:
-    """Return each piece's share of all pieces of an .xz file of one paragraph a line."""
+    """Return each piece's share of all pieces in an .xz file with one paragraph per line."""
     with lzma.open(novels, "rt", encoding="utf-8") as stream:
         counts: Counter[str] = Counter()
         for row in model.encode(stream.read().split("\n"), out_type=str):
@@ -83,9 +83,9 @@ def novel_shares(model: sentencepiece.SentencePieceProcessor, novels: Path) -> d
 def word_shares(
     model: sentencepiece.SentencePieceProcessor, word_list: Path, forms: dict[Form, float]
 ) -> dict[str, float]:
-    """Return each piece's share over a wordfreq list: bucket i holds the words of frequency 10^(-i/100).
+    """Return each piece's share over a wordfreq list, whose bucket i holds the words of frequency 10^(-i/100).
 
-    Each word counts as it stands, and in each form so many times as `forms` says.
+    Each word counts once as it stands, and in each form as many times as `forms` says.
     """
     buckets = msgpack.unpackb(gzip.decompress(word_list.read_bytes()))[1:]
     weights: Counter[str] = Counter()
@@ -121,10 +121,10 @@ def choose_pieces(e5: E5File, novels: Path, word_list: Path, name: str) -> list[
 
 
 def between_known_ids(candidates: list[str], rank: dict[str, float], ids: dict[str, int], count: int) -> list[str]:
-    """Return `count` of the candidates, in their order, that give each piece of `ids` its id.
+    """Return `count` of the candidates, in their order, so that each piece of `ids` gets its id.
 
-    Of the candidates between two known pieces the best-ranked are taken, as many as the two ids leave room for.
-    Raises `UsageError` where the ids do not rise in the candidates' order, or ask for more pieces than there are.
+    The ids of two known pieces tell how many pieces stand between them: the best-ranked candidates are taken. Raises
+    `UsageError` when two ids ask for more pieces than there are candidates between the two known pieces.
     """
     place = {piece: number for number, piece in enumerate(candidates)}
     known = sorted((number - N_SPECIAL, place[piece]) for piece, number in ids.items())

@@ -29,13 +29,13 @@ from data_prep.splits import SPLITS, read_split
 from foundation.errors import UsageError, exit_code
 from foundation.whole_files import sha256_of
 
-WORDS = (60, 180)  # of a text
-JUDGED = 1000  # texts of validation and of test each
+WORDS = (60, 180)  # least and most words of a text
+JUDGED = 1000  # number of texts in validation, and in test
 POLL_SECONDS = 0.2
 
 
 def write_texts(folder: Path, splits: Path, count: int) -> None:
-    """Write train.csv, valid.csv, test.csv of `count` texts in all, and the same as `<split>.input0` and `.label`."""
+    """Write `count` texts in all to train.csv, valid.csv and test.csv, and to `<split>.input0` and `<split>.label`."""
     words = [word for example in read_split(splits / "train.jsonl") for word in example.text.split()]
     generator = random.Random(1)
     sizes = {"train": count - 2 * JUDGED, "valid": JUDGED, "test": JUDGED}
@@ -72,7 +72,7 @@ class _Worker:
 
 
 def encode_files(folder: Path, model: Path) -> None:
-    """What spm_encode does, a process a core: `<split>.input0` to `<split>.pieces`."""
+    """Encode `<split>.input0` to `<split>.pieces` as spm_encode does, with one process per core."""
     with multiprocessing.Pool(os.cpu_count(), _Worker.start, (str(model),)) as pool:
         for split in SPLITS:
             with (
@@ -104,9 +104,9 @@ def prep_command(folder: Path, model_folder: Path) -> list[str]:
 
 
 def timed(commands: list[list[str]], log: Path | None = None) -> tuple[float, float]:
-    """Run the commands in turn; return (seconds, GB at the peak: the proportional set size of all processes).
+    """Run the commands in turn; return the seconds and the peak memory in GB (proportional set size, all processes).
 
-    What they print goes to `log`. Raises `UsageError` with its last line when one fails.
+    The output of the commands goes to `log`. Raises `UsageError` with the last line of output when a command fails.
     """
     start, peak = time.monotonic(), 0.0
     for command in commands:
@@ -126,13 +126,13 @@ def _memory(pid: int) -> float:
     try:
         for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
             total += process.memory_full_info().pss
-    except psutil.Error:  # it ended meanwhile
+    except psutil.Error:  # a process ended meanwhile
         return 0.0
     return total / 1e9
 
 
 def same_output(folder: Path) -> bool:
-    """Whether both ways wrote the same train.bin."""
+    """Return whether both ways wrote the same train.bin."""
     theirs = folder / "shell/pieces/train.pieces-none.pieces.bin"
     return sha256_of(theirs) == sha256_of(folder / "data/bin/bench.e5_small_fr/input0/train.bin")
 
@@ -146,7 +146,7 @@ def bench(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(dir=arguments.data_dir) as scratch:
         folder = Path(scratch).absolute()
         write_texts(folder, splits, arguments.texts)
-        ways = {  # commands, and the folder they write
+        ways = {  # commands, and the folder that they write
             "shell pipeline": (shell_pipeline(folder, model_folder), folder / "shell"),
             "prep": ([prep_command(folder, model_folder)], folder / "data"),
         }

@@ -39,15 +39,15 @@ from hydra_conf.compose import compose_config, group_words, quoted
 
 WAYS = ("stock", "trainer", "ours")
 INITS = ("pretrained", "random")
-PRECISIONS = ("fp16", "bf16") if torch.cuda.is_available() else ("auto",)  # a row of each way in each
+PRECISIONS = ("fp16", "bf16") if torch.cuda.is_available() else ("auto",)  # each way has a row for each precision
 BEGIN = re.compile(r"^(\S+ \S+) \|.*begin training epoch 1\s*$", re.MULTILINE)
 VERSIONS = "the versions of the libraries differ from setup.cfg"
-SIDE = 2_048  # of the matrices whose product gives the peak; four times that on a GPU
+SIDE = 2_048  # rows and columns of the matrices whose product gives the peak; four times as many on a GPU
 
 
 @dataclass(frozen=True)
 class Task:
-    """What every way trains. Token counts are of real tokens, cut as the model cuts them."""
+    """What every way trains. Token counts are of real tokens, after texts are cut to the model's length."""
 
     data: Path
     model_folder: Path
@@ -61,12 +61,12 @@ class Task:
     tokens: int  # trained on, in all runs
     flop: float  # of training and of the evaluations after each epoch, in all runs
     rates: dict[str, float]  # init -> learning rate
-    words: list[str]  # that choose dataset, model and data folder
+    words: list[str]  # Hydra overrides that choose dataset, model and data folder
 
 
 @dataclass
 class Measured:
-    """One way's rounds, in the precision asked for; what `auto` came to is known after the first."""
+    """The rounds of one way in one precision. The first round replaces `auto` by the precision that it used."""
 
     precision: str
     seconds: list[float] = field(default_factory=list)
@@ -76,28 +76,28 @@ class Measured:
 
 
 def lengths(data: Path, split: str, max_positions: int) -> Any:
-    """Return the tokens of each example of a split, `<s>` and `</s>` included, cut: shape (examples,)."""
+    """Return the number of tokens of each example of a split, with `<s>` and `</s>`, once cut: shape (examples,)."""
     from fairseq.data.indexed_dataset import MMapIndexedDataset
 
     sizes: Any = 0
     for part in ("input0", "input1"):
         if (data / part / f"{split}.idx").is_file():
             dataset = MMapIndexedDataset(str(data / part / split))
-            sizes = sizes + np.array(dataset.sizes)  # a copy: fairseq's view dies with the dataset
+            sizes = sizes + np.array(dataset.sizes)  # a copy, because fairseq's view ends with the dataset
     return (sizes + 1).clip(max=max_positions)
 
 
 def flop_of(tokens: Any, shape: dict[str, Any]) -> float:
-    """Return the FLOPs of one forward pass over texts of these lengths: 2 a weight of the layers and token, and 4 T d a
-    token and layer for attention. Training is three times that (Kaplan et al., arXiv:2001.08361)."""
+    """Return the FLOPs of one forward pass over texts of these lengths: 2 per token and weight of the layers, plus
+    4 T d per token and layer for attention. Training takes three times as many (Kaplan et al., arXiv:2001.08361)."""
     d, f, layers = (shape[f"encoder_{name}"] for name in ("embed_dim", "ffn_embed_dim", "layers"))
     weights = layers * (4 * d * d + 2 * d * f)
     return float(2 * weights * tokens.sum() + 4 * layers * d * (tokens.astype(float) ** 2).sum())
 
 
 def plan(arguments: argparse.Namespace) -> Task:
-    """Return what is to be trained. Raises `UsageError` when it is not prepared."""
-    import fairseq_tasks.architectures  # noqa: F401  registers them
+    """Return what to train. Raises `UsageError` when its data is not prepared."""
+    import fairseq_tasks.architectures  # noqa: F401  registers the architectures
 
     words = [*group_words(dataset=arguments.dataset, model=arguments.model), *arguments.overrides]
     words.append(f"data_dir={quoted(arguments.data_dir.absolute())}")
@@ -116,7 +116,7 @@ def plan(arguments: argparse.Namespace) -> Task:
     n_runs = len(INITS) * len(seeds)
     batch = int(config.recipe.batch_size)
     in_epoch, epochs, share = -(-len(train) // batch), arguments.epochs, 1.0
-    if arguments.steps:  # cut runs draw their texts at random: about this share of the tokens
+    if arguments.steps:  # a cut run sees random texts: about this share of the tokens
         epochs, share = 1, arguments.steps / in_epoch
     if not 0 < share <= 1:
         raise UsageError(f"--steps {arguments.steps}: give at least 1 and at most {in_epoch}, the steps of an epoch")
@@ -138,7 +138,7 @@ def plan(arguments: argparse.Namespace) -> Task:
 
 
 def peak_flops(precision: str, seconds: float = 2.0) -> float:
-    """Return FLOP/s of a matrix product, on the GPU or with all cores: the best of those done in so many seconds."""
+    """Return the best FLOP/s of a matrix product, on the GPU or all cores, over `seconds` seconds of products."""
     kinds = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     gpu = torch.cuda.is_available()
     side = SIDE * 4 if gpu else SIDE
@@ -154,7 +154,7 @@ def peak_flops(precision: str, seconds: float = 2.0) -> float:
 
 
 def stock_checkpoint(model_folder: Path, out: Path) -> None:
-    """Write the model's checkpoint as stock fairseq loads it: with the masked-LM head it asks for, drawn if missing."""
+    """Write the model's checkpoint for stock fairseq, which needs a masked-LM head. A missing head is random."""
     state = read_checkpoint(model_folder / "model.pt")
     weights = state["model"]
     embedding = weights["encoder.sentence_encoder.embed_tokens.weight"]
@@ -174,7 +174,7 @@ def stock_checkpoint(model_folder: Path, out: Path) -> None:
 
 
 def stock_command(task: Task, init: str, seed: int, folder: Path, precision: str) -> list[str]:
-    """Return fairseq-train's words for one run."""
+    """Return the command of fairseq-train for one run."""
     names = ("encoder-layers", "encoder-embed-dim", "encoder-ffn-embed-dim", "encoder-attention-heads")
     words = [sys.executable, "-m", "fairseq_cli.train", str(task.data), "--task", "sentence_prediction"]
     words += ["--arch", "roberta_base"]
@@ -203,7 +203,7 @@ def stock_command(task: Task, init: str, seed: int, folder: Path, precision: str
 
 
 def trainer_command(task: Task, init: str, seed: int, folder: Path, precision: str) -> list[str]:
-    """Return the words that call this module's Trainer script for one run."""
+    """Return the command that calls this module's Trainer script for one run."""
     told = {
         "init": init,
         "seed": seed,
@@ -220,7 +220,7 @@ def trainer_command(task: Task, init: str, seed: int, folder: Path, precision: s
 
 
 def train_with_trainer(told: dict[str, Any]) -> None:
-    """What one would write with transformers: Trainer, its defaults, padded batches. `told` is trainer_command's."""
+    """Train as a user's own script would: Trainer, its defaults, padded batches. `told` is from `trainer_command`."""
     import transformers
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
 
@@ -276,7 +276,7 @@ def train_with_trainer(told: dict[str, Any]) -> None:
 
 
 def start_up(log: str, began: datetime) -> float:
-    """Return the seconds from `began` to the line that says that training begins, as fairseq logs it."""
+    """Return the seconds from `began` to the log line, in fairseq's format, that says that training begins."""
     found = BEGIN.search(log)
     if found is None:
         raise UsageError(f"a log does not say when training began; {VERSIONS}")
@@ -284,7 +284,7 @@ def start_up(log: str, began: datetime) -> float:
 
 
 def loop(task: Task, way: str, scratch: Path, measured: Measured) -> None:
-    """Train the runs one after the other, a process each, as a shell loop does."""
+    """Train the runs one after the other, each in its own process, as a shell loop does."""
     seconds, waited = 0.0, 0.0
     peaks: list[float] = []
     for seed in task.seeds:
@@ -305,7 +305,7 @@ def loop(task: Task, way: str, scratch: Path, measured: Measured) -> None:
 
 
 def last_accuracy(log: str) -> float:
-    """Return the last test accuracy (percent) that a log of stock fairseq or of the Trainer script tells."""
+    """Return the last test accuracy (percent) in a log of stock fairseq or of the Trainer script."""
     found = re.findall(r"valid on 'test' subset .*?\| accuracy ([\d.]+)|^test accuracy ([\d.]+)", log, re.MULTILINE)
     if not found:
         raise UsageError(f"a log tells no test accuracy; {VERSIONS}")
@@ -345,7 +345,7 @@ def our_sweep(task: Task, scratch: Path, arguments: argparse.Namespace, measured
     first = min(status["started"] for status in statuses.values())
     for status, told in statuses.items():
         began = datetime.strptime(told["started"], "%Y-%m-%dT%H:%M:%S%z").astimezone().replace(tzinfo=None)
-        began = called if told["started"] == first else began  # the first waits for the sweep itself, too
+        began = called if told["started"] == first else began  # the first run also waits for the sweep to start
         waited += start_up((status.parent / "train.log").read_text(errors="replace"), began)
         init, seed = status.parent.parent.name, status.parent.name
         if seed == f"seed={task.seeds[0]}":
@@ -359,9 +359,9 @@ def our_sweep(task: Task, scratch: Path, arguments: argparse.Namespace, measured
 
 
 def rows_of(ways: Sequence[str], precisions: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Return, for each row of the table, its way and its precision; the first precision's row has the way's name.
+    """Return the way and the precision of each row of the table. The row of the first precision has the way's name.
 
-    Without a GPU (`auto`) stock and trainer train in float32, as they do by default.
+    Without a GPU (`auto`), stock and trainer train in float32, which is their default.
     """
     return {
         way if precision == precisions[0] else f"{way}, {precision}": (
@@ -374,7 +374,7 @@ def rows_of(ways: Sequence[str], precisions: Sequence[str]) -> dict[str, tuple[s
 
 
 def bench(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """Run every way in turn; return the Markdown that says how it went, and the numbers."""
+    """Run every way in turn; return the results as Markdown and as numbers."""
     ways = arguments.ways.split(",")
     if "trainer" in ways and importlib.util.find_spec("transformers") is None:
         print("trainer is left out: transformers is not installed (make setup EXTRAS=dev,hf)", flush=True)
@@ -415,7 +415,7 @@ def as_numbers(task: Task, measured: dict[str, Measured], peaks: dict[str, float
 
 
 def as_table(task: Task, measured: dict[str, Measured], peaks: dict[str, float]) -> str:
-    """Return one row a way: medians, with the least and the most of the rounds. `peaks` are FLOP/s by precision."""
+    """Return one row per way: medians, with the least and the most of the rounds. `peaks` are FLOP/s by precision."""
     medians = {way: statistics.median(found.seconds) for way, found in measured.items()}
     rows = []
     for way, found in measured.items():

@@ -1,1 +1,1 @@
-"""The transformers back end: fairseq folders to Hugging Face ones and back, Trainer runs, LoRA."""
+"""The transformers back end: converts fairseq folders to Hugging Face folders and back, runs Trainer, trains LoRA."""

@@ -1,4 +1,4 @@
-"""LoRA by peft: small matrices beside chosen projections are trained, the rest stays as it was."""
+"""LoRA with peft: trains small matrices that are added to chosen projections, and leaves the rest as it was."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from hf_tasks.folders import ADAPTER, MODEL, new_folder
 
 
 class Kind(NamedTuple):
-    """What a kind of adapter is called: the end of the Auto classes' names, the hub's pipeline."""
+    """The names of a kind of adapter: the end of the Auto classes' names, and the hub's pipeline."""
 
     name: str
     pipeline: str
@@ -28,10 +28,10 @@ KINDS = {  # by peft's task type
 
 
 def with_adapter(model: PreTrainedModel, method: DictConfig, task_type: str = "SEQ_CLS") -> Any:
-    """Return the model with a LoRA adapter; a classification head is trained whole.
+    """Return the model with a LoRA adapter. All weights of a classification head are trained.
 
-    `method` holds r, alpha, dropout, bias and, by kind of model, target_modules. Raises `UsageError` for a kind of
-    model without targets, or targets that match nothing.
+    `method` holds r, alpha, dropout, bias, and the target_modules of each kind of model. Raises `UsageError` when the
+    kind of model has no targets, or when the targets match nothing.
     """
     kind = model.config.model_type
     targets = method.target_modules.get(kind)
@@ -50,20 +50,20 @@ def with_adapter(model: PreTrainedModel, method: DictConfig, task_type: str = "S
     )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # transformers warns of its own names
+            warnings.simplefilter("ignore", FutureWarning)  # transformers warns about its own names
             return peft.get_peft_model(model, config)
     except ValueError as error:
         raise UsageError(f"method.target_modules.{kind}={list(targets)}: {str(error).splitlines()[0]}") from error
 
 
 def without_adapter(model: Any) -> PreTrainedModel:
-    """Return the plain model with the adapter's update added to its weights; `model` is used up."""
+    """Return the plain model with the adapter's update added to its weights. Do not use `model` afterwards."""
     merged: PreTrainedModel = model.merge_and_unload()
     return merged
 
 
 def count_parameters(model: Any) -> dict[str, int]:
-    """Return how many weights are trained, and how many there are, peft's idle copy of a trained head not counted."""
+    """Return the number of trained weights and of all weights, without peft's unused copy of a trained head."""
     weights = [weight for name, weight in model.named_parameters() if ".original_module." not in name]
     return {
         "trainable_parameters": sum(weight.numel() for weight in weights if weight.requires_grad),
@@ -72,16 +72,16 @@ def count_parameters(model: Any) -> dict[str, int]:
 
 
 def _count(weight: Any) -> int:
-    """Return how many numbers a weight holds; a matrix in 4 bits holds two in a byte, and tells its shape elsewhere."""
+    """Return how many numbers a weight holds. A 4-bit matrix packs two in a byte; `quant_state` has its real shape."""
     state = getattr(weight, "quant_state", None)
     return weight.numel() if state is None else math.prod(state.shape)
 
 
 def save_adapter(model: Any, tokenizer: Any, out: Path, title: str, facts: list[str]) -> None:
-    """Write an adapter whole: its weights, its tokenizer, and a card that says what it is and how to load it.
+    """Write the whole folder of an adapter: weights, tokenizer, and a card that says what it is and how to load it.
 
-    peft loads such a folder without asking the hub: it names its base, a folder of this machine, and the tokenizer that
-    peft looks for is there, unless None is given. `facts` are lines of the card.
+    peft loads the folder without asking the hub. The folder names its base, a folder on this machine, and it holds the
+    tokenizer that peft looks for, unless `tokenizer` is None. `facts` are lines of the card.
     """
     with new_folder(out, ADAPTER) as scratch:
         model.save_pretrained(scratch)
@@ -91,7 +91,7 @@ def save_adapter(model: Any, tokenizer: Any, out: Path, title: str, facts: list[
 
 
 def card_of(settings: peft.LoraConfig, title: str, facts: list[str]) -> str:
-    """Return the card of an adapter, in the hub's form; peft's own is blank."""
+    """Return the card of an adapter in the hub's format. The card that peft writes is blank."""
     kind = KINDS[str(settings.task_type)]
     base = settings.base_model_name_or_path
     lines = [
@@ -134,9 +134,9 @@ model = PeftModel.from_pretrained(base, "path/to/this/folder").eval()
 
 
 def merge(adapter: Path, out: Path) -> None:
-    """Write the causal LM of an adapter's base with the adapter's update in its weights, and its tokenizer.
+    """Write the causal LM that an adapter belongs to, with the adapter's update in its weights, and its tokenizer.
 
-    Raises `UsageError` when the adapter or the base it names is not there, or it is the adapter of a run.
+    Raises `UsageError` when the adapter or the base that it names is missing, or when the adapter belongs to a run.
     """
     if (adapter.parent / "checkpoint_best.pt").is_file():
         raise UsageError(

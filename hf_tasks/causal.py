@@ -1,7 +1,7 @@
 """LoRA on a causal language model (BLOOM, GPT-NeoX...): perplexity before and after, and the adapter.
 
-The corpus is a text, cut into blocks, or a .jsonl of questions and answers. A question with its answer is a block, in
-the form of the published exercise; the answer's tokens alone are trained on and measured.
+The corpus is a text, which is cut into blocks, or a .jsonl file of questions and answers. Each question with its answer
+is one block, in the format of the published exercise. Only the answer's tokens are trained on and measured.
 """
 
 import importlib.util
@@ -45,13 +45,13 @@ HEEDED = (
     "recipe.adam_eps",
     "recipe.clip_norm",
 )
-QUESTION, ANSWER = "<human>: {question}\n<assistant>: ", "{answer}"  # as the published exercise writes them
+QUESTION, ANSWER = "<human>: {question}\n<assistant>: ", "{answer}"  # the format of the published exercise
 UNTRAINED = -100  # the label of a token whose loss does not count
-HELD_OUT = 10  # each tenth block is for measuring, and not trained on
+HELD_OUT = 10  # every tenth block is measured and not trained on
 
 
 def refuse_unheeded(overrides: list[str]) -> None:
-    """Raise `UsageError` for an override that does nothing here."""
+    """Raise `UsageError` for an override that has no effect here."""
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0]
         if not key.startswith(HEEDED) or key == "method.name":
@@ -59,13 +59,13 @@ def refuse_unheeded(overrides: list[str]) -> None:
             raise UsageError(f"{key} cannot be given: it does nothing here; what is heeded is {known}")
 
 
-Block = dict[str, list[int]]  # input_ids, and labels: the same, or UNTRAINED
+Block = dict[str, list[int]]  # input_ids and labels; a label is the same id or UNTRAINED
 
 
 def in_four_bits(folder: Path) -> Any:
-    """Return the causal LM of a folder, its matrices in 4 bits (NF4), as in the published exercise.
+    """Return the causal LM of a folder with its matrices in 4 bits (NF4), as in the published exercise.
 
-    Raises `UsageError` where bitsandbytes is not installed, or cannot do so on this machine.
+    Raises `UsageError` when bitsandbytes is not installed, or cannot load the model in 4 bits on this machine.
     """
     if importlib.util.find_spec("bitsandbytes") is None:
         raise UsageError(
@@ -83,8 +83,9 @@ def in_four_bits(folder: Path) -> Any:
 def open_base(folder: Path) -> tuple[Any, Any]:
     """Return a local causal LM and its tokenizer.
 
-    Raises `UsageError` when they are not there, or not of each other, or the model is no causal LM: transformers would
-    draw the head that it lacks, and the perplexity of a drawn head says nothing.
+    Raises `UsageError` when the model or the tokenizer is missing, when they do not belong together, or when the model
+    is not a causal LM. transformers would initialise a missing head at random, and the perplexity of a random head
+    says nothing.
     """
     if not (folder / "config.json").is_file():
         raise UsageError(f"{folder} holds no config.json; give the folder of a causal LM that is on this machine")
@@ -105,7 +106,7 @@ def open_base(folder: Path) -> tuple[Any, Any]:
 
 
 def _require_causal(folder: Path, model: Any, loaded: dict[str, Any]) -> None:
-    """Raise `UsageError` unless the model was saved as a causal LM, is one, and all its weights were there."""
+    """Raise `UsageError` when the model was saved as another kind of model, is not a causal LM, or lacks weights."""
     saved_as = model.config.architectures or []
     if saved_as and not set(saved_as) & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
         raise UsageError(f"{folder} holds a {', '.join(saved_as)}, which is no causal LM; give the folder of one")
@@ -124,7 +125,7 @@ def _require_causal(folder: Path, model: Any, loaded: dict[str, Any]) -> None:
 
 @torch.inference_mode()
 def _is_causal(model: Any) -> bool:
-    """Whether the answers to all tokens but the last stay when the last is another."""
+    """Return whether the outputs at all tokens but the last stay the same when the last token changes."""
     tokens = torch.arange(8).remainder(model.get_input_embeddings().weight.shape[0])[None]
     other = tokens.clone()
     other[0, -1] = tokens[0, 0]
@@ -134,10 +135,10 @@ def _is_causal(model: Any) -> bool:
 
 
 def blocks_of(corpus: Path, tokenizer: Any, length: int) -> list[Block]:
-    """Return the corpus as blocks of `length` tokens, texts one after the other, each closed by the end-of-text token.
+    """Return the corpus as blocks of `length` tokens. The end-of-text token follows each line of a text.
 
-    Of a .jsonl each question with its answer is a block, of at most `length` tokens. Raises `UsageError` for a file
-    that is missing, not UTF-8, or too short for a block to train on and one to measure.
+    In a .jsonl file, each question with its answer is one block of at most `length` tokens. Raises `UsageError` for a
+    file that is missing, is not UTF-8, or is too short for one block to train on and one block to measure.
     """
     if not corpus.is_file():
         raise UsageError(f"there is no corpus {corpus}; give a UTF-8 text file, one paragraph a line")
@@ -155,9 +156,9 @@ def blocks_of(corpus: Path, tokenizer: Any, length: int) -> list[Block]:
 
 
 def _dialogues(corpus: Path, tokenizer: Any, length: int, end: list[int]) -> list[Block]:
-    """Return a block for each line with a `question` and an `answer`; a question that leaves no room has none.
+    """Return a block for each line with a `question` and an `answer`. Skip a question that leaves no room to answer.
 
-    Raises `UsageError` for a line that is none, or fewer than two blocks.
+    Raises `UsageError` for a line without a question and an answer, and for fewer than two blocks.
     """
     blocks, too_long = [], 0
     for number, line in enumerate(text_lines(corpus), start=1):
@@ -198,7 +199,7 @@ def batch_of(blocks: list[Block], pad: int) -> dict[str, torch.Tensor]:
 
 @torch.inference_mode()
 def perplexity(model: Any, blocks: list[Block]) -> float:
-    """Return exp of the mean loss (nats) a predicted token over the blocks; infinity where it is too large."""
+    """Return exp of the mean loss (nats per predicted token) over the blocks, or infinity when it is too large."""
     model.eval()
     loss, n = 0.0, 0
     for block in blocks:
@@ -213,7 +214,7 @@ def perplexity(model: Any, blocks: list[Block]) -> float:
 
 
 class Lines(TrainerCallback):
-    """Says a line for each tenth of the steps, in place of the Trainer's raw dictionaries."""
+    """Reports a line after each tenth of the steps, instead of the Trainer's raw dictionaries."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.say = say
@@ -240,9 +241,9 @@ def fine_tune(
     say: Callable[[str], None],
     quantise: str | None = None,
 ) -> dict[str, int | float]:
-    """Train an adapter on the corpus, save it to `out`, and return what was measured. `say` gets lines meanwhile.
+    """Train an adapter on the corpus, save it to `out`, and return the measurements. `say` gets lines of progress.
 
-    Raises `UsageError`, and writes nothing, where the perplexity is no number before training or after it.
+    Raises `UsageError`, and writes nothing, when the perplexity before or after training is not a finite number.
     """
     require_free(out, ADAPTER)
     beta1, beta2 = betas_of(str(recipe.adam_betas), "recipe.adam_betas")
@@ -262,12 +263,12 @@ def fine_tune(
     if not math.isfinite(before):
         raise UsageError(f"{base}: its perplexity on {corpus} is {before}; its weights or its tokenizer are not whole")
     torch.manual_seed(0)
-    if quantise:  # anew, since on a CPU bitsandbytes brings weights that have been used into a form for inference alone
+    if quantise:  # load it again: on a CPU, bitsandbytes converts weights after use to a form for inference only
         model = peft.prepare_model_for_kbit_training(in_four_bits(base), use_gradient_checkpointing=False)
     adapted = with_adapter(model, method, task_type="CAUSAL_LM")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     pad = tokenizer.pad_token_id or 0
-    with TemporaryDirectory() as scratch:  # the Trainer makes its folder, though it saves nothing there
+    with TemporaryDirectory() as scratch:  # the Trainer makes its folder, but saves nothing there
         arguments = TrainingArguments(
             output_dir=scratch,
             seed=0,

@@ -1,4 +1,4 @@
-"""A fairseq folder, or the best checkpoint of a run, to a folder that transformers loads offline, and back."""
+"""Converts a fairseq folder, or a run's best checkpoint, to a folder that transformers loads offline, and back."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ from hf_tasks.tokenizer import make_tokenizer
 from hf_tasks.weights import read_weights, to_transformers
 
 ACTIVATIONS = {"gelu": "gelu", "relu": "relu"}
-PLAIN = {  # what transformers' RoBERTa has no other form of
+PLAIN = {  # the only values that transformers' RoBERTa supports
     "encoder_normalize_before": False,
     "layernorm_embedding": True,
     "encoder_learned_pos": True,
@@ -32,11 +32,11 @@ PLAIN = {  # what transformers' RoBERTa has no other form of
     "no_scale_embedding": True,
     "pooler_activation_fn": "tanh",
 }
-EPS = 1e-5  # fairseq's layer norms; transformers' default is 1e-12
+EPS = 1e-5  # of fairseq's layer norms; transformers' default is 1e-12
 
 
 def transformers_config(shape: dict[str, Any], n_rows: int, ids: dict[str, int], labels: list[str]) -> RobertaConfig:
-    """Return transformers' configuration of the same function. Raises `UsageError` where its RoBERTa has none."""
+    """Return transformers' configuration of the same model. Raises `UsageError` when its RoBERTa cannot be the same."""
     for name, value in PLAIN.items():
         if shape[name] != value:
             raise UsageError(f"the model has {name}={shape[name]}; transformers' RoBERTa is made for {name}={value}")
@@ -73,7 +73,7 @@ def transformers_config(shape: dict[str, Any], n_rows: int, ids: dict[str, int],
 
 
 def transformers_model(opened: Opened, config: RobertaConfig) -> PreTrainedModel:
-    """Return transformers' model with the opened one's weights, for evaluation; no weight is left as drawn."""
+    """Return the transformers model in evaluation mode, with all its weights from `opened` and none left random."""
     weights = dict(opened.model.state_dict())
     if not opened.has_lm_head:
         weights = {name: tensor for name, tensor in weights.items() if not name.startswith("encoder.lm_head.")}
@@ -86,12 +86,12 @@ def transformers_model(opened: Opened, config: RobertaConfig) -> PreTrainedModel
     else:
         model = RobertaModel(config, add_pooling_layer=False)
         renamed = {name.removeprefix("roberta."): tensor for name, tensor in renamed.items()}
-    model.load_state_dict(renamed)  # strict: no weight of either side is left over
+    model.load_state_dict(renamed)  # strict: each weight has its counterpart on the other side
     return model.eval()
 
 
 def write_folder(source: Source, folder: Path) -> Opened:
-    """Write config.json, model.safetensors and tokenizer.json to `folder`; return the model they were made of."""
+    """Write config.json, model.safetensors and tokenizer.json to `folder`; return the fairseq model behind them."""
     opened = open_checkpoint(source.checkpoint, source.model_folder)
     tokenizer = make_tokenizer(source.model_folder, opened.longest, has_mask=not opened.n_classes)
     ids = {symbol: opened.dictionary.index(symbol) for symbol in ("<s>", "<pad>", "</s>")}
@@ -103,10 +103,10 @@ def write_folder(source: Source, folder: Path) -> Opened:
 
 
 def convert(source: Source, out: Path, texts: list[str], say: Callable[[str], None]) -> Parity:
-    """Write `out` for transformers once it is shown to be the same function, and return the proof.
+    """Write `out` for transformers after a proof that it is the same function, and return the proof.
 
-    `texts` are compared beside the test texts of a run; `say` gets a line for each stage. Raises `UsageError`, and
-    leaves nothing, when `out` holds something else or the proof fails.
+    The proof compares both models on `texts` and on the test texts of a run. `say` gets a line for each stage. Raises
+    `UsageError`, and writes nothing, when `out` holds something else or the proof fails.
     """
     with new_folder(out, MODEL) as scratch:
         say(f"reads {source.checkpoint}")
@@ -118,7 +118,7 @@ def convert(source: Source, out: Path, texts: list[str], say: Callable[[str], No
 
 
 def card_of(source: Source, parity: Parity) -> str:
-    """Return the card of a converted folder: what it is of, its classes, and the proof that it is the same function."""
+    """Return the card of a converted folder: its source, its classes, and the proof that it is the same function."""
     labels = [f"labels: {', '.join(source.labels)}"] if source.labels else []
     lines = [*labels, "weights and tokenizer were converted from fairseq's, and compared with them:"]
     proof = "\n".join(parity.lines())
@@ -126,7 +126,7 @@ def card_of(source: Source, parity: Parity) -> str:
 
 
 def convert_back(folder: Path, shape: dict[str, Any], out: Path) -> None:
-    """Write a fairseq checkpoint of a folder that `convert` wrote."""
+    """Write a fairseq checkpoint from a folder that `convert` wrote."""
     model = {"_name": "roberta_of_checkpoint", **shape}
     state = {
         "args": None,

@@ -1,4 +1,4 @@
-"""Folders that transformers and peft load: written whole or not at all, and readable by all who may read the place."""
+"""Writes folders for transformers and peft: whole or not at all, readable by every user who can reach the folder."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,11 +7,11 @@ from pathlib import Path
 from foundation.errors import UsageError
 from foundation.whole_files import replaced_folder
 
-MODEL, ADAPTER = "config.json", "adapter_config.json"  # the file by which transformers, and peft, know their folders
+MODEL, ADAPTER = "config.json", "adapter_config.json"  # the file that marks a folder of transformers, of peft
 
 
 def require_free(out: Path, kind: str) -> None:
-    """Raise `UsageError` when `out` holds something that is no folder of its kind, which would be lost.
+    """Raise `UsageError` when `out` holds anything other than a folder of its kind, because it would be lost.
 
     `kind` is `MODEL` or `ADAPTER`. A folder of the same kind is replaced.
     """
@@ -21,10 +21,10 @@ def require_free(out: Path, kind: str) -> None:
 
 @contextmanager
 def new_folder(out: Path, kind: str) -> Iterator[Path]:
-    """Yield an empty temporary folder; put it in the place of `out` when the block ends well, else nothing is left.
+    """Yield an empty temporary folder. It replaces `out` when the block ends well, and is deleted otherwise.
 
-    Raises `UsageError` as `require_free` does. safetensors writes files that their owner alone can read; here others
-    can, too.
+    Raises `UsageError` as `require_free` does. safetensors writes files that only their owner can read. Here other
+    users can read them, too.
     """
     require_free(out, kind)
     with replaced_folder(out) as scratch:

@@ -1,7 +1,7 @@
-"""Whether a converted model is the same function: token ids, decoded texts, outputs, logits, labels, weights.
+"""Checks that a converted model is the same function: token ids, decoded texts, outputs, logits, labels, weights.
 
-What is compared is what the model is for: the class logits of a classifier, the masked-LM logits of a model that has
-such a head, else the encoder's outputs alone. A head that is in no file is never compared.
+The encoder's outputs are always compared. The class logits of a classifier are compared as well, and so are the
+masked-LM logits of a model with a masked-LM head. A head that no file holds is never compared.
 """
 
 import random
@@ -22,11 +22,11 @@ from hf_tasks.predict import answers, fairseq_ids, transformers_inputs
 from hf_tasks.source import Source
 from hf_tasks.weights import read_weights
 
-TOLERANCE = 1e-4  # of outputs and logits in float32
-NEAR = {"fp32": 1e-3}  # a label whose logit leads by no more is not sure; the run's own precision decides
+TOLERANCE = 1e-4  # largest difference of outputs and logits in float32
+NEAR = {"fp32": 1e-3}  # precision of the run -> largest lead of a logit that counts as a near tie
 NEAR_IN_HALF = 0.25
 BATCH = 32
-SHARES = 5  # of the work, a line after each
+SHARES = 5  # parts of the work; a line of progress follows each part
 SUBJECTS = [
     "Ce livre",
     "L'intrigue",
@@ -77,7 +77,7 @@ ODD = [
 
 
 def sentences(count: int = 1000) -> list[str]:
-    """Return `count` French sentences: accents, apostrophes, emoji, very long, empty once normalised."""
+    """Return `count` French sentences: with accents, apostrophes, emoji; some very long, some empty once normalised."""
     generator = random.Random(0)
     made = [clean(text) for text in ODD]
     while len(made) < count:
@@ -88,11 +88,11 @@ def sentences(count: int = 1000) -> list[str]:
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels of a run's test texts, by transformers alone, beside those the run wrote."""
+    """How the labels that transformers alone gives a run's test texts agree with the labels that the run wrote."""
 
     texts: int
     same: int
-    near: int  # other labels where the run's own logits nearly tie, or where the text's ids are tied
+    near: int  # different labels, where the run's own logits nearly tie or the text's ids are a tie
     precision: str
 
     def line(self) -> str:
@@ -103,12 +103,12 @@ class Labels:
 
 @dataclass(frozen=True)
 class Parity:
-    """What was compared. A tie is a text whose two segmentations have the same pieces in another order."""
+    """The result of a comparison. A tie is a text whose two segmentations have the same pieces in another order."""
 
     texts: int
     same_ids: int
     ties: int
-    readable: int  # texts, no pairs, without unknown characters: they can be decoded to what they were
+    readable: int  # single texts without unknown characters: they can be decoded to the original text
     same_decoded: int
     largest_output_difference: float
     head: str  # "class logits", "LM logits", or "" where the checkpoint has no head
@@ -125,7 +125,7 @@ class Parity:
         return same_texts and near and self.same_weights and same_labels
 
     def lines(self) -> list[str]:
-        """Return the proof, a line each."""
+        """Return the proof, one line per check."""
         lines = [
             f"token ids      equal on {self.same_ids} of {self.texts} texts, tied on {self.ties}",
             f"decoded        equal on {self.same_decoded} of {self.readable} texts without unknown characters",
@@ -146,8 +146,8 @@ class Parity:
 def compare(opened: Opened, source: Source, converted: Path, texts: list[str], say: Callable[[str], None]) -> Parity:
     """Compare the opened fairseq model with the folder that transformers loads, on these texts and a run's test texts.
 
-    Both compute in float32 on the same ids, so that what differs is the function; the labels are transformers' alone,
-    from its own ids. `say` gets a line for each stage.
+    Both models compute in float32 on the same ids, so that any difference comes from the models. The labels come from
+    transformers alone, with its own ids. `say` gets a line for each stage.
     """
     own = f" and {len(source.tests)} test texts" if source.tests else ""
     say(f"compares token ids, {len(texts)} sentences{own}")
@@ -186,7 +186,7 @@ def _tokens(tokenizer: Any, examples: list[Example]) -> list[list[int]]:
 def _decoded(
     opened: Opened, source: Source, tokenizer: Any, examples: list[Example], rows: list[list[int]]
 ) -> tuple[int, int]:
-    """Return how many texts can be decoded to what they were, and how many are, as sentencepiece would write them."""
+    """Return how many texts can be decoded, and how many of them transformers decodes as sentencepiece does."""
     processor = sentencepiece.SentencePieceProcessor(model_file=str(source.model_folder / "sentencepiece.bpe.model"))
     unknown, room = opened.dictionary.unk(), opened.longest - 2
     readable = same = 0
@@ -199,7 +199,7 @@ def _decoded(
 
 
 def _outputs(opened: Opened, converted: Path, rows: list[list[int]], say: Callable[[str], None]) -> tuple[float, float]:
-    """Return the largest differences of the encoder's outputs, at real tokens, and of the head's logits."""
+    """Return the largest difference of the encoder's outputs at real tokens, and of the head's logits."""
     kind: Any = (
         AutoModelForSequenceClassification
         if opened.n_classes
@@ -236,7 +236,7 @@ def _outputs(opened: Opened, converted: Path, rows: list[list[int]], say: Callab
 
 
 def _largest(difference: torch.Tensor) -> float:
-    """Return the largest absolute difference; what is not a number counts as infinite."""
+    """Return the largest absolute difference. NaN counts as infinite."""
     return float(difference.abs().nan_to_num(nan=float("inf")).max())
 
 
@@ -251,7 +251,7 @@ def _labels(source: Source, converted: Path, ties: list[bool]) -> Labels:
 
 
 def _same_weights(opened: Opened, converted: Path) -> bool:
-    """Whether the folder's weights under fairseq's names are the model's, and no weight of its encoder is missing."""
+    """Return whether the folder's weights equal the model's under fairseq's names, with no encoder weight missing."""
     back, held = read_weights(converted), opened.model.state_dict()
     encoder = {name for name in held if name.startswith("encoder.sentence_encoder.") and not name.endswith(".version")}
     return encoder <= back.keys() and all(name in held and torch.equal(one, held[name]) for name, one in back.items())

@@ -1,4 +1,4 @@
-"""The label a fine-tuned model gives each text: by fairseq from a run folder, by transformers from a converted one."""
+"""Labels texts with a fine-tuned model: with fairseq from a run folder, with transformers from a converted folder."""
 
 import json
 from collections.abc import Iterator
@@ -21,9 +21,9 @@ BATCH = 32
 
 
 def predict(folder: Path, split: Path) -> Iterator[tuple[Example, str]]:
-    """Yield each text of a .jsonl, of data/splits or of one's own, with the label that the model gives it.
+    """Yield each text of a .jsonl file, from data/splits or the user's own, with the label that the model gives it.
 
-    `folder` is a run folder, or one that `convert` wrote of it. Raises `UsageError` when it holds no classifier.
+    `folder` is a run folder, or a folder that `convert` wrote from a run. Raises `UsageError` without a classifier.
     """
     if not split.is_file():
         raise UsageError(f"there is no file {split}")
@@ -33,9 +33,9 @@ def predict(folder: Path, split: Path) -> Iterator[tuple[Example, str]]:
 
 
 def given_texts(path: Path) -> list[Example]:
-    """Return the texts of a .jsonl: an object a line with `text`, and `text_pair`, `id` and `label` where it has them.
+    """Return the texts of a .jsonl file. Each line is an object with `text`, and maybe `text_pair`, `id` and `label`.
 
-    An example without an id is called by its line's number. Raises `UsageError` for anything else.
+    The line number is the id of an example without an id. Raises `UsageError` for any other file.
     """
     examples = []
     for number, line in enumerate(text_lines(path), start=1):
@@ -58,7 +58,7 @@ def given_texts(path: Path) -> list[Example]:
 
 
 def answers(folder: Path, examples: list[Example]) -> Iterator[tuple[Example, str]]:
-    """Yield each example, all of one text or all pairs, with the label that the model in a folder gives it."""
+    """Yield each example with the label of the model in a folder. Examples are all single texts or all pairs."""
     score = _by_fairseq(folder) if (folder / "checkpoint_best.pt").is_file() else _by_transformers(folder)
     for start in range(0, len(examples), BATCH):
         part = examples[start : start + BATCH]
@@ -66,7 +66,7 @@ def answers(folder: Path, examples: list[Example]) -> Iterator[tuple[Example, st
 
 
 def fairseq_ids(opened: Opened, model_folder: Path, examples: list[Example]) -> list[list[int]]:
-    """Return the tokens of each example as the task makes them, cut: `<s> a </s>`, or `<s> a </s> </s> b </s>`."""
+    """Return the ids of each example, cut as the task cuts them: `<s> a </s>`, or `<s> a </s> </s> b </s>`."""
     processor = sentencepiece.SentencePieceProcessor(model_file=str(model_folder / "sentencepiece.bpe.model"))
     index, limit = opened.dictionary.index, opened.longest
     bos, eos = index("<s>"), index("</s>")
@@ -83,7 +83,7 @@ def fairseq_ids(opened: Opened, model_folder: Path, examples: list[Example]) -> 
 
 
 def transformers_inputs(tokenizer: Any, examples: list[Example], **kwargs: Any) -> Any:
-    """Return what a transformers tokenizer makes of examples, all of one text or all pairs, cut as ours are."""
+    """Return a transformers tokenizer's output, cut as the task cuts. Examples are all single texts or all pairs."""
     pairs = [example.text_pair for example in examples] if examples[0].text_pair is not None else None
     return tokenizer([example.text for example in examples], pairs, truncation="longest_first", **kwargs)
 

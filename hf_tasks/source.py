@@ -1,4 +1,4 @@
-"""What can be converted: a fairseq folder, or the best checkpoint of a finished run, with the run's own test texts."""
+"""Finds what to convert: a fairseq folder, or a finished run's best checkpoint together with the run's test texts."""
 
 import json
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from foundation.errors import UsageError
 
 @dataclass(frozen=True)
 class Answer:
-    """What a run wrote of one test text at its best step: a label, and how far the next label's logit was below."""
+    """A run's answer to one test text at its best step: a label, and how far the next label's logit is below."""
 
     label: str
     margin: float
@@ -25,8 +25,8 @@ class Answer:
 class Source:
     """What is converted: a checkpoint, the folder with its dictionary and sentencepiece model, the names of classes.
 
-    Of a run also its precision, its test texts and its answers to them, in the same order; `without_tests` says why
-    there are none.
+    For a run, the source also has the precision, the test texts, and the run's answers in the order of the texts.
+    `without_tests` says why there are no test texts.
     """
 
     title: str
@@ -40,7 +40,7 @@ class Source:
 
 
 def source_of(folder: Path) -> Source:
-    """Return what a fairseq folder or a run folder holds. Raises `UsageError` when it is neither."""
+    """Return the source in a fairseq folder or a run folder. Raises `UsageError` when the folder is neither."""
     if (folder / "checkpoint_best.pt").is_file():
         return _of_run(folder)
     if (folder / "model.pt").is_file():
@@ -53,7 +53,7 @@ def source_of(folder: Path) -> Source:
 
 
 def refuse_pruned(folder: Path) -> None:
-    """Raise `UsageError` where a folder is a run's, and holds no checkpoint."""
+    """Raise `UsageError` when a folder without a checkpoint is a run folder."""
     if (folder / "config.yaml").is_file() and (folder / "status.json").is_file():
         raise UsageError(
             f"{folder} holds no checkpoint_best.pt: its run has not begun, or `sweeps prune` has deleted it; "
@@ -87,7 +87,7 @@ def _of_run(folder: Path) -> Source:
 
 
 def _answered(predictions: Path, split: Path) -> tuple[list[Example], list[Answer], str]:
-    """Return the test texts and the run's answers to them, or two empty lists and why."""
+    """Return the test texts and the run's answers to them, or two empty lists and the reason."""
     for path in (predictions, split):
         if not path.is_file():
             return [], [], f"{path} is not there"

@@ -1,11 +1,11 @@
 """A fast tokenizer with the pieces, scores and normalisation of a sentencepiece model, and fairseq's ids.
 
-It is a plain `tokenizer.json` that transformers loads without code of ours. Where sentencepiece takes the longest match
-of its rules at each character, `Precompiled` takes whole grapheme clusters and drops what follows a match inside one;
-so characters are parted by a control character first, which the rules, or the step after them, take away again. Texts
-are put into NFC before, as prep writes them: only sequences that NFC would compose were matched across characters.
-What is left is ties: `....` is `...` and `.`, or `.` and `...`, with the same score, and sums of float32 and float64
-choose differently.
+transformers loads it as a plain `tokenizer.json`, without any code of this project. sentencepiece takes the longest
+match of its rules at each character. The normaliser `Precompiled` takes whole grapheme clusters, and drops the text
+that follows a match inside a cluster. So a control character is first put between all characters. The rules, or the
+step after them, remove the control character. Before that, texts are put into NFC, as prep writes them: the rules match
+several characters only in sequences that NFC composes. Only ties can still differ: `....` is `...` and `.`, or `.` and
+`...`, with the same score, and sums in float32 and float64 choose differently.
 """
 
 from pathlib import Path
@@ -21,14 +21,15 @@ from foundation.errors import UsageError
 
 APART = "\x01"
 META = "▁"
-WRITTEN = r"(?<=<s|</s|<pad|<unk|<mask)>"  # the end of a special token's name that is written in a text
+WRITTEN = r"(?<=<s|</s|<pad|<unk|<mask)>"  # the end of a special token's name in a text
 
 
 def vocabulary(model_folder: Path, proto: Any) -> tuple[list[tuple[str, float]], dict[str, int]]:
     """Return (piece, score) in the order of fairseq's ids, and the id of each special symbol.
 
-    A symbol that a later line of dict.txt takes the place of, as in CamemBERT's, is called `<s>NOTUSED`.
-    Raises `UsageError` when a piece of the sentencepiece model is not in dict.txt: its texts could not be the same.
+    A later line of dict.txt may repeat a symbol such as `<s>`, as in CamemBERT. The first entry is then called
+    `<s>NOTUSED`. Raises `UsageError` when a piece of the sentencepiece model is not in dict.txt, because texts with
+    this piece cannot get the same ids.
     """
     normal = sentencepiece_model_pb2.ModelProto.SentencePiece.NORMAL
     scores = {piece.piece: piece.score for piece in proto.pieces if piece.type == normal}
@@ -51,8 +52,8 @@ def vocabulary(model_folder: Path, proto: Any) -> tuple[list[tuple[str, float]],
 def make_tokenizer(model_folder: Path, max_positions: int, has_mask: bool = True) -> PreTrainedTokenizerFast:
     """Return the tokenizer of a fairseq folder, for texts of at most `max_positions` tokens.
 
-    Where `has_mask` is true, `<mask>` or `<s>` written in a text is the special token, as the user of a masked LM wants
-    it. To a classifier it is text like any other, as it was while training.
+    With `has_mask`, the string `<mask>` or `<s>` in a text is the special token, as the user of a masked LM expects.
+    Without `has_mask`, for a classifier, the string is ordinary text, as it was during training.
     """
     proto = sentencepiece_model_pb2.ModelProto()
     proto.ParseFromString((model_folder / "sentencepiece.bpe.model").read_bytes())

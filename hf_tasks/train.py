@@ -1,9 +1,9 @@
-"""One run with transformers' Trainer: the data, batches, first weights and schedule of the fairseq run of its seed.
+"""Trains a run with Trainer: data, batches, first weights and schedule are those of the fairseq run of this seed.
 
-The model is the one that fairseq draws and loads (`ClassificationTask.build_model`), converted; the batches are
-fairseq's, in fairseq's order. What Trainer does otherwise by default is set to what fairseq does: no gradient clipping
-unless asked for, weight decay on every weight, fairseq's polynomial decay, layer norms' eps 1e-5, no dropout in the
-head, no training of token types (fairseq has none). What stays different: the masks of dropout, Adam's place of eps.
+fairseq initialises and loads the model (`ClassificationTask.build_model`). The model is then converted. The batches are
+fairseq's, in fairseq's order. Trainer's defaults are changed to do what fairseq does: no gradient clipping unless asked
+for, weight decay on every weight, fairseq's polynomial decay, layer norms' eps 1e-5, no dropout in the head, no
+training of token types (fairseq has none). Two differences remain: the dropout masks, and the place of eps in Adam.
 """
 
 import copy
@@ -20,7 +20,7 @@ from fairseq import tasks, utils
 from omegaconf import DictConfig, OmegaConf
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, IterableDataset
-from torch.utils.tensorboard import SummaryWriter  # whose flush, unlike tensorboardX's, waits for what is queued
+from torch.utils.tensorboard import SummaryWriter  # its flush, unlike tensorboardX's, waits for queued points
 from transformers import (
     PreTrainedModel,
     PrinterCallback,
@@ -48,7 +48,7 @@ from hydra_conf.compose import nearest
 
 logger = logging.getLogger(__name__)
 
-OURS = {  # TrainingArguments that are filled in here, and how one sets them instead
+OURS = {  # TrainingArguments that this module fills in -> the setting to use instead
     "output_dir": "RUNS_DIR",
     "seed": "SEEDS",
     "use_cpu": "DEVICE",
@@ -74,13 +74,13 @@ HEEDED = ["gradient_checkpointing", "neftune_noise_alpha", "optim"]
 
 
 class Epochs(IterableDataset[dict[str, torch.Tensor]]):
-    """fairseq's training batches, epoch after epoch: each pass over it is the next epoch."""
+    """fairseq's training batches. Each pass over this dataset is the next epoch."""
 
     def __init__(self, task: Any, settings: DictConfig) -> None:
         self.task, self.settings, self.epoch = task, settings, 0
 
     def skip(self, steps: int) -> None:
-        """Begin with the epoch that holds the step after `steps`; Trainer itself skips the batches within it."""
+        """Begin with the epoch of the step after `steps`. Trainer itself skips the earlier batches of this epoch."""
         while steps >= (in_epoch := len(self._iterator(self.epoch + 1))):
             steps, self.epoch = steps - in_epoch, self.epoch + 1
 
@@ -107,15 +107,15 @@ class Epochs(IterableDataset[dict[str, torch.Tensor]]):
 
 
 def inputs_of(sample: dict[str, Any], pad: int) -> dict[str, torch.Tensor]:
-    """Return a fairseq batch as transformers' models take it: (batch, tokens) ids and mask, (batch,) labels."""
+    """Return a fairseq batch as input of a transformers model: (batch, tokens) ids and mask, (batch,) labels."""
     tokens = sample["net_input"]["src_tokens"]
     return {"input_ids": tokens, "attention_mask": tokens.ne(pad).long(), "labels": sample["target"].view(-1)}
 
 
 def polynomial_decay(optimizer: torch.optim.Optimizer, schedule: DictConfig) -> LambdaLR:
-    """Return the learning rates of fairseq's `polynomial_decay` with the settings `schedule`.
+    """Return the learning-rate schedule of fairseq's `polynomial_decay` with the settings `schedule`.
 
-    Source: fairseq/optim/lr_scheduler/polynomial_decay_schedule.py; the first update has rate 0 under a warm-up.
+    Source: fairseq/optim/lr_scheduler/polynomial_decay_schedule.py. With a warm-up, the first update has rate 0.
     """
     return get_polynomial_decay_schedule_with_warmup(
         optimizer,
@@ -127,9 +127,9 @@ def polynomial_decay(optimizer: torch.optim.Optimizer, schedule: DictConfig) -> 
 
 
 def draw_model(settings: DictConfig) -> tuple[Any, Any, Opened]:
-    """Return fairseq's task, its model with the first weights of this run, and that model as `convert` takes it.
+    """Return fairseq's task, its model with the first weights of this run, and the same model as an `Opened`.
 
-    The same calls in the same order as fairseq's own training, so that the random weights and the head are the same.
+    The calls and their order are those of fairseq's own training, so that the random weights and the head are the same.
     """
     np.random.seed(settings.common.seed)
     utils.set_torch_seed(settings.common.seed)
@@ -144,9 +144,9 @@ def draw_model(settings: DictConfig) -> tuple[Any, Any, Opened]:
 def converted(
     opened: Opened, labels: list[str], settings: DictConfig, method: DictConfig, base: Path | None = None
 ) -> PreTrainedModel:
-    """Return the transformers model that is trained, with an adapter when the method has one.
+    """Return the transformers model to train, with an adapter when the method has one.
 
-    The first weights that an adapter belongs to are written to `base`, when it is given: no other folder holds them.
+    If `base` is given, the first weights that an adapter belongs to are written there: no other folder holds them.
     """
     ids = {symbol: opened.dictionary.index(symbol) for symbol in ("<s>", "<pad>", "</s>")}
     config = transformers_config(opened.shape, len(opened.dictionary), ids, labels)
@@ -161,12 +161,12 @@ def converted(
     if base is not None:
         with new_folder(base, MODEL) as scratch:
             model.save_pretrained(scratch)
-        model.name_or_path = str(base.resolve())  # what peft writes into adapter_config.json
+        model.name_or_path = str(base.resolve())  # peft writes this path into adapter_config.json
     return with_adapter(model, method)
 
 
 def _keep_head_in_float32(head: torch.nn.Module) -> None:
-    """Keep a classification head out of autocast: bfloat16 logits tie, and a tie would count for class 0."""
+    """Keep a classification head out of autocast: bfloat16 logits can tie, and a tie would count as class 0."""
     plain = head.forward
 
     def forward(self: torch.nn.Module, features: torch.Tensor, **kwargs: Any) -> torch.Tensor:
@@ -201,7 +201,7 @@ class RunTrainer(Trainer):
 
 
 class Watch(TrainerCallback):
-    """Evaluates when the fairseq run would, and writes the same scalars under the same tags and names."""
+    """Evaluates at the steps of the fairseq run, and writes the same scalars under the same tags and names."""
 
     def __init__(
         self, task: Any, settings: DictConfig, evaluations: list[int], progress: Progress, saver: Saver
@@ -214,17 +214,17 @@ class Watch(TrainerCallback):
         self.sums = {"train_inner": [0.0, 0, 0], "train": [0.0, 0, 0]}  # loss, correct, examples
 
     def batch(self, loss: float, n: int, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        """Note one training batch: mean loss (nats), examples, (n, classes) logits, (n,) labels."""
+        """Record one training batch: mean loss (nats), n examples, (n, classes) logits, (n,) labels."""
         n_correct = int((logits.argmax(dim=-1) == labels).sum())
         for sums in self.sums.values():
             sums[0] += loss * n
             sums[1] += n_correct
             sums[2] += n
         self.progress.batch(self.step, loss)
-        self.progress.look()  # the loss is here already
+        self.progress.look()  # needs no wait: the loss is a Python float already
 
     def write(self, split: str, step: int, loss: float, n_correct: int, n: int, **more: float) -> None:
-        """Write a split's scalars: loss in nats an example, exact counts, accuracy in percent."""
+        """Write a split's scalars: loss in nats per example, exact counts, accuracy in percent."""
         if split not in self.writers:
             self.writers[split] = SummaryWriter(str(Path(self.settings.common.tensorboard_logdir) / split))
         scalars = {"loss": loss, "n_correct": n_correct, "n": n, "accuracy": 100 * n_correct / n, **more}
@@ -240,9 +240,9 @@ class Watch(TrainerCallback):
             self.write(split, self.step, loss / n, int(n_correct), int(n), lr=float(rate))
 
     def evaluate(self) -> None:
-        """Score every example of each split, unless that was done at this step; training's random numbers stay."""
+        """Score every example of each split, unless done at this step. The random numbers of training stay the same."""
         if not self.progress.is_evaluated(self.step, self.splits):
-            with torch.random.fork_rng(devices=[]):  # each pass over a DataLoader draws one
+            with torch.random.fork_rng(devices=[]):  # each pass over a DataLoader draws a number
                 self._evaluate()
 
     @torch.no_grad()
@@ -313,10 +313,10 @@ class Watch(TrainerCallback):
 def training_arguments(
     folder: Path, config: DictConfig, settings: DictConfig, steps: int, elsewhere: bool = False
 ) -> TrainingArguments:
-    """Return Trainer's arguments: ours from the configuration, the user's from its node `hf`.
+    """Return Trainer's arguments: this module's from the configuration, the user's from its node `hf`.
 
-    `elsewhere`: they are only checked here, and the run trains on another machine, whose devices may be others.
-    Raises `UsageError` for a key that Trainer does not know, that is set in another way, or that would do nothing here.
+    With `elsewhere`, the arguments are only checked here. The run trains on another machine, which may have other
+    devices. Raises `UsageError` for a key that Trainer does not know, that another setting sets, or that has no effect.
     """
     known = [name for name in TrainingArguments.__dataclass_fields__ if not name.startswith("_")]
     for key in config.hf:
@@ -364,7 +364,7 @@ def training_arguments(
 
 
 def check_optimizer(arguments: TrainingArguments, model: PreTrainedModel, overrides: list[str]) -> None:
-    """Build the optimiser of a run. Raises what transformers raises, and `UsageError` for a value that does nothing.
+    """Build the optimiser of a run. Raises transformers' errors, and `UsageError` for an override without effect.
 
     `overrides` are the user's own.
     """
@@ -378,9 +378,9 @@ def check_optimizer(arguments: TrainingArguments, model: PreTrainedModel, overri
 
 
 def _tokenizer_of(model_folder: Path, max_positions: int) -> tuple[Any, list[str]]:
-    """Return the model's tokenizer for transformers, or None and a line that says why there is none.
+    """Return the model's tokenizer for transformers, or None and a line that says why there is no tokenizer.
 
-    Training needs none: it reads the ids of data/bin.
+    Training needs no tokenizer: it reads the ids of data/bin.
     """
     try:
         return make_tokenizer(model_folder, max_positions, has_mask=False), []
@@ -417,11 +417,11 @@ def train(
 ) -> None:
     """Train one run and write what the fairseq run writes: progress.json, initialisation.json, tb/, checkpoint_best.pt.
 
-    `settings` is fairseq's whole configuration of the run, which is evaluated at the steps `evaluations`, the last of
-    which is its end; it goes on from a checkpoint of `saver`'s when one is given. An adapter is also written, to
-    `adapter/`, and the first weights that it belongs to, to `base/`.
+    `settings` is fairseq's whole configuration of the run. The run is evaluated at the steps `evaluations`, and ends at
+    the last of them. If `checkpoint` is given, which `saver` wrote, the run goes on from there. An adapter is also
+    written to `adapter/`, and the first weights that the adapter belongs to are written to `base/`.
     """
-    transformers_logging.disable_progress_bar()  # train.log is no terminal
+    transformers_logging.disable_progress_bar()  # train.log is not a terminal
     task, fairseq_model, opened = draw_model(settings)
     model = converted(opened, labels, settings, config.method, folder / "base")
     record = OmegaConf.to_container(OmegaConf.load(folder / "initialisation.json"))
@@ -440,7 +440,7 @@ def train(
         weights = {name: tensor.detach().cpu() for name, tensor in plain.state_dict().items()}
         left = fairseq_model.load_state_dict(to_fairseq(weights), strict=False)
         without_place = [*left.unexpected_keys, *left.missing_keys]
-        without_place = [name for name in without_place if not name.startswith("encoder.lm_head.")]  # no classifier's
+        without_place = [name for name in without_place if not name.startswith("encoder.lm_head.")]  # unused here
         if without_place:
             raise UsageError(
                 f"{len(without_place)} weights of the trained model have no counterpart in fairseq's, the "
@@ -462,6 +462,6 @@ def train(
         batches.skip(taken_up["step"])
     arguments = training_arguments(folder, config, settings, evaluations[-1])
     trainer = RunTrainer(batches, settings.lr_scheduler, watch, model=model, args=arguments)
-    trainer.remove_callback(PrinterCallback)  # raw dictionaries; Watch writes the log
+    trainer.remove_callback(PrinterCallback)  # it prints raw dictionaries; Watch writes the log
     watch.trainer = trainer
     trainer.train(resume_from_checkpoint=str(checkpoint / "trainer") if checkpoint is not None else None)

@@ -1,4 +1,4 @@
-"""One RoBERTa under two names: fairseq's state dict to transformers' and back, bit for bit."""
+"""Renames the weights of a RoBERTa from fairseq's names to transformers' names and back, bit for bit."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from foundation.errors import UsageError
 
 FAIRSEQ_HEAD = "classification_heads.sentence_classification_head."
-PARTS = {  # fairseq's part of a name -> transformers'
+PARTS = {  # part of a name in fairseq -> in transformers
     "encoder.sentence_encoder.embed_tokens.": "roberta.embeddings.word_embeddings.",
     "encoder.sentence_encoder.embed_positions.": "roberta.embeddings.position_embeddings.",
     "encoder.sentence_encoder.layernorm_embedding.": "roberta.embeddings.LayerNorm.",
@@ -31,9 +31,9 @@ LAYER_PARTS = {
     "fc2.": "output.dense.",
     "final_layer_norm.": "output.LayerNorm.",
 }
-TOKEN_TYPES = "roberta.embeddings.token_type_embeddings.weight"  # fairseq has none: zero, and never trained
-TWICE = "lm_head.decoder.bias"  # transformers names this one twice
-NO_WEIGHT = (".version", "._float_tensor")  # fairseq's counters
+TOKEN_TYPES = "roberta.embeddings.token_type_embeddings.weight"  # not in fairseq: zero, never trained
+TWICE = "lm_head.decoder.bias"  # transformers also names it lm_head.bias
+NO_WEIGHT = (".version", "._float_tensor")  # not weights: fairseq's counters
 
 
 def _renamed(name: str, parts: dict[str, str], layer: str, other_layer: str, layer_parts: dict[str, str]) -> str:
@@ -50,9 +50,9 @@ def _renamed(name: str, parts: dict[str, str], layer: str, other_layer: str, lay
 
 
 def to_transformers(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return fairseq's weights under transformers' names, with the token types that fairseq does not have.
+    """Return fairseq's weights under transformers' names, and zeros for the token types, which fairseq does not have.
 
-    Raises `UsageError` for a weight that transformers' RoBERTa has no place for.
+    Raises `UsageError` for a weight that has no place in transformers' RoBERTa.
     """
     layers = "encoder.sentence_encoder.layers.", "roberta.encoder.layer."
     renamed = {
@@ -70,7 +70,7 @@ def to_transformers(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]
 def to_fairseq(weights: dict[str, Any]) -> dict[str, torch.Tensor]:
     """Return transformers' weights under fairseq's names.
 
-    Raises `UsageError` for a weight that fairseq has no place for, trained token types among them.
+    Raises `UsageError` for a weight that has no place in fairseq, such as trained token types.
     """
     if TOKEN_TYPES in weights and bool(weights[TOKEN_TYPES].any()):
         raise UsageError(f"{TOKEN_TYPES} is not zero, and fairseq's RoBERTa has none; it cannot be converted exactly")
@@ -85,12 +85,12 @@ def to_fairseq(weights: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 
 def read_weights(folder: Path) -> dict[str, torch.Tensor]:
-    """Return the weights of a folder that `convert` wrote under fairseq's names."""
+    """Return, under fairseq's names, the weights of a folder that `convert` wrote."""
     if not (folder / "model.safetensors").is_file():
         raise UsageError(f"{folder} holds no model.safetensors; `make convert` writes such a folder")
     weights = load_file(folder / "model.safetensors")
     if not any(name.startswith("roberta.") for name in weights):
         weights = {f"roberta.{name}": tensor for name, tensor in weights.items()}
-    if "lm_head.dense.weight" in weights and "lm_head.decoder.weight" not in weights:  # tied, and saved once
+    if "lm_head.dense.weight" in weights and "lm_head.decoder.weight" not in weights:  # tied weights are saved once
         weights["lm_head.decoder.weight"] = weights["roberta.embeddings.word_embeddings.weight"]
     return to_fairseq(weights)
