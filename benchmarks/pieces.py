@@ -124,14 +124,14 @@ def between_known_ids(candidates: list[str], rank: dict[str, float], ids: dict[s
     """Return `count` of the candidates, in their order, so that each piece of `ids` gets its id.
 
     The ids of two known pieces tell how many pieces stand between them: the best-ranked candidates are taken. Raises
-    `UsageError` when two ids ask for more pieces than there are candidates between the two known pieces.
+    `UsageError` when two ids stand in another order than their pieces, or ask for more pieces than stand between them.
     """
     place = {piece: number for number, piece in enumerate(candidates)}
     known = sorted((number - N_SPECIAL, place[piece]) for piece, number in ids.items())
     kept = {at for _, at in known}
     for (id_before, before), (id_after, after) in pairwise([(-1, -1), *known, (count, len(candidates))]):
         free, room = range(before + 1, after), id_after - id_before - 1
-        if len(free) < room:
+        if after <= before or len(free) < room:
             raise UsageError(
                 f"no {room} pieces stand between the ids {id_before + N_SPECIAL} and {id_after + N_SPECIAL}"
             )

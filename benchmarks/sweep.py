@@ -83,8 +83,8 @@ def lengths(data: Path, split: str, max_positions: int) -> Any:
     for part in ("input0", "input1"):
         if (data / part / f"{split}.idx").is_file():
             dataset = MMapIndexedDataset(str(data / part / split))
-            sizes = sizes + np.array(dataset.sizes)  # a copy, because fairseq's view ends with the dataset
-    return (sizes + 1).clip(max=max_positions)
+            sizes = sizes + 1 + np.array(dataset.sizes)  # a copy, because fairseq's view ends with the dataset
+    return sizes.clip(max=max_positions)
 
 
 def flop_of(tokens: Any, shape: dict[str, Any]) -> float:

@@ -129,7 +129,7 @@ def test_known_ids_say_how_many_pieces_stand_between_two_of_them() -> None:
     candidates = ["a", "b", "c", "d", "e", "f", "g", "h"]
     rank = {"b": 0.3, "c": 0.9, "d": 0.1, "f": 0.2, "g": 0.5, "h": 0.4}
     assert between_known_ids(candidates, rank, {"a": 4, "e": 7}, 6) == ["a", "b", "c", "e", "g", "h"]
-    for ids, count in (({"a": 4, "e": 9}, 8), ({"e": 4, "a": 6}, 8), ({"a": 4, "h": 6}, 8)):
+    for ids, count in (({"a": 4, "e": 9}, 8), ({"b": 4, "a": 5}, 8), ({"e": 4, "a": 6}, 8), ({"a": 4, "h": 6}, 8)):
         with pytest.raises(UsageError, match="pieces stand between the ids"):
             between_known_ids(candidates, rank, ids, count)
 
