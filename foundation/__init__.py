@@ -1,1 +1,1 @@
-"""What every room stands on: whole files, errors, counts in words. Imports nothing of ours."""
+"""Helpers that every room uses: whole files, errors, counts in words. This room imports no other room."""

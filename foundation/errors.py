@@ -1,4 +1,4 @@
-"""The one exception that stands for a user's mistake: every entry point prints its sentence and exits non-zero."""
+"""The exception for a user's mistake. Every entry point prints its message as one line and exits non-zero."""
 
 import io
 import logging
@@ -11,24 +11,24 @@ from typing import Any
 
 
 class UsageError(Exception):
-    """Something a user can mend; the message says what was wrong, where, and what to do."""
+    """A mistake that the user can correct. The message says what is wrong, where, and what to do."""
 
 
 def print_anything() -> None:
-    """Let what the locale's encoding lacks be printed as a question mark: a label, a path, a column's name."""
+    """Print a question mark for each character that the locale's encoding lacks, as in a label, path or column name."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
 def drop_output() -> None:
-    """Send what is still to be printed nowhere: whoever read standard output has gone."""
+    """Discard all further output. The reader of standard output has closed it."""
     with suppress(OSError), open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 class LastingOutput:
-    """Standard output that may be closed while a sweep goes on, as by `make sweep | head`: the rest is dropped."""
+    """Standard output that may close while a sweep runs, as with `make sweep | head`. Later output is dropped."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -50,18 +50,19 @@ class LastingOutput:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that there was no memory left, of the machine or of a GPU, in torch's words or cuBLAS's."""
+    """Return whether an error says that the machine or a GPU ran out of memory, in torch's or cuBLAS's words."""
     words = ("out of memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")
     return isinstance(error, MemoryError) or any(word in str(error) for word in words)
 
 
 def exit_code(main: Callable[[], int]) -> int:
-    """Run `main`; print a `UsageError` as one line on standard error and return 2 for it, 130 for Ctrl-C.
+    """Run `main` and return its exit code.
 
-    Where standard output is closed, as by `head`, it ends without a word, as the shell's own commands do.
+    For a `UsageError`, print one line on standard error and return 2. For Ctrl-C, return 130. When standard output is
+    closed, as by `head`, return 141 and print nothing, as shell commands do.
     """
     print_anything()
-    logging.basicConfig(level=logging.WARNING)  # before fairseq is imported, which would set it to DEBUG
+    logging.basicConfig(level=logging.WARNING)  # before the import of fairseq, which would set DEBUG
     try:
         return main()
     except UsageError as error:

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written to a temporary name beside their place, then renamed."""
+"""Writes files that are either complete or absent: to a temporary name in the same folder, then renamed."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from foundation.errors import UsageError
 
 
 def require_no_dead_link(folder: Path, variable: str) -> None:
-    """Raise `UsageError` when the folder that `variable` gives, or one above it, is a link to nowhere."""
+    """Raise `UsageError` when `folder`, or a folder above it, is a broken symbolic link. `variable` sets `folder`."""
     for path in (folder, *folder.parents):
         if path.is_symlink() and not path.exists():
             raise UsageError(
@@ -25,13 +25,13 @@ def require_no_dead_link(folder: Path, variable: str) -> None:
 
 
 def locked(path: Path) -> FileLock:
-    """Return the lock on `path`, which every user of the folder may take, for a `with` block."""
+    """Return a lock file on `path` for a `with` block. Every user of the folder may take it."""
     return FileLock(path, mode=0o666)
 
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in `path`'s folder; rename it to `path` when the block ends well, else delete it."""
+    """Yield a temporary path in `path`'s folder. Rename it to `path` when the block succeeds, otherwise delete it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
@@ -46,7 +46,7 @@ def replaced(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `folder`; put it in `folder`'s place when the block ends well."""
+    """Yield an empty temporary folder next to `folder`. When the block succeeds, replace `folder` with it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
@@ -61,13 +61,13 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole UTF-8 text file, or nothing."""
+    """Write a UTF-8 text file completely or not at all."""
     with replaced(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as a whole, indented JSON file, or nothing."""
+    """Write `value` as an indented JSON file, completely or not at all."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 

@@ -1,1 +1,1 @@
-"""Every number of an experiment, as Hydra groups, and the typed root configuration they are composed into."""
+"""Every number of an experiment, in Hydra groups, and the typed root configuration composed from the groups."""

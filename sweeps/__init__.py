@@ -1,1 +1,1 @@
-"""Which runs there are, and running them: one fresh process a run, its folder, its state, its lock."""
+"""Plans runs and trains them. Each run has a fresh process, a folder, a state and a lock."""

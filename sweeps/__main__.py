@@ -1,4 +1,4 @@
-"""Runs a sweep: every init with every seed, on prepared data. Hands `status`, `prune` and `search` to their files."""
+"""Runs a sweep: every init with every seed, on prepared data. Also starts `status`, `prune` and `search`."""
 
 import argparse
 import sys
@@ -28,7 +28,7 @@ from sweeps.status import show_status
 
 
 def sweep(arguments: argparse.Namespace) -> int:
-    """Run what is left of the sweep; return 0 when all its runs are done, 1 when one failed."""
+    """Train the runs of the sweep that are not done. Return 0 when all runs are done, 1 when a run is not."""
     start = time.monotonic()
     console = Console(highlight=False, markup=False)
     runs, machine = plan(arguments)
@@ -89,7 +89,7 @@ def sweep(arguments: argparse.Namespace) -> int:
 
 
 def launch(runs: list[PlannedRun], launcher: DictConfig, machine: Machine, on_poll: Callable[[], None]) -> None:
-    """Train the runs, or wait for those that SLURM trains."""
+    """Train the runs, or wait for SLURM to train them."""
     if launcher.name == "slurm":
         slurm.follow([run.folder for run in runs], on_poll)
     elif launcher.name == "ray":
@@ -111,9 +111,9 @@ def main() -> int:
 
 
 def interruptible(command: Callable[[], int]) -> int:
-    """Run a command; return 130 after Ctrl-C and 143 after SIGTERM, when its runs have ended.
+    """Run a command and return its exit code: 130 after Ctrl-C, 143 after SIGTERM, once its runs have ended.
 
-    Closing standard output stops no run.
+    A closed standard output does not stop any run.
     """
     sys.stdout = cast(TextIO, LastingOutput(sys.stdout))
     try:

@@ -1,4 +1,4 @@
-"""One run in a process of its own, on whatever machine this is, and what is written down when that process dies."""
+"""Starts one run in its own process on this machine, and writes the run's status when the process dies."""
 
 import errno
 import os
@@ -14,24 +14,24 @@ from pathlib import Path
 from sweeps.folders import DONE, NOT_OURS, STOPPED, read_json, set_status
 from sweeps.run import explain
 
-ANSWERED = (signal.SIGINT, signal.SIGTERM)  # by the sweep
+ANSWERED = (signal.SIGINT, signal.SIGTERM)  # the sweep handles these signals
 STATUS_BYTES = 100_000  # a disk with less room than this counts as full
 
 
 def environment_of(threads: int, gpu: str | None = None) -> dict[str, str]:
-    """Return what a run finds in its environment; `gpu` None leaves it those that a cluster has given it."""
+    """Return the environment variables of a run. With `gpu=None` the run keeps the GPUs that the cluster gave it."""
     given = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
     return {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), **given}
 
 
 def start(folder: Path, environment: dict[str, str], digest: str) -> subprocess.Popen[bytes]:
-    """Start `python -m sweeps.run`, which ends when this process does, and trains no configuration but `digest`'s."""
+    """Start `python -m sweeps.run`. It ends when this process ends, and trains only the configuration of `digest`."""
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the child ignores it
     try:
         with (folder / "train.log").open("ab") as out:
             return subprocess.Popen(
                 [sys.executable, "-m", "sweeps.run", str(folder), "--child", "--digest", digest],
-                stdin=subprocess.PIPE,  # never written to: it closes when this process ends, however it ends
+                stdin=subprocess.PIPE,  # never written to: it closes when this process ends for any reason
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **environment},
@@ -41,7 +41,7 @@ def start(folder: Path, environment: dict[str, str], digest: str) -> subprocess.
 
 
 def note_death(folder: Path, code: int, ended_here: bool = False) -> None:
-    """Write the status that a run's process could not write itself; `ended_here`: its sweep killed it."""
+    """Write the status that a run's process could not write itself. `ended_here`: the sweep killed the process."""
     state = read_json(folder / "status.json").get("state")
     if state in ("done", "failed") or code in (NOT_OURS, STOPPED):
         return
@@ -57,7 +57,7 @@ def note_death(folder: Path, code: int, ended_here: bool = False) -> None:
     else:
         how += f"; last line: {_last_line(folder / 'train.log')}"
     if code > 0 and shutil.disk_usage(folder).free < STATUS_BYTES:
-        how = explain(OSError(errno.ENOSPC, ""), folder)  # it had no room to say so
+        how = explain(OSError(errno.ENOSPC, ""), folder)  # the process had no room to write this
     try:
         set_status(folder, **news, error=how)
     except OSError as error:
@@ -65,7 +65,7 @@ def note_death(folder: Path, code: int, ended_here: bool = False) -> None:
 
 
 def was_stopped(code: int) -> bool:
-    """Whether the exit code is that of a run which was asked to stop, by the signals that it answers to."""
+    """Return whether the exit code belongs to a run that was asked to stop, by a signal that it handles."""
     return code in (STOPPED, -signal.SIGTERM, -signal.SIGUSR2)
 
 
@@ -75,7 +75,7 @@ def _last_line(log: Path) -> str:
 
 
 class Child:
-    """A run's process on a cluster's node. Waiting takes no lock, so that a signal's handler may do it, too."""
+    """A run's process on a cluster node. `wait` takes no lock, so a signal handler may call it, too."""
 
     def __init__(self, folder: Path, threads: int, digest: str) -> None:
         self.process = start(folder, environment_of(threads), digest)
@@ -86,14 +86,14 @@ class Child:
         self.code = self.process.wait()
 
     def wait(self, seconds: float = float("inf")) -> int | None:
-        """Return the exit code, None when it has not ended within `seconds`."""
+        """Return the exit code, or None when the process has not ended within `seconds`."""
         end = time.monotonic() + seconds
         while self.code is None and time.monotonic() < end:
             time.sleep(0.1)
         return self.code
 
     def stop(self, seconds: float) -> None:
-        """Let the run save at the end of its step; kill it when that takes longer than `seconds`."""
+        """Let the run save at the end of its step. Kill the process when this takes longer than `seconds`."""
         self.process.terminate()
         if self.wait(seconds) is None:
             self.process.kill()
@@ -101,9 +101,9 @@ class Child:
 
 
 def train_here(folder: Path, threads: int, retries: int, digest: str, began: Callable[[Child], None]) -> int:
-    """Train a run, again when it fails and `retries` are left; return the last exit code. `began` is given each try.
+    """Train a run and return the last exit code. Train it again when it fails and `retries` are left.
 
-    `digest` is that of the configuration which is trained, and no other.
+    `began` is called with the child process of each try. The run trains only the configuration with SHA-256 `digest`.
     """
     child = Child(folder, threads, digest)
     began(child)

@@ -1,27 +1,27 @@
-"""The commands that make a sweep again, as the report and sweep.json show them: pasted into a shell, they run."""
+"""The commands that repeat a sweep, as the report and sweep.json show them. They run when pasted into a shell."""
 
 import argparse
 import re
 import shlex
 
-PLAIN = re.compile(r"[\w@%+=:,./\[\]-]+")  # an override that a shell without patterns, as a recipe's is, leaves alone
+PLAIN = re.compile(r"[\w@%+=:,./\[\]-]+")  # overrides that need no quotes in a recipe's shell, which has globbing off
 
 
 def make_word(name: str, value: str) -> str:
-    """Return `NAME=value` for a command line of make's, so that the recipe gets this very value."""
+    """Return `NAME=value` for the command line of make, quoted so that the recipe gets exactly this value."""
     value = value.replace("$", "$$")
     if value[:1].isspace():
-        value = f"$(){value}"  # make drops the blanks after the equals sign, but for the first thing that is none
+        value = f"$(){value}"  # make drops blanks right after the equals sign; the empty $() keeps them
     if "'" in value and not re.search(r'["$`\\!]', value):
-        return f'{name}="{value}"'  # as one would write it by hand
+        return f'{name}="{value}"'  # as a person would write it
     return f"{name}={shlex.quote(value)}"
 
 
 def commands_of(arguments: argparse.Namespace, usual: argparse.ArgumentParser) -> list[str]:
-    """Return the commands that make the same runs again: prep and sweep, with what was not left to the defaults.
+    """Return the prep and sweep commands that repeat the same runs, with every value that is not a default.
 
-    `usual` is the parser that the arguments come from. The shell of make's recipe reads ARGS as words, so each override
-    is quoted for it first.
+    `usual` is the parser that the arguments come from. The shell of make's recipe splits ARGS into words, so each
+    override is first quoted for this shell.
     """
     named = (
         "dataset",

@@ -1,4 +1,4 @@
-"""What DEVICE and PRECISION come to on this machine, and how its cores or GPUs are shared among runs."""
+"""Finds the values of DEVICE and PRECISION for this machine, and divides its cores or GPUs among the runs."""
 
 import math
 import os
@@ -13,7 +13,7 @@ ALLOWED = {"cpu": ("fp32", "bf16"), "cuda": ("fp16", "bf16", "fp32")}
 
 @dataclass(frozen=True)
 class Machine:
-    """`gpus` are the values CUDA_VISIBLE_DEVICES may take for one run each; empty on the CPU."""
+    """`gpus` holds one value of CUDA_VISIBLE_DEVICES for each GPU that a run may use. It is empty on the CPU."""
 
     device: str
     precision: str
@@ -21,7 +21,7 @@ class Machine:
 
 
 def visible_gpus() -> tuple[str, ...]:
-    """Return an identifier for each GPU this process may use."""
+    """Return an identifier for each GPU that this process may use."""
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -30,11 +30,12 @@ def visible_gpus() -> tuple[str, ...]:
 
 
 def bf16_pays(times_as_fast: float = 1.5, seconds: float = 0.6) -> bool:
-    """Whether this CPU multiplies matrices of a layer's size so many times as fast in bfloat16 as in float32.
+    """Return whether bfloat16 matrix products are more than `times_as_fast` times as fast as float32 products here.
 
-    Measured, as the instructions that a CPU lists do not tell: with AVX512-BF16 one multiplies four times as fast, one
-    half as fast (docs/measurements.md). The two kinds take turns, and the quickest product of each counts, so that
-    other work on the machine disturbs both alike. It may still flip: a sweep measures once (`resolve_machine`).
+    The matrices have the size of a layer. The speed is measured, because the CPU's list of instructions does not show
+    it: of two CPUs with AVX512-BF16, one multiplies four times as fast, the other half as fast (docs/measurements.md).
+    The two precisions take turns, and the fastest product of each counts, so that other work on the machine affects
+    both equally. The result may still vary, so a sweep measures only once (`resolve_machine`).
     """
     import torch
 
@@ -53,11 +54,11 @@ def bf16_pays(times_as_fast: float = 1.5, seconds: float = 0.6) -> bool:
 
 
 def resolve_machine(device: str, precision: str, chosen: Mapping[str, str] | None = None) -> Machine:
-    """Return the device and precision that `auto` stands for here.
+    """Return the machine, with the values of `auto` replaced by this machine's device and precision.
 
-    `chosen` is what it came to when the sweep was begun (`choice_of`), which it stands for from then on; a sweep may
-    have been begun where there are GPUs, and go on, or only be looked at, where there are none.
-    Raises `UsageError` when CUDA is asked for and there is none, or the device cannot train in that precision.
+    `chosen` holds the values of `auto` from the start of the sweep (`choice_of`). The sweep keeps these values. A sweep
+    may begin on a machine with GPUs, and go on or only be shown on a machine without GPUs.
+    Raises `UsageError` when DEVICE=cuda and there is no CUDA device, or when the device cannot train in the precision.
     """
     before = chosen or {}
     gpus = visible_gpus() if device != "cpu" else ()
@@ -73,7 +74,7 @@ def resolve_machine(device: str, precision: str, chosen: Mapping[str, str] | Non
 
 
 def require_device(machine: Machine, sweep: str) -> None:
-    """Raise `UsageError` where a sweep that was begun on CUDA is to go on without."""
+    """Raise `UsageError` when a sweep that began on CUDA would go on without a CUDA device."""
     if machine.device == "cuda" and not machine.gpus:
         raise UsageError(
             f"sweep {sweep} was begun on CUDA, in {machine.precision}, and this machine has no CUDA device that torch "
@@ -82,18 +83,18 @@ def require_device(machine: Machine, sweep: str) -> None:
 
 
 def choice_of(machine: Machine, before: Mapping[str, str]) -> dict[str, str]:
-    """Return what `auto` stands for in a sweep, as sweep.json keeps it: {"device": "cpu", "cpu": "bf16"}.
+    """Return the values of `auto` in a sweep, as sweep.json stores them: {"device": "cpu", "cpu": "bf16"}.
 
-    What stands in `before` stays: the first command of a sweep chooses.
+    Values in `before` stay unchanged, because the first command of a sweep chooses.
     """
     return {"device": machine.device, machine.device: machine.precision, **before}
 
 
 def cluster_machine(device: str, precision: str, gpus_a_run: float, chosen: Mapping[str, str] | None = None) -> Machine:
-    """Return what `auto` stands for on a cluster, whose nodes this machine cannot see: CUDA where runs ask for GPUs.
+    """Return the machine for a cluster, whose nodes this machine cannot see. Runs that ask for GPUs use CUDA.
 
-    `chosen` is as for `resolve_machine`. A run that finds no such device on its node fails and says so.
-    Raises `UsageError` for a contradiction.
+    `chosen` is as in `resolve_machine`. A run that finds no CUDA device on its node fails with a message.
+    Raises `UsageError` when `device` contradicts `gpus_a_run`, or when the device cannot train in the precision.
     """
     here = "cuda" if gpus_a_run else "cpu"
     if device not in ("auto", here):
@@ -116,8 +117,8 @@ def _precision(device: str, precision: str, best_on_cpu: str) -> str:
 def share_machine(machine: Machine, n_runs: int, jobs: int | None, threads: int | None) -> tuple[int, int]:
     """Return (runs at a time, CPU threads a run) that fill the machine without oversubscribing it.
 
-    One run a GPU, or one run a core: on the CPU several one-thread runs do more work in the same time than one run
-    with all threads.
+    There is one run for each GPU, or one run for each core. On the CPU, several one-thread runs do more work in the
+    same time than one run with all threads.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     jobs = jobs or min(n_runs, len(machine.gpus) or cores)

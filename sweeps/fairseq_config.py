@@ -1,6 +1,6 @@
-"""The `fairseq` node merged into fairseq's own configuration: every key checked, every path filled in.
+"""Merges the `fairseq` node into fairseq's own configuration, checks every key and fills in every path.
 
-fairseq takes seconds to import, so this module is imported only where it is needed.
+fairseq takes seconds to import, so other modules import this module inside functions, only when they need it.
 """
 
 import re
@@ -16,7 +16,7 @@ from hydra_conf.compose import betas_of, nearest
 from sweeps.seeds import internal_seed
 
 PLUGIN = Path(fairseq_tasks.__file__).parent
-OURS = {  # keys that are filled in here, and how one sets them instead
+OURS = {  # keys that are filled in here -> what the user sets instead
     "common.seed": "SEEDS",
     "common.cpu": "DEVICE",
     "common.fp16": "PRECISION",
@@ -41,7 +41,7 @@ OURS = {  # keys that are filled in here, and how one sets them instead
 
 
 def _dataclasses() -> dict[str, dict[str, Any]]:
-    """Return, for each node of fairseq's configuration that is chosen by `_name`, the dataclass of each name."""
+    """Return {node: {name: dataclass}} for each node of fairseq's configuration that `_name` chooses."""
     from fairseq.models import MODEL_DATACLASS_REGISTRY
     from fairseq.registry import REGISTRIES
     from fairseq.tasks import TASK_DATACLASS_REGISTRY
@@ -51,10 +51,10 @@ def _dataclasses() -> dict[str, dict[str, Any]]:
 
 
 def fairseq_config(config: DictConfig, data: Path, run_folder: Path, device: str, precision: str) -> DictConfig:
-    """Return fairseq's whole configuration of one run, resolved but for the learning-rate schedule's length.
+    """Return fairseq's whole configuration of one run, complete except for the learning-rate schedule's length.
 
-    `config` is our root configuration, `device` cpu or cuda, `precision` fp32, bf16 or fp16.
-    Raises `UsageError` that names a key fairseq does not know and the nearest one it does.
+    `config` is our root configuration, `device` is cpu or cuda, `precision` is fp32, bf16 or fp16.
+    For a key that fairseq does not know, raises `UsageError` with this key and the nearest known key.
     """
     from fairseq.dataclass.configs import FairseqConfig
 
@@ -126,7 +126,7 @@ def _check_subsets(subsets: str) -> None:
 
 
 def resolved(config: DictConfig) -> DictConfig:
-    """Return a copy without interpolations, in struct mode, as fairseq's training takes it."""
+    """Return a copy for fairseq's training: without interpolations, in struct mode."""
     from fairseq.dataclass.utils import omegaconf_no_object_check
 
     with omegaconf_no_object_check():

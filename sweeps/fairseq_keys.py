@@ -1,4 +1,4 @@
-"""Which keys of fairseq's configuration a run heeds. The plan refuses any other: none is taken and does nothing."""
+"""The keys of fairseq's configuration that a run uses. The plan refuses all others, so no key is silently ignored."""
 
 import math
 
@@ -38,7 +38,7 @@ HEEDED_BY_BOTH = {  # BACKEND=fairseq and BACKEND=hf
 HEEDED_BY_FAIRSEQ = {  # and not by BACKEND=hf
     "common": ("log_format", "no_progress_bar", "empty_cache_freq", *OF_FLOAT16),
     "optimization": ("update_freq",),
-    "checkpoint": ("no_save", "checkpoint_suffix"),  # fairseq's own checkpoints, beside checkpoint_best.pt
+    "checkpoint": ("no_save", "checkpoint_suffix"),  # fairseq's own checkpoints, in addition to checkpoint_best.pt
     "model": (
         "activation_dropout",
         "pooler_activation_fn",
@@ -56,13 +56,13 @@ HEEDED = {
     group: (*HEEDED_BY_BOTH.get(group, ()), *HEEDED_BY_FAIRSEQ.get(group, ()))
     for group in (*HEEDED_BY_BOTH, "checkpoint")
 }
-SPEED_ALONE = ("unpadded", "first_token_only", "quick_dropout")  # of fairseq's encoder; they leave its function alone
+SPEED_ALONE = ("unpadded", "first_token_only", "quick_dropout")  # of fairseq's encoder; they do not change its function
 PLANNED = "every planned step is trained; EPOCHS says how many"
 BEST = "the best step has the highest validation accuracy"
 KEPT = "a run keeps checkpoint_best.pt, and its last state until it is done"
 ALL_SCORED = "every example is scored at every evaluation"
 ONE_DEVICE = "a run is one process on one device; JOBS says how many run at a time"
-WHY_NOT = {  # of a key, or of a whole node
+WHY_NOT = {  # why a key or a whole node is refused
     "checkpoint": KEPT,
     "checkpoint.best_checkpoint_metric": BEST,
     "checkpoint.maximize_best_checkpoint_metric": BEST,
@@ -96,7 +96,7 @@ WHY_NOT = {  # of a key, or of a whole node
     "task.init": "use INIT",
     "task.reshuffle": "use recipe.reshuffle",
 }
-NAMES = {  # what there is of a node that is chosen by name
+NAMES = {  # choices for a node that is chosen by name
     "lr_scheduler": ("polynomial_decay", "inverse_sqrt", "fixed"),
     "optimizer": ("warmstart_adam", "adam"),
 }
@@ -128,9 +128,10 @@ SHARES = ("dropout", "attention_dropout", "activation_dropout", "pooler_dropout"
 
 
 def refuse_unheeded(config: DictConfig, settings: DictConfig, usual: DictConfig) -> None:
-    """Raise `UsageError` that names a key which is given and would do nothing, or what no run of the back end does.
+    """Raise `UsageError` for a given key that would have no effect, or a value that the back end does not support.
 
-    `settings` is fairseq's whole configuration of a run, resolved, and `usual` that of the same run with nothing given.
+    `settings` is fairseq's whole resolved configuration of a run. `usual` is the configuration of the same run when the
+    user gives nothing.
     """
     on_hf = config.backend.name == "hf"
     for group, given in config.fairseq.items():
@@ -166,14 +167,14 @@ def refuse_unheeded(config: DictConfig, settings: DictConfig, usual: DictConfig)
 
 
 def with_nothing_given(config: DictConfig) -> DictConfig:
-    """Return the configuration with the node `fairseq` as hydra_conf/backend has it."""
+    """Return the configuration with the node `fairseq` from hydra_conf/backend/fairseq.yaml."""
     plain = config.copy()
     plain.fairseq = OmegaConf.load(CONF_DIR / "backend" / "fairseq.yaml").fairseq
     return plain
 
 
 def check_values(settings: DictConfig) -> None:
-    """Raise `UsageError` that names a value with which a run would fail, or would not do what it seems to say."""
+    """Raise `UsageError` for a value that would make a run fail, or that would not do what it seems to say."""
     for key, smallest in SMALLEST.items():
         value = OmegaConf.select(settings, key)
         if value is not None and not smallest <= value < math.inf:
@@ -197,16 +198,17 @@ def check_values(settings: DictConfig) -> None:
     if settings.dataset.batch_size is None and settings.dataset.max_tokens is None:
         raise UsageError("fairseq.dataset.batch_size=null: give recipe.batch_size, or fairseq.dataset.max_tokens")
     cut, longest = settings.task.max_positions, settings.model.max_positions
-    if not 4 < cut <= longest:  # <s> </s> </s> </s> of a pair, and a piece
+    if not 4 < cut <= longest:  # <s> </s> </s> </s> of a pair, and one piece
         raise UsageError(
             f"fairseq.task.max_positions={cut}: a text has from 5 to {longest} tokens, those of model.max_positions"
         )
 
 
 def check_schedule(settings: DictConfig, steps: int) -> None:
-    """Raise `UsageError` when the learning rate would not rise to its peak, or not fall after it.
+    """Raise `UsageError` when the learning rate would not reach its peak, or would not fall after the peak.
 
-    A fall that is given a longer run than this one stops where the run ends: the published exercise's runs have that.
+    `total_num_update` may be larger than the number of steps. The learning rate then stops falling when the run ends,
+    as in the runs of the published exercise.
     """
     schedule, trained = settings.lr_scheduler, f"the run has {counted(steps, 'step')}"
     if schedule._name == "inverse_sqrt" and schedule.warmup_updates < 1:

@@ -1,4 +1,4 @@
-"""The run folder: where it is, what state it is in, what it was made from."""
+"""The run folder: its path, its status, its lock."""
 
 import json
 import os
@@ -16,14 +16,14 @@ from filelock import AcquireReturnProxy, LeaseCompromise, SoftFileLease, Timeout
 from foundation.whole_files import write_json
 
 LEASE = 60.0  # seconds
-_claims: dict[Path, tuple[int, float]] = {}  # lock file: its time (ns), and when it was first seen so (monotonic)
+_claims: dict[Path, tuple[int, float]] = {}  # lock file: its mtime (ns), when this mtime was first seen (monotonic)
 STATES = ("pending", "running", "done", "failed")
 DONE, FAILED, NOT_OURS, STOPPED = 0, 1, 3, 75  # exit codes of a run's process
 
 
 @dataclass(frozen=True, order=True)
 class RunKey:
-    """What tells one run of a sweep from another."""
+    """The parts that identify a run within a sweep."""
 
     dataset: str
     model: str
@@ -34,7 +34,7 @@ class RunKey:
 
     @classmethod
     def parse(cls, text: str) -> "RunKey":
-        """Return the key that `str` gives as `dataset/model/backend/method/init/seed=n`."""
+        """Return the key whose `str` is `text`: `dataset/model/backend/method/init/seed=n`."""
         dataset, model, backend, method, init, seed = text.split("/")
         return cls(dataset, model, backend, method, init, int(seed.removeprefix("seed=")))
 
@@ -48,7 +48,7 @@ class RunKey:
 
 
 def find_runs(sweep_folder: Path) -> dict[RunKey, Path]:
-    """Return every run folder below `runs/<sweep>`, by key, in the order of the keys."""
+    """Return every run folder below `runs/<sweep>` by its key, sorted by key."""
     found = {}
     for path in sweep_folder.glob("*/*/*/*/*/seed=*"):
         if path.is_dir() and path.name.removeprefix("seed=").isdigit():
@@ -57,7 +57,7 @@ def find_runs(sweep_folder: Path) -> dict[RunKey, Path]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return a JSON object, or an empty one when the file is missing or not whole."""
+    """Return the JSON object in a file, or an empty one when the file is missing or damaged."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -66,7 +66,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def texts_in(record: dict[str, Any], name: str) -> list[str]:
-    """Return the texts of a list in a record that was read; none where it holds no such list."""
+    """Return the strings of the list `record[name]`. Return an empty list when there is no list of this name."""
     found = record.get(name)
     return [text for text in found if isinstance(text, str)] if isinstance(found, list) else []
 
@@ -78,10 +78,10 @@ def now() -> str:
 def lease(marker: Path, on_loss: Callable[[LeaseCompromise], None] | None = None) -> SoftFileLease:
     """Return a lock that one process at a time may hold, also among hosts that share a disk.
 
-    Its holder renews it every LEASE / 3 seconds. It is taken over at once from a process of this host that is dead, and
-    from another host's when the taker has seen no renewal for LEASE seconds by its own clock. A process that is killed
-    before it has written its name into the lock leaves it empty, and filelock would wait for it forever: an empty lock
-    that is LEASE seconds old is deleted here.
+    The holder renews the lock every LEASE / 3 seconds. If the holder is a dead process of this host, another process
+    takes the lock over at once. If the holder is on another host, the taker must see no renewal for LEASE seconds by
+    its own clock. A process that is killed before it has written its name into the lock file leaves the file empty, and
+    filelock would wait for it forever. So an empty lock file older than LEASE seconds is deleted here.
     """
     with suppress(OSError):
         found = marker.stat()
@@ -92,10 +92,10 @@ def lease(marker: Path, on_loss: Callable[[LeaseCompromise], None] | None = None
 
 @contextmanager
 def holding(marker: Path) -> Iterator[None]:
-    """Hold the lock, however long its holder keeps it."""
+    """Hold the lock for the `with` block. Wait for it as long as another process keeps it."""
     while True:
         try:
-            lock = lease(marker).acquire(timeout=LEASE)  # again and again: it may have been left empty just now
+            lock = lease(marker).acquire(timeout=LEASE)  # retried: a killed process may leave the file empty
         except Timeout:
             continue
         with lock:
@@ -104,19 +104,19 @@ def holding(marker: Path) -> Iterator[None]:
 
 
 def lock_of(folder: Path) -> SoftFileLease:
-    """Return the lock of a run folder. A holder that finds its lock taken over ends at once."""
+    """Return the lock of a run folder. A holder whose lock was taken over ends its process at once."""
     return lease(folder / ".lock", _lost)
 
 
 def take(folder: Path) -> AcquireReturnProxy[SoftFileLease]:
-    """Return the lock of a run folder, taken, when its holder has ended or not renewed it.
+    """Take the lock of a run folder and return it. Wait until its holder has ended or has stopped renewing it.
 
-    Raises `Timeout` where another process keeps it, `OSError` where the folder cannot be written.
+    Raises `Timeout` if another process keeps the lock, `OSError` if the folder cannot be written.
     """
     try:
         return lock_of(folder).acquire(timeout=LEASE + 5)
     except Timeout:
-        return lock_of(folder).acquire(timeout=30)  # it may have been left empty, and is deleted by now
+        return lock_of(folder).acquire(timeout=30)  # an empty lock file is old enough to be deleted by now
 
 
 def _lost(loss: LeaseCompromise) -> None:
@@ -125,16 +125,17 @@ def _lost(loss: LeaseCompromise) -> None:
 
 
 def is_owned(folder: Path) -> bool:
-    """Whether a living process holds the run folder, or seems to: see `is_held`."""
+    """Return whether a living process holds the run folder, as far as this process can tell: see `is_held`."""
     return is_held(folder / ".lock")
 
 
 def is_held(marker: Path) -> bool:
-    """Whether a living process holds the lock, or seems to.
+    """Return whether a living process holds the lock, as far as this process can tell.
 
-    Another host's claim counts until this process has seen it unrenewed for LEASE seconds; one that is already ten
-    LEASEs old, or as far in the future, which a clock that was set back leaves, does not count at all. This only says
-    who to wait for: whoever trains takes the lock itself, which goes by no clock but its own.
+    A lock of another host counts as held until this process has seen no renewal for LEASE seconds. A lock that is more
+    than 10 * LEASE seconds old does not count as held. A lock as far in the future does not count either: it appears
+    when a clock is set back. The answer only says whether to wait. A process that trains must take the lock itself, and
+    the lock relies on the taker's own clock only.
     """
     try:
         stat = marker.stat()
@@ -148,12 +149,12 @@ def is_held(marker: Path) -> bool:
         if renewed != stat.st_mtime_ns:
             _claims[marker] = (stat.st_mtime_ns, since := time.monotonic())
         return abs(time.time() - stat.st_mtime) < 10 * LEASE and time.monotonic() - since < LEASE
-    except OSError:  # a folder that cannot be written has no holder that writes
+    except OSError:  # no process can hold a lock in a folder that cannot be written
         return False
 
 
 def read_status(folder: Path) -> dict[str, Any]:
-    """Return status.json joined with the live progress; a run said to be running that nobody owns was killed."""
+    """Return status.json with progress.json added. A run marked as running that no process owns counts as killed."""
     status = read_json(folder / "status.json")
     status["state"] = status["state"] if is_known(folder) else "pending"
     if status["state"] == "running" and not is_owned(folder):
@@ -162,17 +163,17 @@ def read_status(folder: Path) -> dict[str, Any]:
 
 
 def is_known(folder: Path) -> bool:
-    """Whether the run's status.json says what state it is in."""
+    """Return whether the run's status.json gives a known state."""
     return str(read_json(folder / "status.json").get("state")) in STATES
 
 
 def set_status(folder: Path, **news: Any) -> None:
-    """Replace status.json with itself and `news`."""
+    """Update status.json with `news`."""
     write_json(folder / "status.json", {**read_json(folder / "status.json"), **news, "updated": now()})
 
 
 def drop_leftovers(folder: Path) -> None:
-    """Delete the half-written files of a process that was killed; the caller holds the lock."""
+    """Delete the incomplete files of a killed process. The caller must hold the lock."""
     for path in [*folder.glob(".*"), *(folder / "resume").glob(".*"), *folder.glob("checkpoint-*")]:
         if path.is_dir():
             shutil.rmtree(path)

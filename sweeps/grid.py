@@ -1,4 +1,4 @@
-"""The user's words to runs: one composed configuration a run, checked for a fair comparison."""
+"""Turns the user's arguments into runs: one composed configuration for each run, checked for a fair comparison."""
 
 import re
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Axes:
     seeds: list[int]
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Return the (backend, method) that there are: an adapter is transformers' and peft's."""
+        """Return the (backend, method) pairs that exist. LoRA adapters need transformers and peft, so lora needs hf."""
         return [
             (backend, method)
             for backend in self.backends
@@ -41,24 +41,24 @@ class Axes:
         ]
 
     def left_out(self) -> list[tuple[str, str]]:
-        """Return the (backend, method) asked for that do not exist."""
+        """Return the requested (backend, method) pairs that do not exist."""
         asked = [(backend, method) for backend in self.backends for method in self.methods]
         return [pair for pair in asked if pair not in self.pairs()]
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run, its whole configuration and the hashes of what it will read."""
+    """One run, its whole configuration and the hashes of its inputs."""
 
     key: RunKey
     config: DictConfig
     inputs: dict[str, Any]
     folder: Path
-    typed_threads: int | None  # launcher.threads as asked for; None: this machine's share, or what a cut run had
+    typed_threads: int | None  # launcher.threads as requested; None: this machine's share, or what a cut run had
 
 
 def parse_seeds(text: str) -> list[int]:
-    """Return the seeds in `0,1,2`. Raises `UsageError` for none, a non-number, a repeat, one out of range."""
+    """Return the seeds in `0,1,2`. Raises `UsageError` for no seed, a non-number, a repeat or a seed out of range."""
     words = [word.strip() for word in text.split(",")]
     if words == [""]:
         raise UsageError("SEEDS is empty; give whole numbers such as SEEDS=0,1,2")
@@ -69,7 +69,7 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def parse_list(name: str, text: str, values: list[Any] | None = None) -> list[Any]:
-    """Return the comma-separated words of a variable. Raises `UsageError` for an empty one or a repeat."""
+    """Return the comma-separated words of a variable. Raises `UsageError` for an empty word or a repeat."""
     words = values if values is not None else [word.strip() for word in text.split(",")]
     if "" in words:
         raise UsageError(f"{name}={text}: an empty word; give a list such as a,b")
@@ -80,7 +80,7 @@ def parse_list(name: str, text: str, values: list[Any] | None = None) -> list[An
 
 
 def refuse_axes(overrides: list[str], backends: list[str], methods: list[str]) -> None:
-    """Raise `UsageError` for an override of what has a word of its own, or of what no run of the sweep has."""
+    """Raise `UsageError` for an override of a key that has its own variable, or that no run of the sweep has."""
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0]
         if key in WORDS or key.startswith("hydra."):
@@ -93,9 +93,9 @@ def refuse_axes(overrides: list[str], backends: list[str], methods: list[str]) -
 
 
 def refuse_twice(overrides: list[str], **variables: str | None) -> None:
-    """Raise `UsageError` where one setting is given twice: by a variable of make's, of the recipe, or of fairseq.
+    """Raise `UsageError` if one setting is given twice, as a make variable, a recipe key or a fairseq key.
 
-    `variables` are those that stand for a key of the configuration, by their lower-case names.
+    `variables` are the make variables that set a configuration key, under their lower-case names.
     """
     given = {override.lstrip("+~").partition("=")[0]: override for override in overrides}
     for name, key in {"epochs": "recipe.epochs", "jobs": "launcher.jobs"}.items():
@@ -113,7 +113,7 @@ def refuse_twice(overrides: list[str], **variables: str | None) -> None:
 
 
 def refuse_speed(overrides: list[str], backends: list[str]) -> None:
-    """Raise `UsageError` for an override that makes fairseq's encoder fast, where no run of the sweep is fairseq's."""
+    """Raise `UsageError` for an override of the fairseq encoder's speed if no run of the sweep uses fairseq."""
     if "fairseq" in backends:
         return
     for override in overrides:
@@ -125,8 +125,8 @@ def refuse_speed(overrides: list[str], backends: list[str]) -> None:
 def compose_runs(words: list[str], axes: Axes, overrides: list[str], machine: Machine, root: Path) -> list[PlannedRun]:
     """Compose one run for each backend, method, init and seed.
 
-    `words` are the overrides that choose groups and keys, `overrides` the user's own; `root` is `runs/<sweep>`.
-    Raises `UsageError` for a bad configuration, data that is not prepared, or inits that would differ in more than
+    `words` are the overrides that choose groups and keys, `overrides` are the user's own, `root` is `runs/<sweep>`.
+    Raises `UsageError` for a bad configuration, for data that is not prepared, or if inits would differ in more than
     learning rate and warm-up.
     """
     runs = []
@@ -154,11 +154,11 @@ def compose_runs(words: list[str], axes: Axes, overrides: list[str], machine: Ma
 
 
 def as_prepared(config: DictConfig, manifest: dict[str, Any], overrides: list[str]) -> None:
-    """Give the configuration the settings that the dataset was prepared with, whatever the sweep's command leaves out.
+    """Set the dataset settings to the values that the data was prepared with, also if the command leaves them out.
 
-    Raises `UsageError` for an override that asks for another one: it would change nothing.
+    Raises `UsageError` for an override with another value, because the override would change nothing.
     """
-    found = manifest.get("dataset", {})  # a manifest of an older prep has none
+    found = manifest.get("dataset", {})  # a manifest of an older version has no such entry
     typed = {override.lstrip("+").partition("=")[0] for override in overrides}
     for key, value in found.items():
         asked = config.dataset[key]
@@ -171,7 +171,7 @@ def as_prepared(config: DictConfig, manifest: dict[str, Any], overrides: list[st
 
 
 def shape_words(manifest: dict[str, Any]) -> list[str]:
-    """Return the overrides that give a model the shape prep read from its checkpoint."""
+    """Return the overrides that give a model the shape that prep read from its checkpoint."""
     shape = manifest.get("shape")
     if not shape:
         raise UsageError("the data was prepared for a model of another kind; run `make prep` with the same MODEL again")
@@ -180,7 +180,7 @@ def shape_words(manifest: dict[str, Any]) -> list[str]:
 
 
 def unfair_keys(reference: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """Return the keys in which the flat configurations of two inits differ and must not."""
+    """Return the keys in which the flat configurations of two inits differ but must be equal."""
     return [
         key
         for key in sorted(reference.keys() | other.keys())
@@ -201,5 +201,5 @@ def _refuse_unfair(by_init: dict[str, dict[str, Any]]) -> None:
 
 
 def resolved_yaml(config: DictConfig) -> str:
-    """Return the whole configuration of a run as YAML, every interpolation resolved."""
+    """Return the whole configuration of a run as YAML, with every interpolation resolved."""
     return OmegaConf.to_yaml(OmegaConf.create(OmegaConf.to_container(config, resolve=True)))

@@ -1,4 +1,4 @@
-"""From the words of a command to the runs that it asks for, and to run folders that are ready to be trained."""
+"""Turns the arguments of a command into planned runs, and prepares the run folders for training."""
 
 import argparse
 import importlib.util
@@ -47,7 +47,7 @@ def arguments_of_run() -> argparse.ArgumentParser:
 
 
 def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
-    """Return the runs that the arguments ask for, configured down to jobs and threads, and the machine."""
+    """Return the runs that the arguments ask for and the machine. The runs' jobs and threads are set, too."""
     axes = Axes(
         backends=parse_list("BACKEND", arguments.backend),
         methods=parse_list("METHOD", arguments.method),
@@ -93,7 +93,7 @@ def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
 
 
 def require_launcher(launcher: DictConfig) -> None:
-    """Raise `UsageError` when what the launcher needs is not installed."""
+    """Raise `UsageError` when the launcher's package is not installed or launcher.threads is not set."""
     package = {"slurm": "submitit", "ray": "ray"}[launcher.name]
     if importlib.util.find_spec(package) is None:
         raise UsageError(
@@ -104,7 +104,7 @@ def require_launcher(launcher: DictConfig) -> None:
 
 
 def require_transformers(axes: Axes) -> None:
-    """Raise `UsageError` when BACKEND=hf is asked for without its extra, or nothing that is asked for exists."""
+    """Raise `UsageError` if no requested (backend, method) exists, or BACKEND=hf lacks its packages."""
     if not axes.pairs():
         raise UsageError("METHOD=lora needs BACKEND=hf: adapters are trained with transformers and peft")
     if "hf" in axes.backends and not all(importlib.util.find_spec(name) for name in ("transformers", "peft")):
@@ -125,9 +125,10 @@ def prepared_folders(
     auto: dict[str, str],
     queued: frozenset[Path] = frozenset(),
 ) -> Iterator[None]:
-    """List the whole sweep, make the folders of the runs that are left ready, and hold this sweep's claim on them.
+    """Write sweep.json, prepare the folders of the runs in `left`, and hold this sweep's claim on these runs.
 
-    Runs whose jobs wait in a cluster's queue are left as they are. A line is printed for each folder that is emptied.
+    Runs whose jobs wait in a cluster's queue stay as they are. Prints a line for each run whose earlier attempt is
+    discarded.
     """
     with ExitStack() as held:
         try:

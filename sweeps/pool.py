@@ -1,10 +1,10 @@
-"""Runs a list of runs, so many at a time, each in a process of its own that dies with this one.
+"""Trains a list of runs, several at a time. Each run has its own process, which ends when this process ends.
 
-The processes are forked from one server, which has imported what a run needs and has done nothing else: it holds no
-data, no model, no random stream that anyone has drawn from, and has no thread but its own, so that a run starts as it
-would in a fresh interpreter, without the seconds that importing fairseq takes. `launcher.fork_server=false` starts
-`python -m sweeps.run` instead, as every run on CUDA does: fairseq counts the GPUs while it is imported, after which a
-fork may not be able to use them.
+All runs are forked from one server process. The server has imported the packages that a run needs and has done nothing
+else. It holds no data and no model, has only one thread, and nothing has drawn from its random streams. So a run starts
+as in a fresh interpreter, without the seconds that the import of fairseq takes. With `launcher.fork_server=false` each
+run starts as `python -m sweeps.run` instead. Runs on CUDA always start this way: fairseq counts the GPUs during its
+import, and a process forked afterwards may be unable to use them.
 """
 
 import logging
@@ -32,7 +32,7 @@ STOPPING = (
     "stopping: each run saves at the end of its step, or keeps its last checkpoint while it is evaluated; once more "
     "ends them now"
 )
-LONGEST_FOLDER = 70  # bytes; a socket's path has 107 on Linux, of which multiprocessing takes 33 for names of its own
+LONGEST_FOLDER = 70  # bytes; a socket's path has at most 107 on Linux, and multiprocessing adds 33 for its own names
 IMPORTED = ["sweeps.pool", "fairseq_cli.train", "fairseq_tasks", "sweeps.fairseq_config"]  # by the server, in order
 
 logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)  # it asks for tensorboardX, unused here
@@ -43,10 +43,10 @@ class _Child:
     run: PlannedRun
     process: subprocess.Popen[bytes] | ForkServerProcess
     slot: int
-    ended: bool = False  # by this sweep, while it ran
+    ended: bool = False  # True: this sweep killed the process while it ran
 
     def exit_code(self) -> int | None:
-        """Return the exit code, minus the signal when one ended it, None while it runs."""
+        """Return the exit code, or the negative signal number if a signal ended the process. None while it runs."""
         return self.process.poll() if isinstance(self.process, subprocess.Popen) else self.process.exitcode
 
     def ask_to_stop(self) -> None:
@@ -73,22 +73,22 @@ def _start(run: PlannedRun, slot: int, gpus: tuple[str, ...], digest: str) -> _C
 
 
 def start_server(run: PlannedRun, gpus: tuple[str, ...]) -> bool:
-    """Return whether runs like `run` are forked; if so start their server, unless it is there.
+    """Return whether runs like `run` are forked. If so, start their server unless it already runs.
 
-    It imports while this process goes on. SIGINT and SIGTERM stay blocked in it for good, also where a whole group of
-    processes gets them: they are the sweep's to answer.
+    The server does its imports while this process goes on. SIGINT and SIGTERM stay blocked in the server, even when
+    they are sent to the whole process group: only the sweep responds to them.
     """
     if gpus or not run.config.launcher.fork_server:
         return False
     preload = [*IMPORTED, *(["hf_tasks.train"] if run.config.backend.name == "hf" else [])]
     multiprocessing.get_context("forkserver").set_forkserver_preload(preload)
     environment, usual_folder = dict(os.environ), tempfile.tempdir
-    resource_tracker.ensure_running()  # it unblocks both signals when it starts
+    resource_tracker.ensure_running()  # the tracker unblocks both signals when it starts
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ANSWERED)
     try:
-        os.environ.update(environment_of(run.config.launcher.threads, ""))  # it reads its threads from there
+        os.environ.update(environment_of(run.config.launcher.threads, ""))  # the server reads its thread count here
         tempfile.tempdir = _folder_of_sockets()
-        os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # of pyarrow, which fairseq imports
+        os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # for pyarrow, which fairseq imports
         forkserver.ensure_running()
     finally:
         os.environ.clear()
@@ -99,7 +99,7 @@ def start_server(run: PlannedRun, gpus: tuple[str, ...]) -> bool:
 
 
 def _folder_of_sockets() -> str:
-    """Return a folder whose name is short enough for the server's socket, in a folder of its own below it."""
+    """Return a folder for the server's socket, which gets a subfolder there. The name keeps the socket's path short."""
     usual = tempfile.gettempdir()
     for folder in (usual, "/tmp", "/var/tmp"):
         if len(os.fsencode(folder)) <= LONGEST_FOLDER and os.access(folder, os.W_OK | os.X_OK):
@@ -111,7 +111,7 @@ def _folder_of_sockets() -> str:
 
 
 class Signals:
-    """Counts Ctrl-C and SIGTERM while a sweep runs, instead of ending it wherever it is."""
+    """Records Ctrl-C and SIGTERM while a sweep runs, so that they do not end the sweep at once."""
 
     def __init__(self) -> None:
         self.got: list[int] = []
@@ -131,11 +131,11 @@ class Signals:
 def run_all(
     runs: list[PlannedRun], jobs: int, gpus: tuple[str, ...], on_poll: Callable[[], None], retries: int = 0
 ) -> None:
-    """Run them all; a failed run does not stop the others. `on_poll` is called twice a second.
+    """Train all runs. A failed run does not stop the others. `on_poll` is called twice a second.
 
-    Runs that another sweep is training are waited for, and trained here when its process dies; one that it has asked
-    for with another configuration is left to it. The first Ctrl-C or
-    SIGTERM lets each run save at the end of its step, the second ends them at once; then `SweepInterrupted` is raised.
+    If another sweep is training a run, wait for it, and train the run here if the other process dies. If another sweep
+    has requested the run with a different configuration, leave the run to that sweep. The first Ctrl-C or SIGTERM lets
+    each run save at the end of its step. The second ends all runs at once. Then `SweepInterrupted` is raised.
     """
     waiting, free = list(runs), list(range(jobs))
     attempts = {run.folder: 0 for run in runs}
@@ -167,7 +167,7 @@ def run_all(
 
 
 def _answer(signals: Signals, children: list[_Child]) -> None:
-    """Ask the runs to stop after the first signal, once; end them after the second."""
+    """After the first signal, ask each run once to stop. After the second, end the runs."""
     if len(signals.got) > 1:
         for child in children:
             child.end()
@@ -178,8 +178,8 @@ def _answer(signals: Signals, children: list[_Child]) -> None:
             child.ask_to_stop()
 
 
-class SweepInterrupted(Exception):  # noqa: N818  no error
-    """The sweep was asked to stop, and every run has ended. `args` holds the signal."""
+class SweepInterrupted(Exception):  # noqa: N818  not an error
+    """The sweep was asked to stop, and every run has ended. `args[0]` is the signal."""
 
     @property
     def exit_code(self) -> int:
@@ -188,7 +188,7 @@ class SweepInterrupted(Exception):  # noqa: N818  no error
 
 @contextmanager
 def _children() -> Iterator[list[_Child]]:
-    """End what is left of the children when the sweep stops early."""
+    """Yield a list for the child processes. End the children still in it when the block ends."""
     children: list[_Child] = []
     try:
         yield children

@@ -1,4 +1,4 @@
-"""What every run of a kind would stumble over, found before the first of them starts."""
+"""Finds errors that would stop every run of a kind, before the first run starts."""
 
 import tempfile
 from collections.abc import Iterator
@@ -16,13 +16,14 @@ from sweeps.grid import PlannedRun
 from sweeps.provenance import binarised_folder
 from sweeps.run import plan_of, plan_steps, with_schedule
 
-ELSEWHERE = ("dataset.", "launcher.")  # overrides that fairseq and transformers are not told
+ELSEWHERE = ("dataset.", "launcher.")  # overrides that fairseq and transformers do not get
 
 
 def preflight(runs: list[PlannedRun], machine: Machine, overrides: list[str]) -> None:
-    """Make each kind of run once, as far as its first step, so that what would stop them all is told in one sentence.
+    """Build one run of each kind, up to its first step. An error that would stop all runs becomes one sentence.
 
-    Raises `UsageError`; `overrides` are the user's own, which it names where fairseq or transformers refuse them.
+    A kind is a back end, a method and an init. Raises `UsageError`. `overrides` are the user's own, which the error
+    names when fairseq or transformers refuse the configuration.
     """
     for run in {(run.key.backend, run.key.method, run.key.init): run for run in runs}.values():
         with tempfile.TemporaryDirectory() as scratch, _told(overrides):
@@ -30,9 +31,9 @@ def preflight(runs: list[PlannedRun], machine: Machine, overrides: list[str]) ->
 
 
 def _require_memory(weights: int, trains_here: bool) -> None:
-    """Raise `UsageError` where the machine cannot hold a model of so many weights, in float32.
+    """Raise `UsageError` if the machine's memory cannot hold a model with this number of weights, in float32.
 
-    Training holds four numbers a weight: itself, its gradient, and Adam's two.
+    Training holds four numbers for each weight: the weight, its gradient, and Adam's two.
     """
     needed, there = 4 * weights * (4 if trains_here else 1), psutil.virtual_memory().total
     if needed > there:
@@ -44,7 +45,7 @@ def _require_memory(weights: int, trains_here: bool) -> None:
 
 @contextmanager
 def _told(overrides: list[str]) -> Iterator[None]:
-    """Turn what a library raises into one sentence with what the user gave."""
+    """Turn a library's error into a `UsageError` of one sentence that names the user's overrides."""
     try:
         yield
     except UsageError:
@@ -63,7 +64,7 @@ def _given(overrides: list[str]) -> str:
 
 
 def _make(run: PlannedRun, machine: Machine, folder: Path, overrides: list[str]) -> None:
-    """Build model, criterion, optimiser and schedule, count the steps, and compute the loss of one text."""
+    """Build the parts of a run and count its steps. With BACKEND=fairseq, also compute the loss of one text."""
     import torch
     from fairseq import tasks, utils
 

@@ -1,4 +1,4 @@
-"""What a run was made from: hashes of its inputs, versions, machine."""
+"""Records what a run was made from: hashes of its inputs, versions, machine."""
 
 import platform
 import subprocess
@@ -29,7 +29,7 @@ PACKAGES = (
     "tokenizers",
     "safetensors",
 )
-# Where things stand and how many run at once do not change what a run is; its inputs are compared by their hashes.
+# Paths and launcher settings do not change what a run is. Its inputs are compared by their hashes.
 NOT_COMPARED = (
     "data_dir",
     "dataset.train",
@@ -64,9 +64,10 @@ def prepared(config: DictConfig) -> dict[str, Any]:
 
 
 def input_hashes(config: DictConfig) -> dict[str, Any]:
-    """Return the hashes of the binarised data (by file), its classes, and the checkpoint's hash, None for init=random.
+    """Return the hash of each file of the binarised data, its example counts, its classes and the checkpoint's hash.
 
-    Raises `UsageError` when the data is not prepared or the checkpoint does not exist.
+    The checkpoint's hash is None for init=random. Raises `UsageError` when the data is not prepared or the checkpoint
+    does not exist.
     """
     manifest = prepared(config)
     checkpoint = config.init.checkpoint
@@ -85,7 +86,7 @@ def input_hashes(config: DictConfig) -> dict[str, Any]:
 
 
 def comparable(config: DictConfig) -> dict[str, Any]:
-    """Return the resolved configuration as {dotted key: value}, without the keys that do not change a run."""
+    """Return the resolved configuration as {dotted key: value}, without keys that do not change what a run is."""
     flat: dict[str, Any] = {}
 
     def walk(prefix: str, value: Any) -> None:
@@ -104,7 +105,7 @@ def comparable(config: DictConfig) -> dict[str, Any]:
 def differing_keys(stored: dict[str, Any], asked: dict[str, Any]) -> list[str]:
     """Return `key: stored -> asked` for each key whose value differs.
 
-    A key that one side lacks has its default there: a run of an earlier version is the run it was.
+    If one side lacks a key, the key's default counts. So a new key makes no difference to a run of an earlier version.
     """
     usual = _defaults()
     pairs = {
@@ -120,12 +121,12 @@ def _defaults() -> dict[str, Any]:
 
 
 def differing_inputs(made_from: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    """Return the names of the inputs (data, checkpoint...) whose hashes differ."""
+    """Return the names of the inputs that differ (data, checkpoint...)."""
     return [f"{name} (input)" for name in found if made_from.get(name) != found[name]]
 
 
 def provenance(config: DictConfig, inputs: dict[str, Any], threads: int) -> dict[str, Any]:
-    """Return the record that provenance.json holds; the task adds the encoder's fingerprint at step 0."""
+    """Return the record for provenance.json. After training, sweeps/run.py adds the record of the initialisation."""
     import torch
 
     on_cuda = config.device == "cuda"

@@ -1,4 +1,4 @@
-"""Deletes checkpoints that nobody needs any more: `python -m sweeps prune`."""
+"""Deletes checkpoints that are no longer needed: `python -m sweeps prune`."""
 
 import argparse
 import shutil
@@ -13,7 +13,7 @@ from sweeps.folders import RunKey, find_runs, read_json
 def prune_sweep(words: list[str]) -> int:
     """Delete the checkpoints of the runs that are done and in the report.
 
-    Event files, predictions, adapters and all that a report is made from stay.
+    Event files, predictions, adapters and everything else that a report needs stay.
     """
     parser = argparse.ArgumentParser(prog="python -m sweeps prune", description=prune_sweep.__doc__)
     parser.add_argument("--sweep", default="default")
@@ -37,15 +37,15 @@ def prune_sweep(words: list[str]) -> int:
 
 
 def in_report(summary: dict[str, Any]) -> set[RunKey]:
-    """Return the runs whose accuracies are in a report, as its summary.json says."""
+    """Return the runs whose test accuracies are in a report, according to its summary.json."""
     names = RunKey.__dataclass_fields__
     return {RunKey(**{name: run[name] for name in names}) for run in summary["runs"] if run["test"] is not None}
 
 
 def prune(runs: list[Path], analysed: float) -> tuple[int, int]:
-    """Delete the checkpoints of the runs that are done and were so before `analysed` (seconds since the epoch).
+    """Delete the checkpoints of the runs that were done before `analysed` (seconds since the epoch).
 
-    All that a report is made from stays, the adapter of a LoRA run, too. Returns (runs pruned, bytes freed).
+    Everything that a report needs stays, and so does the adapter of a LoRA run. Returns (runs pruned, bytes freed).
     """
     n_pruned = freed = 0
     for folder in runs:

@@ -1,9 +1,8 @@
-"""A sweep on a Ray cluster: one Ray task a run, by Ray's own Python interface.
+"""Runs a sweep on a Ray cluster: one Ray task for each run, through Ray's own Python interface.
 
-Hydra's Ray launcher is not used: it asks for boto3 and an old cloudpickle, and trains in Ray's own worker process. Here
-a task starts the run in a fresh process; when its node dies, Ray starts
-it again on another one, where the run goes on from its last checkpoint. The run folders are on a disk that all nodes
-share.
+Hydra's Ray launcher is not used: it needs boto3 and an old cloudpickle, and it trains in Ray's own worker process. Here
+a task starts the run in a fresh process. When the node of a task dies, Ray starts the task again on another node, and
+the run goes on from its last checkpoint. The run folders must be on a disk that all nodes share.
 """
 
 import socket
@@ -26,7 +25,7 @@ SAVE_SECONDS = 60.0
 
 
 def train_task(folder: Path, threads: int, retries: int, digest: str) -> int:
-    """Train a run on the node that Ray has chosen; return its exit code. `ray.cancel` lets it save."""
+    """Train a run on the node that Ray has chosen and return the exit code. After `ray.cancel` the run saves."""
     children: list[Child] = []
     try:
         return train_here(folder, threads, retries, digest, children.append)
@@ -37,10 +36,10 @@ def train_task(folder: Path, threads: int, retries: int, digest: str) -> int:
 
 
 def run_on_ray(runs: list[PlannedRun], launcher: DictConfig, on_poll: Callable[[], None]) -> None:
-    """Train them all; a failed run does not stop the others.
+    """Train all runs. A failed run does not stop the others.
 
-    The first Ctrl-C or SIGTERM lets each run save, the second ends them at once; then `SweepInterrupted` is raised.
-    Raises `UsageError` when there is no cluster, or no node of it could ever take a run.
+    The first Ctrl-C or SIGTERM lets each run save. The second ends all runs at once. Then `SweepInterrupted` is raised.
+    Raises `UsageError` when there is no cluster, or when no node of the cluster is large enough for a run.
     """
     import ray
 
@@ -100,7 +99,7 @@ def _connect(launcher: DictConfig) -> None:
 
 
 def _result(reference: Any, folder: Path, stopped: bool) -> int | None:
-    """Return a task's exit code; where it has none, write the status that its run could not write itself."""
+    """Return a task's exit code. If it has none, write the status that its run could not write itself."""
     import ray
 
     try:

@@ -1,7 +1,7 @@
-"""Trains one run, in a process of its own: `python -m sweeps.run RUN_FOLDER`.
+"""Trains one run in its own process: `python -m sweeps.run RUN_FOLDER`.
 
-Reads RUN_FOLDER/config.yaml and writes everything else of the run folder. fairseq's own training does the work, with
-the configuration that fairseq.yaml holds; the same can be had by hand:
+Reads RUN_FOLDER/config.yaml and writes the results into the run folder. With BACKEND=fairseq, fairseq's own training
+does the work, with the configuration in RUN_FOLDER/fairseq.yaml. The same training can be started by hand:
 
     fairseq-hydra-train --config-dir RUN_FOLDER --config-name fairseq
 """
@@ -43,11 +43,11 @@ from sweeps.folders import (
 from sweeps.provenance import binarised_folder, differing_inputs, input_hashes, provenance
 from sweeps.seeds import STRIDE
 
-SKIPPED_AT_MOST = 0.1  # of the planned steps: a run that skips more is no run of its plan any more
+SKIPPED_AT_MOST = 0.1  # of the planned steps: a run that skips more no longer follows its plan
 
 
 def die_with_parent(gone: Callable[[], object]) -> None:
-    """End this process when `gone` returns, which it does when the parent has ended, by SIGKILL too."""
+    """End this process when `gone` returns. `gone` must return when the parent has ended, also after SIGKILL."""
 
     def watch() -> None:
         gone()
@@ -57,13 +57,13 @@ def die_with_parent(gone: Callable[[], object]) -> None:
 
 
 def stdin_closed() -> None:
-    """Return when standard input is closed."""
+    """Wait until standard input is closed."""
     while os.read(sys.stdin.fileno(), 1):
         pass
 
 
 def run_forked(folder: Path, log: Path, environment: dict[str, str], digest: str) -> None:
-    """Train the run of `folder` in this process, just forked by the sweep's server; it says what it says in `log`."""
+    """Train the run of `folder` in this process, which the sweep's server has just forked. Output goes to `log`."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     die_with_parent(parent.join)
@@ -76,14 +76,14 @@ def run_forked(folder: Path, log: Path, environment: dict[str, str], digest: str
 
 
 def leave_ctrl_c_to_the_sweep() -> None:
-    """Ignore SIGINT, and let this process get SIGTERM, which whoever started it has blocked with it."""
+    """Ignore SIGINT, and unblock SIGTERM, which this process may have inherited as blocked."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is to do: its batches, and the steps at which it is evaluated, the last of which is its end."""
+    """The plan of a run: the number of its batches, and the steps of its evaluations. The last one is the run's end."""
 
     batches: int
     evaluations: list[int]
@@ -94,7 +94,7 @@ class Plan:
 
 
 def plan_of(config: DictConfig, every: str) -> Plan:
-    """Return the plan of a run that is evaluated at `every` (`recipe.evaluate_every`)."""
+    """Return the plan of a run. `every` is `recipe.evaluate_every`."""
     from fairseq_tasks.evaluation_steps import evaluation_steps
 
     epoch_ends, batches = plan_steps(config)
@@ -102,9 +102,10 @@ def plan_of(config: DictConfig, every: str) -> Plan:
 
 
 def plan_steps(config: DictConfig) -> tuple[list[int], int]:
-    """Return (the step at which each epoch ends, batches of the whole run), counted on the real batches.
+    """Return (the step at which each epoch ends, number of batches in the run), counted from the real batches.
 
-    Raises `UsageError` when there are more steps, or epochs, than the random streams of two seeds are apart.
+    Raises `UsageError` when an epoch has fewer batches than a step takes, or when the run has so many steps and epochs
+    that the random streams of two seeds would overlap.
     """
     from fairseq import tasks
 
@@ -145,9 +146,10 @@ def plan_steps(config: DictConfig) -> tuple[list[int], int]:
 
 
 def with_schedule(settings: DictConfig, config: DictConfig, steps: int) -> DictConfig:
-    """Set the schedule's length and warm-up to this run's own, unless they were given, so that it ends at zero.
+    """Set the schedule's length and warm-up from this run's `steps`, unless the user gave them.
 
-    `settings` is fairseq's whole configuration of the run, `config` ours, which tells what was given.
+    With this length the learning rate reaches zero at the last step. `settings` is fairseq's whole configuration of the
+    run. `config` is our configuration, which shows what the user gave.
     """
     schedule, given = settings.lr_scheduler, config.fairseq.lr_scheduler
     with open_dict(settings):
@@ -159,9 +161,9 @@ def with_schedule(settings: DictConfig, config: DictConfig, steps: int) -> DictC
 
 
 def train(folder: Path, config: DictConfig) -> None:
-    """Train the run, from its last checkpoint when it was cut.
+    """Train the run. A run that was interrupted goes on from its last checkpoint.
 
-    Raises whatever stops it; returns only when every planned step was taken and every planned evaluation made.
+    Raises any error that stops the run. Returns only after `check_finished` has found the plan complete.
     """
     import torch
 
@@ -213,17 +215,18 @@ def train(folder: Path, config: DictConfig) -> None:
 
 
 def resumed_record(before: dict[str, Any], now_made: dict[str, Any], step: int) -> dict[str, Any]:
-    """Return a run's provenance with one more entry in `resumed`: the step, and what is not as it was at the start."""
+    """Return a run's provenance with a new entry in `resumed`: the step, and the values that differ from the start."""
     differs = {name: value for name, value in now_made.items() if before.get(name) != value}
     return {**now_made, **before, "resumed": [*before.get("resumed", []), {"step": step, **differs}]}
 
 
 def check_finished(progress: dict[str, Any], plan: Plan, splits: list[str]) -> int:
-    """Return the steps taken; raise `UsageError` unless the plan was worked off, and evaluated where it says.
+    """Return the number of steps taken. Raise `UsageError` unless the run completed its plan and its evaluations.
 
-    Every planned batch, and no other, was trained on once, and every planned step was taken or, as its gradients
-    overflowed in float16, skipped: at most SKIPPED_AT_MOST of them. `step` is the back end's own count; fairseq's ends
-    before the last planned step where steps were skipped, and the run is evaluated at its own last one.
+    A complete run has trained on every planned batch once, and on no other batch. Every planned step was taken or
+    skipped. A step is skipped when its gradients overflow in float16, and at most SKIPPED_AT_MOST of the steps may be
+    skipped. `step` is the back end's own count. fairseq does not count skipped steps, so its count may end before the
+    last planned step. The run must then be evaluated at its own last step.
     """
     batches, step, overflowed = (int(progress.get(name, 0)) for name in ("batches", "step", "overflowed"))
     if batches > plan.batches:
@@ -250,7 +253,7 @@ def check_finished(progress: dict[str, Any], plan: Plan, splits: list[str]) -> i
 
 
 def explain(error: BaseException, folder: Path) -> str:
-    """Return one sentence that says what stopped a run and what to do."""
+    """Return one sentence that says what stopped a run and what the user can do."""
     said = f"{type(error).__name__}: {error}".split("\n")[0]
     if isinstance(error, UsageError):
         return str(error)
@@ -274,19 +277,19 @@ def explain(error: BaseException, folder: Path) -> str:
 
 
 def let_go(error: BaseException | None) -> None:
-    """Close what the frames of an error hold open: half a checkpoint that is deleted still fills the disk."""
+    """Clear the frames of an error, which closes their files. A deleted checkpoint fills the disk while it is open."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__context__
 
 
 def run(folder: Path, digest: str | None = None) -> int:
-    """Train the run of `folder`, keep its status, and return the exit code that sweeps/folders.py names.
+    """Train the run of `folder`, update its status, and return one of the exit codes in sweeps/folders.py.
 
-    `digest` is the SHA-256 of the config.yaml that is to be trained; where another is found, nothing is touched.
+    `digest` is the SHA-256 of the config.yaml to train. If the folder holds another config.yaml, nothing is changed.
     """
     print_anything()
-    import fairseq_cli.train  # noqa: F401  first: it sets logging up, and fairseq's models would set it to DEBUG
+    import fairseq_cli.train  # noqa: F401  first: it sets up logging, which fairseq's models would set to DEBUG
 
     from fairseq_tasks.resume import Stopped, stop_asked
 
@@ -320,7 +323,7 @@ def run(folder: Path, digest: str | None = None) -> int:
         except BaseException as error:
             said, whole = explain(error, folder), traceback.format_exc()
             let_go(error)
-            with suppress(OSError):  # where the disk is still full, `note_death` says it
+            with suppress(OSError):  # if the disk is still full, `note_death` reports it
                 if not isinstance(error, UsageError):
                     print(whole, flush=True)
                 print(f"error: {said}", flush=True)

@@ -1,4 +1,4 @@
-"""What a sweep shows: the plan, live progress, and how each run ended."""
+"""What a sweep shows on screen: a table of its runs, and their progress while they train."""
 
 import time
 from pathlib import Path
@@ -17,12 +17,12 @@ COLOURS = {"done": "green", "running": "cyan", "cut": "yellow", "pending": "dim"
 
 
 def accuracy(evaluation: dict[str, Any] | None) -> str:
-    """Return `81.50` (percent) of an evaluation's counts, or a dash."""
+    """Return the accuracy of an evaluation in percent, as in `81.50`, or a dash without an evaluation."""
     return f"{100 * evaluation['n_correct'] / evaluation['n']:.2f}" if evaluation else "-"
 
 
 def shown_status(folder: Path) -> dict[str, Any]:
-    """Return the status of a run, its state in the word that is shown."""
+    """Return the status of a run, with its state as the word shown to the user."""
     state = standing(folder).state
     return {**read_status(folder), "state": {ABSENT: "pending", OWNED: "running"}.get(state, state)}
 
@@ -33,7 +33,7 @@ def duration(seconds: float) -> str:
 
 
 def status_table(rows: list[tuple[str, dict[str, Any], str]]) -> Table:
-    """Return a table of (run, status, time left)."""
+    """Return a table of the rows, each (run, status, time left)."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("run", "state", "step", "loss", "valid %", "best %", "left"):
         table.add_column(heading, justify="left" if heading in ("run", "state") else "right", no_wrap=heading != "run")
@@ -47,7 +47,7 @@ def status_table(rows: list[tuple[str, dict[str, Any], str]]) -> Table:
 
 
 def short_names(runs: dict[Path, RunKey]) -> list[str]:
-    """Name each run, given its folder, by init and seed, and by what else tells these runs apart (sweep, dataset)."""
+    """Name each run by init and seed, and by any other part (sweep, dataset...) that differs among these runs."""
     parts = [(folder.parents[5].name, *str(key).split("/")) for folder, key in runs.items()]
     n = len(parts[0])
     shown = [index for index in range(n) if index >= n - 2 or len({part[index] for part in parts}) > 1]
@@ -55,7 +55,7 @@ def short_names(runs: dict[Path, RunKey]) -> list[str]:
 
 
 class Progress:
-    """A table redrawn in place on a terminal; plain lines elsewhere, one for each change of state or evaluation."""
+    """A table redrawn in place on a terminal. Elsewhere, one plain line for each change of state or new evaluation."""
 
     def __init__(self, runs: dict[Path, RunKey]) -> None:
         self.console = Console(markup=False)
@@ -75,7 +75,7 @@ class Progress:
             self.live.stop()
 
     def update(self) -> None:
-        """Read every run's files and show them."""
+        """Read the files of every run and show its status."""
         rows = [(folder, shown_status(folder)) for folder in self.names]
         if self.live:
             table = status_table([(self.names[at], status, self._left(at, status)) for at, status in rows])
@@ -91,7 +91,7 @@ class Progress:
         if step >= planned:
             return "its last evaluation"
         began, first = self.first_step.setdefault(folder, (time.monotonic(), step))
-        if step < first:  # it goes on from a checkpoint of before
+        if step < first:  # the run goes on from an earlier checkpoint
             began, first = self.first_step[folder] = time.monotonic(), step
         speed = (step - first) / max(time.monotonic() - began, 1e-6)
         return duration((planned - step) / speed) if speed else "-"

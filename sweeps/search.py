@@ -1,10 +1,10 @@
 """Chooses each init's learning rate on texts that are not test texts: `python -m sweeps search`.
 
 Both inits get the same budget: every learning rate, on the same repeated splits, with the same seed. The test split is
-the default one and is never read: the training and validation texts are drawn anew from the rest, with more of them
-in validation, since 100 examples have a standard error of 3.8 points. A rate's score is the validation accuracy at the
-best step, pooled over the splits; the best step is one of those of the recipe (`recipe.evaluate_every`), as in the runs
-that the rates are chosen for.
+the default test split and is never read. Each repeated split draws new training and validation texts from the rest.
+The validation split is larger than usual, because 100 examples give a standard error of 3.8 points. The score of a rate
+is the validation accuracy at the best step, pooled over the splits. The best step is one of the recipe's evaluation
+steps (`recipe.evaluate_every`), as in the runs that the rates are chosen for.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from sweeps.preflight import preflight
 from sweeps.screen import Progress
 from sweeps.standing import chosen_in, outcome, to_do
 
-SEED = 1000  # not one of the seeds that are reported
+SEED = 1000  # differs from every reported seed
 
 
 def arguments_of_search(words: list[str]) -> argparse.Namespace:
@@ -53,7 +53,7 @@ def arguments_of_search(words: list[str]) -> argparse.Namespace:
 
 
 def search(arguments: argparse.Namespace) -> tuple[list[tuple[str, PlannedRun]], Machine]:
-    """Prepare the splits, compose the runs, and return them with their learning rates, and the machine."""
+    """Prepare the splits and compose the runs. Return (pairs of learning rate and run, the machine)."""
     rates = parse_list("learning rates", arguments.learning_rates)
     inits = parse_list("INIT", arguments.init)
     refuse_axes(arguments.overrides, ["fairseq"], ["full"])
@@ -62,7 +62,7 @@ def search(arguments: argparse.Namespace) -> tuple[list[tuple[str, PlannedRun]],
     roots = {rate: arguments.runs_dir.absolute() / f"search-{rate}" for rate in rates}
     chosen: dict[str, str] = {}
     require_no_dead_link(arguments.runs_dir.absolute(), "RUNS_DIR")
-    for root in roots.values():  # one choice for all rates, whichever was trained first
+    for root in roots.values():  # one choice for all rates: that of the first rate that has one
         chosen = {**chosen_in(root), **chosen}
     machine = resolve_machine(arguments.device, arguments.precision, chosen)
     words = group_words(dataset=arguments.dataset, model=arguments.model)
@@ -128,7 +128,7 @@ def report(rows: list[dict[str, Any]], folder: Path) -> None:
 
 
 def _at_the_edge(best: dict[str, Any], tried: list[dict[str, Any]]) -> str:
-    """Return a warning where no rate beside the best one was tried on one side, so that a better one may lie there."""
+    """Return a warning if the best rate is the lowest or highest tried: a better rate may lie beyond it."""
     rates = [float(row["learning_rate"]) for row in tried]
     rate = float(best["learning_rate"])
     sides = [side for side, last in (("lower", min(rates)), ("higher", max(rates))) if rate == last]

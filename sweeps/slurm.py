@@ -1,12 +1,12 @@
-"""A sweep on a SLURM cluster: one job a run, in job arrays, by submitit's own Python interface.
+"""Runs a sweep on a SLURM cluster: one job for each run, in job arrays, through submitit's own Python interface.
 
-Hydra's submitit launcher is not used: its process must stay alive until the last job has ended, and a job that it
-queues again begins with its first arguments. Here all that a run needs to go on stands in its run folder, so that a job
-may be started any number of times, by anyone:
+Hydra's submitit launcher is not used. Its process must stay alive until the last job has ended, and a job that it
+queues again begins with its first arguments. Here the run folder holds everything that a run needs to go on. So anyone
+may start a job any number of times:
 
-    a time limit that nears (SIGUSR2)    the run saves, and the job is queued again
-    pre-emption, `scancel` (SIGTERM)     the run saves; SLURM queues a pre-empted job again, a cancelled one it does not
-    a dead node                          SLURM queues the job again; the run goes on from its last checkpoint
+    time limit is near (SIGUSR2)         the run saves, and the job is queued again
+    pre-emption, `scancel` (SIGTERM)     the run saves; SLURM queues a pre-empted job again, but not a cancelled job
+    dead node                            SLURM queues the job again; the run goes on from its last checkpoint
 """
 
 import os
@@ -27,35 +27,35 @@ from sweeps.pool import Signals, SweepInterrupted
 from sweeps.standing import standing
 
 POLL_SECONDS = 5.0
-ARRAY = 1000  # jobs of one array at most; SLURM's own limit is 1001 unless a site has raised it
-TIME_LIMITS = 1000  # that one run may meet
+ARRAY = 1000  # largest number of jobs in one array; SLURM's own limit is 1001 unless a site has raised it
+TIME_LIMITS = 1000  # how often one run may reach its time limit
 SIGNAL_SECONDS = 90  # from the signal to the time limit
 SAVE_SECONDS = 60.0
-KILL_SECONDS = 600.0  # in which SLURM ends a job that it has warned
+KILL_SECONDS = 600.0  # SLURM ends a signalled job within this time
 
 
 @dataclass
 class Job:
-    """What a SLURM job does: it trains one run in a fresh process."""
+    """A SLURM job, which trains one run in a fresh process."""
 
     folder: Path
     threads: int
     retries: int
-    digest: str  # of the configuration that it trains
+    digest: str  # SHA-256 of the configuration that it trains
     child: Child | None = field(default=None, repr=False)
 
     def __call__(self) -> int:
         code = train_here(self.folder, self.threads, self.retries, self.digest, self._began)
         end = time.monotonic() + KILL_SECONDS
         while was_stopped(code) and _is_running(os.environ["SLURM_JOB_ID"]) and time.monotonic() < end:
-            time.sleep(1)  # a job about to be pre-empted that ended by itself would count as finished
+            time.sleep(1)  # a job that ends by itself before its pre-emption counts as finished
         return code
 
     def _began(self, child: Child) -> None:
         self.child = child
 
     def checkpoint(self) -> object:
-        """Save and return what is to be done when the job starts again; submitit calls it on SIGUSR2."""
+        """Let the run save and return the job to submit again. submitit calls this method on SIGUSR2."""
         from submitit.helpers import DelayedSubmission
 
         if self.child is not None:
@@ -64,9 +64,9 @@ class Job:
 
 
 def submit(runs: list[PlannedRun], launcher: DictConfig, root: Path, name: str) -> list[str]:
-    """Submit one job for each run and return their ids; each stands in its run's status, too.
+    """Submit one job for each run and return the job ids. Each id is also written to the run's status.
 
-    Raises `UsageError` where there is no SLURM, or it refuses the jobs.
+    Raises `UsageError` if there is no SLURM here, or if SLURM refuses the jobs.
     """
     from submitit.core.utils import FailedJobError, FailedSubmissionError
     from submitit.slurm.slurm import SlurmExecutor
@@ -90,7 +90,7 @@ def submit(runs: list[PlannedRun], launcher: DictConfig, root: Path, name: str) 
         signal_delay_s=SIGNAL_SECONDS,
         array_parallelism=launcher.jobs or len(runs),
         stderr_to_stdout=True,
-        srun_args=[f"--cpus-per-task={launcher.threads}"],  # which srun does not take over from sbatch
+        srun_args=[f"--cpus-per-task={launcher.threads}"],  # srun does not inherit this option from sbatch
         additional_parameters={"requeue": True, **options},
     )
     ids: list[str] = []
@@ -114,13 +114,13 @@ def submit(runs: list[PlannedRun], launcher: DictConfig, root: Path, name: str) 
 
 
 def _is_running(job: str) -> bool:
-    """Whether SLURM still means a job to run; of one that is cancelled or pre-empted it says something else at once."""
+    """Return whether SLURM reports the job as RUNNING. A cancelled or pre-empted job gets another state at once."""
     command = ["squeue", "--noheader", "--format=%T", f"--jobs={job}"]
     return subprocess.run(command, capture_output=True, text=True).stdout.strip() == "RUNNING"
 
 
 def in_queue(ids: Iterable[str]) -> set[str] | None:
-    """Return those of the jobs that SLURM still has, waiting or running; None when it does not answer."""
+    """Return the jobs that SLURM still has, waiting or running. Return None when SLURM does not answer."""
     arrays = sorted({job.split("_")[0] for job in ids})
     if not arrays or shutil.which("squeue") is None:
         return set()
@@ -132,12 +132,12 @@ def in_queue(ids: Iterable[str]) -> set[str] | None:
 
 
 def has_jobs(folders: Iterable[Path]) -> bool:
-    """Whether SLURM has a job of one of the run folders, or does not answer."""
+    """Return whether SLURM has a job for any of the run folders. True also when SLURM does not answer."""
     return in_queue(job for folder in folders if (job := read_json(folder / "status.json").get("job"))) != set()
 
 
 def queued(runs: Iterable[Path]) -> frozenset[Path]:
-    """Return those of the run folders whose job waits or runs. Raises `UsageError` when SLURM does not answer."""
+    """Return the run folders whose job waits or runs. Raises `UsageError` when SLURM does not answer."""
     jobs = {folder: job for folder in runs if (job := read_json(folder / "status.json").get("job"))}
     known = in_queue(jobs.values())
     if known is None:
@@ -146,7 +146,7 @@ def queued(runs: Iterable[Path]) -> frozenset[Path]:
 
 
 def note_gone(folders: list[Path]) -> list[Path]:
-    """Return those of the run folders whose job has left the queue; a run that it has not ended is marked as failed."""
+    """Return the run folders whose job has left the queue. A run that has not ended is marked as failed."""
     jobs = {folder: job for folder in folders if (job := read_json(folder / "status.json").get("job"))}
     known = in_queue(jobs.values())
     if known is None:
@@ -164,9 +164,9 @@ def note_gone(folders: list[Path]) -> list[Path]:
 
 
 def follow(folders: list[Path], on_poll: Callable[[], None]) -> None:
-    """Return when every job has left the queue.
+    """Wait until every job has left the queue.
 
-    The first Ctrl-C or SIGTERM cancels the jobs, and each run saves; the second one does not wait for them. Then
+    The first Ctrl-C or SIGTERM cancels the jobs, and each run saves. The second one stops the wait for the jobs. Then
     `SweepInterrupted` is raised.
     """
     left = list(folders)

@@ -1,14 +1,14 @@
-"""How a run's folder stands to what is asked of it: the one answer that every part of a sweep goes by.
+"""Compares a run's folder with the requested run. Every part of a sweep decides by the state found here.
 
-The plan asks, each start asks again, the run's own process checks the digest of the configuration that it was given,
-and `python -m sweeps status` shows the answer.
+The plan looks up the state, and each start of a run looks it up again. The run's own process checks the digest of its
+configuration. `python -m sweeps status` shows the state.
 
-    absent   nothing is there that could go on
-    cut      it has a checkpoint, and goes on from it
-    owned    a living process trains it, or a job for it waits in a cluster's queue
-    done     it is done
-    failed   it has failed; it goes on from its checkpoint where it has one
-    other    it was made, or another sweep is about to make it, from another configuration or other data
+    absent   the folder holds nothing to go on from
+    cut      the run was interrupted and has a checkpoint; it goes on from there
+    owned    a living process trains the run, or a job for it waits in a cluster's queue
+    done     the run is done
+    failed   the run has failed; it goes on from its checkpoint if it has one
+    other    the run was made from another configuration or other data, or another sweep is about to make it from them
 """
 
 import os
@@ -47,10 +47,11 @@ ABSENT, CUT, OWNED, DONE, FAILED, OTHER = "absent", "cut", "owned", "done", "fai
 
 @dataclass(frozen=True)
 class Standing:
-    """`differs` names the keys and inputs of an `other` run; `step` is that of its last checkpoint.
+    """The state of a run's folder, compared with a requested run.
 
-    `holds` says what would be lost or disturbed if the folder were emptied, and is empty where nothing would be.
-    `digest` is the SHA-256 of the configuration in the folder, which the run's process must find.
+    `differs` names the keys and inputs in which an `other` run differs. `step` is the step of the last checkpoint.
+    `holds` says what would be lost or disturbed if the folder were emptied. It is empty if nothing would be.
+    `digest` is the SHA-256 of the configuration in the folder. The run's process must find the same configuration.
     """
 
     state: str
@@ -65,16 +66,16 @@ class Standing:
 
 
 def standing(folder: Path, asked: PlannedRun | None = None, is_queued: bool = False, ours: bool = False) -> Standing:
-    """Return how `folder` stands to the run that is asked for; where none is, it is not `other` and has no digest.
+    """Compare `folder` with the run `asked`. Without `asked`, the state is never `other` and the digest is None.
 
-    `is_queued`: a job for it waits in a cluster's queue. `ours`: the caller holds the folder's lock.
+    `is_queued`: a job for the run waits in a cluster's queue. `ours`: the caller holds the folder's lock.
     """
     status, step = read_status(folder), last_step(folder)
     idle = ABSENT if step is None else CUT
     state = {"done": DONE, "failed": FAILED, "running": OWNED}.get(status["state"], idle)
     if not ours and state != DONE and (is_queued or is_owned(folder)):
         state = OWNED
-    elif ours and state == OWNED:  # it was killed, or the caller would not hold its lock
+    elif ours and state == OWNED:  # its process was killed, or it would hold the lock
         state = idle
     differs = _differences(folder, asked, state, step) if asked else []
     holds = {DONE: "is done", OWNED: "is being trained, or about to be"}.get(state, "")
@@ -91,15 +92,15 @@ def standing(folder: Path, asked: PlannedRun | None = None, is_queued: bool = Fa
 
 
 def last_step(folder: Path) -> int | None:
-    """Return the step of a run's newest checkpoint to go on from, None where it has none."""
+    """Return the step of a run's newest checkpoint to go on from, or None without a checkpoint."""
     steps = [path.name.removeprefix("step=") for path in folder.glob("resume/step=*")]
     return max((int(step) for step in steps if step.isdigit()), default=None)
 
 
 def _differences(folder: Path, asked: PlannedRun, state: str, step: int | None) -> list[str]:
-    """Return `key: stored -> asked` of each key, and the names of the inputs, from which the folder's run is another.
+    """Return how the run in the folder differs: `key: stored -> asked` for each key, and the names of the inputs.
 
-    Of a run that has not begun, only those that another sweep has asked for differently.
+    A run that has not begun differs only where an earlier command asked for something else.
     """
     if not (folder / "config.yaml").is_file():
         return ["config.yaml: absent"] if state in (DONE, CUT, OWNED) else []
@@ -114,7 +115,7 @@ def _differences(folder: Path, asked: PlannedRun, state: str, step: int | None) 
 
 
 def _stored(folder: Path) -> DictConfig | None:
-    """Return the configuration in a run's folder, None where it cannot be read."""
+    """Return the configuration in a run's folder, or None if it cannot be read."""
     try:
         stored = OmegaConf.load(folder / "config.yaml")
     except (OSError, ValueError, yaml.YAMLError):
@@ -125,11 +126,11 @@ def _stored(folder: Path) -> DictConfig | None:
 def to_do(
     runs: list[PlannedRun], force: bool, queued: frozenset[Path] = frozenset(), redo: str = REDO
 ) -> list[PlannedRun]:
-    """Return the runs that are not done yet, all of them with `force`; those that another sweep is training, too.
+    """Return the runs that are not done yet, also those that another sweep is training. With `force`, return all runs.
 
-    Raises `UsageError` when a run that is done, cut, being trained or about to be was asked for in another way, when
-    nothing tells what became of a run with a checkpoint_best.pt, or when one that is being trained is to be redone.
-    `redo` says how a run can be redone.
+    Raises `UsageError` in three cases: a run that is done, cut, in training or about to be trained has another
+    configuration or other data; a run has a checkpoint_best.pt but no known state; or `force` asks to redo a run that
+    is being trained. `redo` tells the user how a run can be redone.
     """
     left = []
     for run in runs:
@@ -142,7 +143,7 @@ def to_do(
 
 
 def _refuse(run: PlannedRun, found: Standing, force: bool, is_busy: bool, redo: str = REDO) -> None:
-    """Raise `UsageError` where the run's folder may not be used for what is asked; `redo` says how it may be."""
+    """Raise `UsageError` if the requested run may not use the folder. `redo` tells the user how to redo the run."""
     if force and is_busy:
         raise UsageError(f"{run.key} is being trained, or about to be; wait for it, or stop it")
     is_lost = found.state == ABSENT and bool(found.holds)
@@ -154,11 +155,12 @@ def _refuse(run: PlannedRun, found: Standing, force: bool, is_busy: bool, redo: 
 
 
 def prepare(run: PlannedRun, force: bool, claim: Path) -> str | None:
-    """Make the folder of a run that is to be trained ready, and return a line on what was emptied, if anything was.
+    """Prepare the folder of a run for training. If an earlier attempt is discarded, return a line that says why.
 
-    A run that goes on keeps its folder and the number of threads that it had, unless another is asked for; what else
-    is asked of the launcher is taken over. Any other folder is emptied, and holds from then on what is asked and the
-    hashes of the data. `claim` is this sweep's mark of life. Raises `UsageError` as `to_do` does.
+    Without `force`, a run that is done or goes on keeps its folder. A run that goes on keeps its number of threads
+    unless the user asks for another number, and takes over all other launcher settings. If another sweep trains the run
+    or is going to, the folder stays as it is. Any other folder is emptied, and gets the requested configuration and the
+    hashes of the data. `claim` is the lock file that shows that this sweep is alive. Raises `UsageError` as in `to_do`.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -167,11 +169,11 @@ def prepare(run: PlannedRun, force: bool, claim: Path) -> str | None:
             if is_claimed(run.folder):
                 if force or found.state == OTHER:
                     raise UsageError(f"{run.key} is about to be trained by another sweep; wait for it, or stop it")
-                _claim(run.folder, claim)  # it stays that sweep's, or is this one's where that one dies
+                _claim(run.folder, claim)  # this sweep trains the run if the other sweep dies
                 return None
             if not force:
                 if found.state == DONE:
-                    return None  # another sweep was quicker
+                    return None  # another sweep was faster
                 _refuse(run, found, force, is_busy=False)
                 if found.goes_on:
                     _take_over(run)
@@ -188,11 +190,11 @@ def prepare(run: PlannedRun, force: bool, claim: Path) -> str | None:
     except Timeout as error:
         if force:
             raise UsageError(f"{run.key} is being trained by another process; wait for it, or stop it") from error
-        return None  # its start asks again
+        return None  # the start of the run checks again
 
 
 def _take_over(run: PlannedRun) -> None:
-    """Write the configuration that is asked for: it differs from the one that is there in places and launcher only."""
+    """Write the requested configuration. Only paths and launcher settings differ from the stored configuration."""
     stored = _stored(run.folder)
     run.config.launcher.threads = run.typed_threads or (stored or run.config).launcher.threads
     write_text(run.folder / "config.yaml", resolved_yaml(run.config))
@@ -209,7 +211,7 @@ def _why_anew(run: PlannedRun, found: Standing, force: bool) -> str:
 
 
 def _empty(folder: Path) -> None:
-    """Delete all that a run folder holds but its lock."""
+    """Delete everything in a run folder except its lock."""
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
@@ -218,9 +220,10 @@ def _empty(folder: Path) -> None:
 
 
 def to_start(run: PlannedRun, attempts: int) -> str | None:
-    """Return the digest of the configuration that the run's process must find, None where it is not to be started.
+    """Return the digest of the configuration that the run's process must find, or None if the run must not start.
 
-    It is not when it is done, or another's, or has failed elsewhere since it had been begun `attempts` times.
+    The run must not start if it is done, if its folder is `other`, or if it has failed in another process since its
+    count of attempts was `attempts`.
     """
     found = standing(run.folder, run)
     tried = read_json(run.folder / "status.json").get("attempts", 0)
@@ -229,7 +232,7 @@ def to_start(run: PlannedRun, attempts: int) -> str | None:
 
 
 def outcome(run: PlannedRun) -> tuple[bool, str]:
-    """Return whether the run is done as asked, and in words what it is where it is not."""
+    """Return whether the run is done as requested, and a text that says why not."""
     found = standing(run.folder, run)
     if found.state == OTHER:
         return False, f"another sweep has asked for it with another configuration ({'; '.join(found.differs)})"
@@ -240,7 +243,7 @@ def outcome(run: PlannedRun) -> tuple[bool, str]:
 
 @contextmanager
 def claimed(root: Path) -> Iterator[Path]:
-    """Hold a mark of life in the sweep's folder: its pending runs are spoken for as long as it is there."""
+    """Hold a lock file in the sweep's folder. The sweep's pending runs are reserved as long as the file is held."""
     marker = root / f".sweep-{socket.gethostname()}-{os.getpid()}"
     root.mkdir(parents=True, exist_ok=True)
     with holding(marker):
@@ -248,12 +251,12 @@ def claimed(root: Path) -> Iterator[Path]:
 
 
 def is_claimed(folder: Path) -> bool:
-    """Whether a living sweep is going to train the run."""
+    """Return whether a living sweep is going to train the run."""
     return any(is_held(folder.parents[5] / claim) for claim in read_json(folder / "status.json").get("claims", []))
 
 
 def _claim(folder: Path, claim: Path) -> None:
-    """Note in the run's status, whose lock the caller holds, that this sweep, too, is going to train it."""
+    """Add this sweep to the sweeps that are going to train the run, in its status. The caller must hold its lock."""
     living = [
         name
         for name in read_json(folder / "status.json").get("claims", [])
@@ -263,32 +266,32 @@ def _claim(folder: Path, claim: Path) -> None:
 
 
 def chosen_in(root: Path) -> dict[str, str]:
-    """Return what DEVICE=auto and PRECISION=auto came to when the sweep was begun; nothing where it was not."""
+    """Return the values of DEVICE=auto and PRECISION=auto from the start of the sweep, {} if it has not begun."""
     chosen = read_json(root / "sweep.json").get("auto")
     if isinstance(chosen, dict) and all(str(chosen[name]) in ALLOWED.get(name, ALLOWED) for name in chosen):
         return chosen
-    for folder in find_runs(root).values():  # of a sweep whose sweep.json is lost, damaged or older
+    for folder in find_runs(root).values():  # for a sweep whose sweep.json is lost, damaged or older
         if stored := _stored(folder):
             return {"device": stored.device, stored.device: stored.precision.name}
     return {}
 
 
 def keep_precision(run: PlannedRun) -> None:
-    """Let a run that has begun keep its precision: PRECISION=auto asks for no other."""
+    """Keep the precision of a run that has begun: PRECISION=auto asks for no other precision."""
     stored = _stored(run.folder)
     if stored is not None and standing(run.folder).state != ABSENT and stored.device == run.config.device:
         run.config.precision.name = stored.precision.name
 
 
 def is_wanted(folder: Path) -> bool:
-    """Whether a living process trains the run, or a living sweep is going to."""
+    """Return whether a living process trains the run, or a living sweep is going to train it."""
     return is_owned(folder) or is_claimed(folder)
 
 
 def list_runs(root: Path, runs: list[PlannedRun], commands: list[str], auto: dict[str, str]) -> None:
-    """Write sweep.json: the runs of the whole sweep, the commands that asked for them, what `auto` stands for in it.
+    """Write sweep.json: all runs of the sweep, the commands that asked for them, and the values of `auto`.
 
-    Raises `UsageError` where another command has chosen otherwise since `auto` was looked up.
+    Raises `UsageError` if another command has chosen other values since `auto` was looked up.
     """
     path = root / "sweep.json"
     root.mkdir(parents=True, exist_ok=True)

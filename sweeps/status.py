@@ -39,7 +39,7 @@ def show_status(words: list[str]) -> int:
 
 
 def watch(runs: dict[RunKey, Path]) -> None:
-    """Show the runs until every one is done or has failed, nobody is going to train those that are left, or Ctrl-C."""
+    """Show the runs until each is done or failed, no process is going to train the rest, or the user presses Ctrl-C."""
     with contextlib.suppress(KeyboardInterrupt), Progress({folder: key for key, folder in runs.items()}) as progress:
         left = list(runs.values())
         while left:
