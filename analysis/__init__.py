@@ -1,1 +1,1 @@
-"""Event files to one tidy table, then figures, tables and a summary. Nothing here trains."""
+"""Read event files into one tidy table and make figures, tables and a summary from it. Nothing here trains."""

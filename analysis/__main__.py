@@ -17,7 +17,7 @@ from foundation.errors import UsageError, exit_code
 from foundation.whole_files import replaced, require_no_dead_link, write_json
 from sweeps.folders import RunKey, find_runs, read_json, texts_in
 
-if TYPE_CHECKING:  # imported where they are needed: an up-to-date report needs none of it
+if TYPE_CHECKING:  # functions import these modules late: an up-to-date report needs none of them
     from analysis.baselines import Baseline
     from analysis.evidence import Evidence
 
@@ -36,12 +36,12 @@ MADE = (
 
 
 def planned_runs(sweep_folder: Path) -> list[RunKey]:
-    """Return the runs that sweep.json lists, those that have no folder among them."""
+    """Return the runs that sweep.json lists, including runs without a folder."""
     return [RunKey.parse(text) for text in texts_in(read_json(sweep_folder / "sweep.json"), "runs")]
 
 
 def state_of(path: Path) -> list[int] | None:
-    """Return a file's size (bytes) and time of change (ns), or None when it is not there."""
+    """Return a file's size (bytes) and modification time (ns), or None when there is no such file."""
     try:
         stat = path.stat()
     except OSError:
@@ -50,7 +50,7 @@ def state_of(path: Path) -> list[int] | None:
 
 
 def made_from(sweep_folder: Path, data_dir: Path, threshold: float) -> dict[str, Any]:
-    """Return all that the results depend on: the runs' files, the data's manifests, this program and its settings."""
+    """Return everything the results depend on: the runs' files, the data's manifests, this program, its settings."""
     program = hashlib.sha256()
     for path in sorted(Path(__file__).parent.iterdir()):
         if path.is_file():
@@ -69,7 +69,7 @@ def made_from(sweep_folder: Path, data_dir: Path, threshold: float) -> dict[str,
 
 
 def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, threshold: float) -> None:
-    """Read the sweep's logs and write everything in `folder`. Raises `UsageError` when no run has figures."""
+    """Read the sweep's logs and write everything in `folder`. Raises `UsageError` when no run has a test accuracy."""
     from analysis.alike import keep_alike
     from analysis.best_steps import results_of, summary_of
     from analysis.event_files import read_sweep
@@ -124,7 +124,7 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
 def baselines_and_classes(
     evidence: "Evidence", folders: dict[str, Path], data_dir: Path, memory: Path
 ) -> "tuple[dict[str, list[Baseline]], dict[str, list[str]], list[str]]":
-    """Return the baselines and the classes of each dataset, and a sentence for each group without a baseline."""
+    """Return each dataset's baselines and classes, and a sentence for each problem with a baseline."""
     from analysis.baselines import baselines_of, data_problem
 
     classes: dict[str, list[str]] = {}

@@ -1,6 +1,6 @@
-"""Runs that are put together must be alike: in all but the seed within a group, in all but what two groups compare.
+"""Check that runs are alike: in all but the seed within a group, in all but what is compared between two groups.
 
-A sweep folder can be filled by several commands, so what one command refuses may still come together here.
+One command refuses unequal runs. But several commands can fill one sweep folder, so the runs are checked here again.
 """
 
 import json
@@ -18,8 +18,8 @@ from sweeps.folders import RunKey, read_json
 from sweeps.grid import MAY_DIFFER, unfair_keys
 from sweeps.provenance import comparable, differing_keys
 
-UNLIKE = "unlike the others"  # status of a run that is left out
-# Keys that may differ between two groups that are compared, beside the inits' own (sweeps/grid.py).
+UNLIKE = "unlike the others"  # status of a run that is left out of its group
+# Keys that may differ between two compared groups. sweeps/grid.py has the keys that may differ between inits.
 OWN = {"backend": ("backend.", "hf."), "method": ("method.", *MAY_DIFFER)}
 SAME_INPUTS = {
     "init": ("data", "labels"),
@@ -37,7 +37,7 @@ def _flat(text: str) -> dict[str, Any]:
 
 
 def configuration(folder: Path) -> dict[str, Any]:
-    """Return what is compared of a run's config.yaml as {dotted key: value}; empty when there is none."""
+    """Return the compared keys of a run's config.yaml as {dotted key: value}; empty when there is no file."""
     path = folder / "config.yaml"
     if not path.is_file():
         return {}
@@ -51,10 +51,10 @@ def _inputs(folder: Path) -> dict[str, Any]:
 
 
 def keep_alike(results: list[RunResult], folders: dict[str, Path]) -> list[RunResult]:
-    """Return the results, those that do not belong to their group without figures and with the reason.
+    """Return the results. A run that does not belong to its group gets the reason and has no accuracies.
 
-    Of each group the configuration and inputs that most runs have are kept, the lowest seed's on a tie. `folders` holds
-    the runs' folders by name.
+    Each group keeps the configuration and inputs that most of its runs have. On a tie it keeps those of the lowest
+    seed. `folders` maps run names to folders.
     """
     judged = [result for result in results if result.test is not None]
     left_out = {str(run.key): why for run in judged if (why := _of_another_run(run.key, folders[str(run.key)]))}
@@ -63,7 +63,7 @@ def keep_alike(results: list[RunResult], folders: dict[str, Path]) -> list[RunRe
             str(run.key): (configuration(folders[str(run.key)]), _inputs(folders[str(run.key)])) for run in members
         }
         kinds = {name: json.dumps(made, sort_keys=True, default=str) for name, made in made_from.items()}
-        kept, _ = Counter(kinds[str(run.key)] for run in members).most_common(1)[0]  # the first of equal counts
+        kept, _ = Counter(kinds[str(run.key)] for run in members).most_common(1)[0]  # on a tie, the lowest seed's kind
         first = next(run for run in members if kinds[str(run.key)] == kept)
         for run in members:
             name = str(run.key)
@@ -80,7 +80,7 @@ def keep_alike(results: list[RunResult], folders: dict[str, Path]) -> list[RunRe
 
 
 def _of_another_run(key: RunKey, folder: Path) -> str | None:
-    """Return why a folder does not count as the run that its path names: its configuration is another's."""
+    """Return why a folder is not the run that its path names (config.yaml is another run's), or None when it is."""
     path = folder / "config.yaml"
     if not path.is_file():
         return None
@@ -105,7 +105,7 @@ def _difference(own: tuple[Any, Any], kept: tuple[Any, Any], seed: int) -> str:
 
 
 def unequal_terms(axis: str, one: Path, other: Path) -> list[str]:
-    """Return in what the runs of two folders differ and must not, when they are compared in `axis`."""
+    """Return the keys and inputs in which two runs differ but must not, when they are compared in `axis`."""
     first, second = configuration(one), configuration(other)
     own = OWN.get(axis)
     if bool(first) != bool(second):

@@ -1,4 +1,4 @@
-"""Which texts each run answered rightly at its best step, from its predictions.parquet."""
+"""Read from a run's predictions.parquet which texts it answered correctly at its best step."""
 
 from pathlib import Path
 
@@ -23,11 +23,10 @@ def read_answers(folder: Path) -> pd.DataFrame:
 def right_answers(
     results: list[RunResult], folders: dict[str, Path], split: str = "test"
 ) -> tuple[NDArray[np.float64] | None, list[str], str | None]:
-    """Return 100 where a run answers a text rightly and 0 where not, shape (runs, texts), the texts' ids, and None; or
-    None, no ids, and why not.
+    """Return the scores of the runs, shape (runs, texts), the ids of the texts, and None; or None, no ids, and why.
 
-    `folders` holds the runs' folders by name. The rows must be the same texts in every run, and make the accuracies
-    that were logged.
+    A score is 100 for a correct answer and 0 for a wrong answer. `folders` maps run names to folders. All runs must
+    answer the same texts. The answers of a run must give the test accuracy that the run logged.
     """
     rows: list[NDArray[np.float64]] = []
     ids: list[str] = []

@@ -15,7 +15,7 @@ SETTINGS = f"TF-IDF of words and pairs of words, logistic regression, C of {STRE
 
 @dataclass(frozen=True)
 class Baseline:
-    """Accuracies in percent; `low` and `high` are Wilson's 95 % interval of `test`, for new texts."""
+    """Accuracies in percent; `low` and `high` are the ends of Wilson's 95 % interval of `test`, for new texts."""
 
     name: str
     valid: float
@@ -25,7 +25,7 @@ class Baseline:
 
 
 def data_problem(binarised: Path, splits: Path, outputs: dict[str, str]) -> str | None:
-    """Return why these splits are not those of runs that recorded `outputs` of data/bin, or None when they are."""
+    """Return why `splits` are not the splits of runs that recorded `outputs` of data/bin, or None when they are."""
     if not outputs:
         return "the runs do not record their data"
     made, own = read_manifest(binarised), read_manifest(splits)
@@ -39,7 +39,7 @@ def data_problem(binarised: Path, splits: Path, outputs: dict[str, str]) -> str 
 
 
 def baselines_of(splits: Path, memory: Path) -> list[Baseline]:
-    """Return both baselines on a folder of data/splits; `memory` is a JSON file that keeps them for the same splits."""
+    """Return the baselines on a folder of data/splits. The JSON file `memory` keeps them for unchanged splits."""
     made_from = {"splits": (read_manifest(splits) or {})["outputs"], "settings": SETTINGS}
     known = _read(memory).get(splits.name, {})
     if known.get("made_from") == made_from:
@@ -59,9 +59,10 @@ def _read(memory: Path) -> dict[str, Any]:
 
 
 def fit_baselines(splits: Path) -> list[Baseline]:
-    """Fit both on train, C chosen by validation accuracy, the smallest on a tie; a pair's texts are counted apart.
+    """Fit both baselines on train. C is chosen by validation accuracy; on a tie, the smallest C.
 
-    TF-IDF counts words of two letters or more. Where no text holds one, there is the commonest class alone.
+    The words of the two texts of a pair are counted separately. TF-IDF counts words of two letters or more. When no
+    text has such a word, only the commonest class is returned.
     """
     import scipy.sparse
     from sklearn.dummy import DummyClassifier
@@ -97,5 +98,5 @@ def fit_baselines(splits: Path) -> list[Baseline]:
         judged(f"TF-IDF + logistic regression, C = {strength:g}", LogisticRegression(C=strength, max_iter=1_000))
         for strength in STRENGTHS
     ]
-    best = max(by_strength, key=lambda baseline: baseline.valid)  # the first, of equal ones
+    best = max(by_strength, key=lambda baseline: baseline.valid)  # on a tie, the first: the smallest C
     return [best, commonest]

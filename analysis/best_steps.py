@@ -1,4 +1,4 @@
-"""Curves of each run, its best step, and what follows from it: the summary that other programs read."""
+"""Compute the accuracy curve and the best step of each run, and the summary that other programs read."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -17,22 +17,22 @@ CURVE = ["step", "valid", "test"]
 
 @dataclass(frozen=True)
 class RunResult:
-    """Accuracies in percent; None where the run is not done, is damaged, or did not evaluate that split."""
+    """Accuracies in percent. None: the run is not done, damaged or unlike its group, or did not evaluate that split."""
 
     key: RunKey
-    status: str  # that of its status.json, or `missing`, or `damaged`: done, but the best step cannot be read
+    status: str  # from status.json, or `missing`, `damaged` (done, but no best step can be read) or alike.UNLIKE
     best_step: int | None
     best_valid: float | None
     test: float | None
     last_test: float | None
-    curve: pd.DataFrame  # step, valid, test; NaN where a split was not evaluated at a step
-    why: str = ""  # why there are no figures, where more is known than the status
+    curve: pd.DataFrame  # step, valid, test; NaN when a split was not evaluated at a step
+    why: str = ""  # why there is no test accuracy, when more is known than the status
 
     @property
     def latest(self) -> tuple[int, float] | None:
-        """The latest step of the highest validation accuracy, which stock fairseq keeps, and the test accuracy there.
+        """The latest step with the highest validation accuracy, and the test accuracy at this step.
 
-        None where that is the best step: the earliest, which counts here.
+        Stock fairseq keeps the latest step. Here the earliest step is the best step. None when both are the same.
         """
         if self.best_step is None:
             return None
@@ -57,14 +57,14 @@ def run_curves(scalars: pd.DataFrame) -> dict[RunKey, pd.DataFrame]:
 def run_result(key: RunKey, status: str, curve: pd.DataFrame | None, progress: dict[str, Any]) -> RunResult:
     """Choose the step of the highest validation accuracy, the earliest on a tie, and read the test accuracy there.
 
-    `progress` is what the run said of itself in progress.json. A run whose event files tell another best step, or end
-    before its last evaluation, is `damaged` and has no figures.
+    `progress` is the content of the run's progress.json. A run is `damaged` when its event files give another best
+    step than `progress`, or end before its last evaluation. A damaged run has no best step and no accuracies.
     """
     curve = pd.DataFrame(columns=CURVE, dtype=float) if curve is None else curve
     valid = curve.dropna(subset=["valid"])
     if status != "done":
         return RunResult(key, status, None, None, None, None, curve)
-    best = valid.iloc[int(valid["valid"].to_numpy().argmax())] if len(valid) else None  # the first of equal values
+    best = valid.iloc[int(valid["valid"].to_numpy().argmax())] if len(valid) else None  # the first on a tie
     ends = {split: curve.dropna(subset=[split])["step"].max() for split in ("valid", "test")}
     told = {split: progress[split]["step"] for split in ends if split in progress}
     if (
@@ -81,7 +81,7 @@ def run_result(key: RunKey, status: str, curve: pd.DataFrame | None, progress: d
 
 
 def results_of(logs: SweepLogs, planned: list[RunKey]) -> list[RunResult]:
-    """Return one result a run, planned or found, in order; a planned run without a folder has status `missing`."""
+    """Return one result for each run, planned or found, in order. A planned run without a folder is `missing`."""
     curves = run_curves(logs.scalars)
     results = [
         run_result(key, logs.states.get(key, "missing"), curves.get(key), logs.progress.get(key, {}))
@@ -103,14 +103,15 @@ def by_group(results: list[RunResult]) -> dict[tuple[str, ...], list[RunResult]]
 
 
 def test_values(results: list[RunResult]) -> NDArray[np.float64]:
-    """Return the test accuracies that are there, shape (runs,)."""
+    """Return the test accuracies of the runs that have one, shape (runs,)."""
     return np.array([result.test for result in results if result.test is not None], dtype=np.float64)
 
 
 def summary_of(sweep: str, results: list[RunResult], classes: dict[str, list[str]]) -> dict[str, Any]:
-    """Return summary.json: accuracies in percent, `test_std` with ddof 0 as published, `test_std_sample` with 1.
+    """Return the content of summary.json, with accuracies in percent.
 
-    `classes` names each dataset's classes, class 0 first.
+    `test_std` has ddof 0, as in the published tables, and `test_std_sample` has ddof 1. `classes` lists the class names
+    of each dataset, class 0 first.
     """
     groups = []
     for names, members in by_group(results).items():

@@ -1,11 +1,11 @@
-"""When an accuracy curve first reaches a threshold. Evaluations tell it to a bracket, never to the step.
+"""Find when an accuracy curve first reaches a threshold. The evaluations give a bracket of steps, not the exact step.
 
-A curve that is clearly below the threshold at one evaluation and at or above it at a later one crosses somewhere
-between the two. No line is drawn between them: curves bend, and a line told 60 steps where evaluations 14 steps apart
-found 35. Curves waver, too: one passed 70 % at step 167 and stood at 69.25 % at step 196. So an evaluation that is less
-than WAVER below the threshold does not exclude a passage before it. A run that never gets there is censored: its
-bracket has no upper end. What happens between two evaluations that are clearly below is not seen, and is taken to stay
-below.
+A curve that is clearly below the threshold at one evaluation and at or above the threshold at a later evaluation
+crosses somewhere between the two. The code does not interpolate, because curves bend: a straight line gave 60 steps
+where evaluations 14 steps apart gave 35. Curves also go up and down: a curve passed 70 % at step 167 and was at 69.25 %
+at step 196. So an evaluation less than WAVER below the threshold does not exclude an earlier crossing. A run that never
+reaches the threshold is censored: its bracket has no upper end. The curve between two evaluations that are clearly
+below is unknown. The code assumes that the curve stays below.
 """
 
 import math
@@ -24,8 +24,8 @@ from analysis.statistics import (
     mean_over_seeds,
 )
 
-WAVER = 4.0  # points; the most that a run of the default sweep falls between two evaluations after its first epoch
-WIDEST = 1_000.0  # times: an interval whose ends are further apart says nothing
+WAVER = 4.0  # points; the largest fall of a run of the default sweep between two evaluations after its first epoch
+WIDEST = 1_000.0  # ratio of an interval's ends; a wider interval says nothing
 TOO_WIDE = "its ends would be more than a factor of 1,000 apart"
 SAME_BRACKETS = "the evaluations do not tell the runs apart"
 SAME_END = "the seeds do not differ at one end of their brackets"
@@ -33,10 +33,10 @@ SAME_END = "the seeds do not differ at one end of their brackets"
 
 @dataclass(frozen=True)
 class Bracket:
-    """The steps between which a run first reaches the threshold, both ends possible."""
+    """The range of steps in which a run first reaches the threshold, both ends included."""
 
     low: int  # one step after the last evaluation clearly below the threshold
-    high: float  # the first evaluation at or above it; infinity where the run ends below
+    high: float  # the first evaluation at or above the threshold; infinity when there is none
 
     @property
     def is_censored(self) -> bool:
@@ -44,7 +44,7 @@ class Bracket:
 
     @property
     def is_at_start(self) -> bool:
-        """Whether the run is at or above the threshold before its first step."""
+        """True when the run is at or above the threshold before its first step."""
         return self.high == 0
 
 
@@ -52,8 +52,8 @@ class Bracket:
 class Ratio:
     """How many times as many steps one group needs as another: a ratio of geometric means over seeds.
 
-    `low` and `high` bound the ratio of these very runs, whatever happens between evaluations: 0 and infinity where
-    nothing is known. `interval` is for new seeds and holds both sources of doubt, seeds and brackets.
+    `low` and `high` bound the ratio of these runs, whatever happens between evaluations. They are 0 and infinity when
+    nothing is known. `interval` is for new seeds. It includes both sources of uncertainty, seeds and brackets.
     """
 
     low: float
@@ -62,14 +62,14 @@ class Ratio:
 
     @property
     def is_known(self) -> bool:
-        """Whether the runs bound the ratio at all."""
+        """True when the runs give at least one bound of the ratio."""
         return self.low > 0 or math.isfinite(self.high)
 
 
 def bracket_of(steps: ArrayLike, values: ArrayLike, threshold: float) -> Bracket:
     """Return the bracket in which a curve first reaches a threshold.
 
-    `steps` and `values` have shape (evaluations,), steps rising. Raises `ValueError` for steps that do not rise.
+    `steps` and `values` have shape (evaluations,). Raises `ValueError` when their lengths differ or steps do not rise.
     """
     at, curve = checked(steps), checked(values)
     if len(at) != len(curve) or (np.diff(at) <= 0).any():
@@ -84,24 +84,25 @@ def bracket_of(steps: ArrayLike, values: ArrayLike, threshold: float) -> Bracket
 
 
 def geometric_bounds(brackets: list[Bracket]) -> tuple[float, float]:
-    """Return the least and the greatest geometric mean of steps that the brackets allow, (runs,); infinity if censored.
+    """Return the smallest and the largest geometric mean of steps that the brackets, shape (runs,), allow.
 
-    Raises `ValueError` when a run starts above the threshold: zero steps have no logarithm.
+    The largest is infinity when a run is censored. Raises `ValueError` when a run starts at or above the threshold:
+    zero steps have no logarithm.
     """
     low, high = _logs(brackets)
     return math.exp(low.mean()), math.exp(high.mean())
 
 
 def ratio_of_steps(one: list[Bracket], other: list[Bracket], paired: bool, level: float = LEVEL) -> Ratio:
-    """Return how many times as many steps the runs of `one` need as those of `other`; each has shape (runs,).
+    """Return how many times as many steps the runs of `one` need as the runs of `other`; each has shape (runs,).
 
-    With l_k and u_k the least and the greatest logarithm of the ratio that the brackets allow, the true mean logarithm
-    lies between the means of l and of u, so the interval runs from the lower end of the t interval of l to the upper
-    end of that of u (Horowitz and Manski 2000): it holds its target at least as often as it says. An end that censored
-    runs leave open is infinite. Raises `ValueError` as `geometric_bounds` does.
+    l_k and u_k are the smallest and the largest logarithm of the ratio that the brackets allow. The true mean logarithm
+    lies between the mean of l and the mean of u. So the interval runs from the lower end of the t interval of l to the
+    upper end of the t interval of u (Horowitz and Manski 2000). It covers its target at least as often as its level
+    says. An end that censored runs leave open is infinite. Raises `ValueError` as `geometric_bounds` does.
     """
     (low, high), (low_other, high_other) = _logs(one), _logs(other)
-    ends = [(low, high_other), (high, low_other)]  # the least ratio, and the greatest
+    ends = [(low, high_other), (high, low_other)]  # for the smallest and the largest ratio
     bounds = [float(first.mean() - second.mean()) for first, second in ends]
     with np.errstate(over="ignore"):
         least, greatest = (float(np.exp(bound)) for bound in bounds)
@@ -122,9 +123,10 @@ def ratio_of_steps(one: list[Bracket], other: list[Bracket], paired: bool, level
 
 
 def mean_steps(brackets: list[Bracket], level: float = LEVEL) -> Estimate:
-    """Return the interval of the mean number of steps, over seeds, (runs,), with both sources of doubt.
+    """Return the interval of the mean number of steps over seeds, shape (runs,). It includes seeds and brackets.
 
-    From the lower end of the t interval of the brackets' lower ends to the upper end of that of the upper ends.
+    The interval runs from the lower end of the t interval of the brackets' lower ends to the upper end of the t
+    interval of the brackets' upper ends.
     """
     low = mean_over_seeds([bracket.low for bracket in brackets], level)
     if not low.has_interval:
@@ -137,7 +139,7 @@ def mean_steps(brackets: list[Bracket], level: float = LEVEL) -> Estimate:
 
 
 def _why_alike(*groups: list[Bracket]) -> str:
-    """Return why there is no interval where an end is the same in all runs of each group."""
+    """Return why there is no interval when one end of the brackets is the same in all runs of each group."""
     return SAME_BRACKETS if all(len(set(group)) == 1 for group in groups) else SAME_END
 
 
@@ -148,7 +150,7 @@ def _logs(brackets: list[Bracket]) -> tuple[NDArray[np.float64], NDArray[np.floa
 
 
 def _around_end(one: NDArray[np.float64], other: NDArray[np.float64], paired: bool, level: float) -> Estimate | None:
-    """Return the t interval of a mean difference of logarithms; None where a censored run leaves it without a value."""
+    """Return the t interval of a mean difference of logarithms, or None when a censored run makes it infinite."""
     if not (np.isfinite(one).all() and np.isfinite(other).all()):
         return None
     return difference_over_seeds(one, other, paired, level)

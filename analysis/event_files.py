@@ -1,7 +1,7 @@
-"""TensorBoard event files of a sweep to one tidy table, a row a scalar.
+"""Read the TensorBoard event files of a sweep into one tidy table, with one row for each scalar.
 
-Files are read record by record with TensorBoard's own reader of records, which compares each checksum. Its accumulator
-stops at a damaged record without a word.
+TensorBoard's own record reader reads the files record by record and compares each checksum. TensorBoard's accumulator
+is not used, because it stops at a damaged record without a message.
 """
 
 import textwrap
@@ -28,21 +28,21 @@ Scalar = tuple[str, int, float, float]  # tag, step, value, wall time
 
 @dataclass(frozen=True)
 class SweepLogs:
-    """What the logs of a sweep hold: the scalars of its done runs, and what could not be read."""
+    """The content of a sweep's logs: the scalars of its done runs, and what could not be read."""
 
-    scalars: pd.DataFrame  # COLUMNS
+    scalars: pd.DataFrame  # with the columns COLUMNS
     states: dict[RunKey, str]
-    progress: dict[RunKey, dict[str, Any]]  # what the done runs said of themselves in progress.json
-    damage: dict[RunKey, list[str]]  # a sentence for each file that is not whole
-    attempts: dict[RunKey, int] = field(default_factory=dict)  # of the done runs that took more than one
-    skipped: dict[RunKey, tuple[int, int]] = field(default_factory=dict)  # steps skipped, of so many planned; if any
-    errors: dict[RunKey, str] = field(default_factory=dict)  # what stopped the failed runs
+    progress: dict[RunKey, dict[str, Any]]  # progress.json of each done run
+    damage: dict[RunKey, list[str]]  # a sentence for each damaged file
+    attempts: dict[RunKey, int] = field(default_factory=dict)  # of done runs with more than one
+    skipped: dict[RunKey, tuple[int, int]] = field(default_factory=dict)  # (skipped, planned) steps, if any
+    errors: dict[RunKey, str] = field(default_factory=dict)  # the error of each failed run
 
 
 def read_file(path: Path) -> tuple[list[Scalar], str | None]:
     """Return the scalars of one event file in the order of writing, and what is wrong with the file, if anything.
 
-    What stands before the damage is read; what stands behind it cannot be found again.
+    Records before the damage are read. Records after the damage cannot be found again.
     """
     scalars: list[Scalar] = []
     records = 0
@@ -69,7 +69,7 @@ def read_file(path: Path) -> tuple[list[Scalar], str | None]:
 def read_run(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     """Return split, tag, step, value and wall_time of every scalar below `folder/tb/<split>/`, and what is damaged.
 
-    Several files in one split, as a resumed run leaves them, are merged by tag and step; the later writing wins.
+    A resumed run leaves several files in one split. They are merged by tag and step; the later value wins.
     """
     rows: list[tuple[str, str, int, float, float]] = []
     damage = []
@@ -86,7 +86,7 @@ def read_run(folder: Path) -> tuple[pd.DataFrame, list[str]]:
 
 
 def event_files(folder: Path) -> list[Path]:
-    """Return the event files of a run, `tb/<split>/*tfevents*`, in order; what an operating system hides is none."""
+    """Return the event files of a run, `tb/<split>/*tfevents*`, in order, without the system's hidden files."""
     return sorted((folder / "tb").glob("[!.]*/[!.]*tfevents*"))
 
 

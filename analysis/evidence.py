@@ -1,6 +1,6 @@
-"""What a sweep's runs say, and what they do not: every group and every comparison, with intervals.
+"""Compute what a sweep's runs show and what they do not show: every group and every comparison, with intervals.
 
-A group is the runs that differ in nothing but the seed; a comparison is two groups that differ in one thing.
+A group is a set of runs that differ only in the seed. A comparison is two groups that differ in one thing.
 """
 
 import math
@@ -31,8 +31,8 @@ from analysis.statistics import (
     std_interval,
 )
 
-DIFFERENCES = (1.0, 2.0, 5.0)  # points, for which the number of seeds needed is told
-SHARED = {  # what runs of one seed share, so that they are pairs
+DIFFERENCES = (1.0, 2.0, 5.0)  # points; the report gives the seeds needed to see each
+SHARED = {  # what two runs of one seed share, which makes them a pair
     "init": "the head's first weights, the batches and the dropout masks",
     "backend": "all first weights and the batches",
     "method": "all first weights and the batches",
@@ -44,14 +44,14 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Group:
-    """Runs alike but for the seed. Accuracies in percent."""
+    """Runs that differ only in the seed. Accuracies in percent."""
 
     names: dict[str, str]  # dataset, model, backend, method, init
-    runs: list[RunResult]  # those with a test accuracy
-    brackets: list[Bracket]  # of the steps to the threshold
-    config: dict[str, Any]  # of the first run, {dotted key: value}
-    right: Array | None  # (runs, texts) of 0 or 100
-    texts: list[str]  # their ids
+    runs: list[RunResult]  # the runs with a test accuracy
+    brackets: list[Bracket]  # for each run, of the steps to the threshold
+    config: dict[str, Any]  # configuration of the first run, {dotted key: value}
+    right: Array | None  # shape (runs, texts): 100 for a correct answer, 0 for a wrong answer
+    texts: list[str]  # the ids of the texts
     no_texts: str | None  # why `right` is None
 
     @property
@@ -72,7 +72,7 @@ class Group:
 
     @property
     def last_step(self) -> int:
-        """The last evaluation of the longest run."""
+        """The step of the last evaluation of the longest run."""
         return max(int(run.curve["step"].max()) for run in self.runs)
 
     @property
@@ -97,11 +97,11 @@ class Group:
 
     @property
     def best_minus_last(self) -> float:
-        """Mean test accuracy at the best step minus that at the last step: what validation brings."""
+        """Mean test accuracy at the best step minus the mean at the last step: the gain from choosing by validation."""
         return float(np.mean([(run.test or 0) - (run.last_test or 0) for run in self.runs]))
 
     def only(self, seeds: list[int]) -> "Group":
-        """Return the group of these seeds alone."""
+        """Return the group with only the runs of these seeds."""
         kept = [number for number, run in enumerate(self.runs) if run.key.seed in seeds]
         return replace(
             self,
@@ -113,9 +113,9 @@ class Group:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two groups that differ in `axis` only; differences are `one` minus `other`, in points of test accuracy.
+    """Two groups that differ only in `axis`. Differences are `one` minus `other`, in points of test accuracy.
 
-    Where runs are paired, both groups hold the seeds of the pairs and no others.
+    When the runs are paired, both groups contain only the seeds of the pairs.
     """
 
     axis: str  # init, backend or method
@@ -127,9 +127,9 @@ class Comparison:
     difference: Estimate
     difference_over_texts: Estimate | None
     permutation: PValue
-    spread_p: float  # Brown and Forsythe's, NaN where there is no test
-    steps: Ratio | None  # steps to the threshold, `other` to `one`; None when a run began above it
-    needed: dict[float, int | None]  # points -> seeds to see them with a power of 80 %
+    spread_p: float  # p of Brown and Forsythe's test, NaN when there is no test
+    steps: Ratio | None  # steps to the threshold, `other` to `one`; None when a run starts at or above it
+    needed: dict[float, int | None]  # points -> seeds needed to see them with a power of 80 %
 
     @property
     def sides(self) -> tuple[str, str]:
@@ -138,7 +138,7 @@ class Comparison:
 
     @property
     def rest(self) -> dict[str, str]:
-        """What both groups share."""
+        """The names that both groups share."""
         return {key: name for key, name in self.one.names.items() if key != self.axis}
 
     @property
@@ -149,7 +149,7 @@ class Comparison:
 def group_of(
     names: tuple[str, ...], results: list[RunResult], folders: dict[str, Path], threshold: float
 ) -> Group | None:
-    """Return the group of these runs, or None when none of them has a test accuracy."""
+    """Return the group of these runs, or None when no run has a test accuracy."""
     runs = [result for result in results if result.test is not None]
     if not runs:
         return None
@@ -167,9 +167,9 @@ def group_of(
 
 
 def pairs_of(one: list[int], other: list[int]) -> list[int]:
-    """Return the seeds to pair: those that both groups have, if they are two or more and half of the larger group.
+    """Return the seeds to pair: the seeds that both groups have, at least two and at least half of the larger group.
 
-    Groups of the same seeds are always paired. No seeds: the groups are compared unpaired, with all their runs.
+    Groups with the same seeds are always paired. No seeds: the groups are compared unpaired, with all their runs.
     """
     both = sorted(set(one) & set(other))
     if one == other or (len(both) >= 2 and 2 * len(both) >= max(len(one), len(other))):
@@ -207,7 +207,7 @@ def compare(axis: str, one: Group, other: Group, threshold: float) -> Comparison
 
 
 def _std_of_difference(one: Array, other: Array, paired: bool) -> float:
-    """Return the std that a power calculation asks for: of the differences, or pooled over the two groups."""
+    """Return the std for a power calculation: the std of the differences, or the std pooled over the two groups."""
     if min(len(one), len(other)) < 2:
         return math.nan
     if paired:
@@ -218,27 +218,27 @@ def _std_of_difference(one: Array, other: Array, paired: bool) -> float:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything that the report says of the runs."""
+    """Everything that the report says about the runs."""
 
     threshold: float
     groups: list[Group]
-    comparisons: list[Comparison]  # pretrained against random first
-    unequal: list[tuple[Comparison, list[str]]]  # those not on equal terms, which say nothing, and in what they differ
+    comparisons: list[Comparison]  # pretrained against random comes first
+    unequal: list[tuple[Comparison, list[str]]]  # comparisons on unequal terms, and how they differ
 
     def of_init(self) -> list[Comparison]:
-        """Return the comparisons of pre-trained with random weights, which answer the question."""
+        """Return the comparisons of pre-trained with random weights. They answer the report's question."""
         return [comparison for comparison in self.comparisons if comparison.sides == ("pretrained", "random")]
 
     def leading(self) -> list[Comparison]:
-        """Return the comparisons that titles speak of: those that answer, or those with the first one's sides."""
+        """Return the comparisons for titles: pre-trained with random, or else all with the sides of the first."""
         sides = self.comparisons[0].sides if self.comparisons else ()
         return self.of_init() or [comparison for comparison in self.comparisons if comparison.sides == sides]
 
 
 def gather_evidence(results: list[RunResult], folders: dict[str, Path], threshold: float) -> Evidence:
-    """Return the groups of a sweep and every comparison of two that differ in one of init, backend and method.
+    """Return a sweep's groups, and a comparison for each pair of groups that differ in one of init, backend and method.
 
-    Two groups that are not on equal terms are not compared. `folders` holds the runs' folders by name; `threshold` is a
+    Comparisons on unequal terms are kept apart, in `unequal`. `folders` maps run names to folders. `threshold` is a
     test accuracy in percent.
     """
     found = [group_of(names, members, folders, threshold) for names, members in by_group(results).items()]
@@ -265,7 +265,7 @@ def _rank(known: list[str], name: str) -> tuple[int, str]:
 
 
 def as_json(evidence: Evidence) -> dict[str, Any]:
-    """Return statistics.json: every group and comparison; NaN and infinity become null."""
+    """Return the content of statistics.json: every group and comparison. NaN and infinity become null."""
     return {
         "threshold": evidence.threshold,
         "groups": [

@@ -1,4 +1,4 @@
-"""The figures, one style: colour tells inits apart, titles state the finding, captions say n and what is drawn."""
+"""Draw the figures in one style. Colours show inits, titles state the finding, captions give n and what is drawn."""
 
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -47,7 +47,7 @@ def _marker(init: object) -> str:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure with its finding, which stands above it, and what is drawn, which stands below."""
+    """A figure, its title (the finding, above the figure) and its caption (what is drawn, below the figure)."""
 
     figure: Figure
     title: str
@@ -55,7 +55,7 @@ class Drawing:
 
 
 def _framed(title: str, caption: str, figure: Figure) -> Drawing:
-    """Put the finding above and what is drawn below, both wrapped to the figure's width."""
+    """Put the title above the figure and the caption below, both wrapped to the figure's width."""
     width = int(figure.get_figwidth() * 8.6)
     figure.suptitle("\n".join(textwrap.wrap(title, width)), x=0.01, ha="left", fontsize="large", fontweight="bold")
     lines = "\n".join(textwrap.wrap(caption, int(width * 1.52)))
@@ -92,7 +92,7 @@ SPLITS = {"valid": "validation", "test": "test"}
 
 
 def accuracy_over_steps(evidence: Evidence, split: str) -> Drawing | None:
-    """Return each run's accuracy over steps, the mean with its interval, and a marker at each run's best step."""
+    """Return a figure of each run's accuracy over steps, a marker at its best step, and each mean with its interval."""
     panels = _panels(evidence)
     figure, axes = _grid(len(panels), 3.9)
     values = pd.concat([run.curve[split] for group in evidence.groups for run in group.runs]).dropna()
@@ -106,7 +106,7 @@ def accuracy_over_steps(evidence: Evidence, split: str) -> Drawing | None:
         if len(panels) > 1:
             axis.set_title(" · ".join(names), fontsize="small", loc="left")
     axes[0].set_ylabel(f"{SPLITS[split]} accuracy (%)")
-    margin = max(0.2 * float(np.ptp(values)), 2.0)  # a band of three seeds may reach far beyond the runs
+    margin = max(0.2 * float(np.ptp(values)), 2.0)  # not the band: with three seeds it may be far wider
     axes[0].set_ylim(max(float(values.min()) - margin, 0), min(float(values.max()) + margin, 100))
     best = Line2D([], [], color="0.3", lw=0, marker="o", mfc="white", ms=6, label="best step of a run")
     _legend(axes[-1], sorted({group.names["init"] for group in evidence.groups}), [best])
@@ -147,7 +147,7 @@ def _draw_curves(axis: Axes, group: Group, split: str) -> None:
     if len(tables) == 1:  # a mean of one run is the run
         return
     at = pd.concat(tables).groupby("step")[split]
-    whole = at.count() == len(tables)  # a mean over the runs that happen to be there would jump
+    whole = at.count() == len(tables)  # the mean would jump where some runs have no value
     means = [(float(str(step)), mean_over_seeds(values)) for step, values in at if whole[step]]
     steps = [step for step, _ in means]
     axis.plot(steps, [found.value for _, found in means], color=_colour(init), lw=2.2, zorder=3)
@@ -156,7 +156,7 @@ def _draw_curves(axis: Axes, group: Group, split: str) -> None:
 
 
 def training_loss(scalars: pd.DataFrame, evidence: Evidence) -> Drawing | None:
-    """Return the training loss (nats an example, mean over each logging interval) of the evidence's runs over steps."""
+    """Return a figure of the runs' training loss over steps (nats per example, mean over each logging interval)."""
     keys = pd.DataFrame([asdict(run.key) for group in evidence.groups for run in group.runs])
     own = scalars[(scalars["split"] == "train_inner") & (scalars["tag"] == "loss")].merge(keys, on=KEYS)
     if own.empty:
@@ -186,7 +186,7 @@ def training_loss(scalars: pd.DataFrame, evidence: Evidence) -> Drawing | None:
 
 
 def validation_against_test(evidence: Evidence) -> Drawing:
-    """Return a point a run at its best step, against the line of equality."""
+    """Return a figure with a point for each run at its best step, and a line where both accuracies are equal."""
     runs = [(group.names["init"], run.best_valid, run.test) for group in evidence.groups for run in group.runs]
     figure = Figure(figsize=(WIDTH, 5.0), layout="constrained")
     axis = figure.subplots()
@@ -216,7 +216,7 @@ def validation_against_test(evidence: Evidence) -> Drawing:
 
 
 def _rows(groups: list[Group]) -> tuple[Figure, Axes, list[float]]:
-    """Return a figure with a row a group, the first on top, and the rows' heights."""
+    """Return a figure with one row for each group, the first on top, and the rows' heights."""
     figure = Figure(figsize=(WIDTH, 1.9 + 0.62 * len(groups)), layout="constrained")
     axis = figure.subplots()
     heights = [float(len(groups) - 1 - number) for number in range(len(groups))]
@@ -251,7 +251,7 @@ def _draw_interval(axis: Axes, height: float, group: Group, found: Estimate | No
 
 
 def final_accuracy(evidence: Evidence, baselines: dict[str, list[Baseline]]) -> Drawing:
-    """Return the test accuracies at the best steps as points, with their mean and both intervals."""
+    """Return a figure of the test accuracies at the best steps as points, with each group's mean and both intervals."""
     figure, axis, heights = _rows(evidence.groups)
     for height, group in zip(heights, evidence.groups, strict=True):
         _draw_points(axis, height, group, group.test.tolist())
@@ -277,7 +277,10 @@ def final_accuracy(evidence: Evidence, baselines: dict[str, list[Baseline]]) -> 
 
 
 def steps_to_threshold(evidence: Evidence) -> Drawing:
-    """Return, for each run, the line between the two evaluations where it passes; an arrow for runs that never do."""
+    """Return a figure with a line for each run, between the two evaluations where the run passes the threshold.
+
+    A run that never passes gets an arrow. A run that starts at or above the threshold gets a dot.
+    """
     figure, axis, heights = _rows(evidence.groups)
     end = 1.06 * max(group.last_step for group in evidence.groups)
     for height, group in zip(heights, evidence.groups, strict=True):
@@ -298,7 +301,7 @@ def steps_to_threshold(evidence: Evidence) -> Drawing:
 
 
 def seed_spread(evidence: Evidence) -> Drawing:
-    """Return each run's distance from its group's mean, with the standard deviation as a line."""
+    """Return a figure of each run's distance from its group's mean, with the standard deviation as a line."""
     figure, axis, heights = _rows(evidence.groups)
     for height, group in zip(heights, evidence.groups, strict=True):
         _draw_points(axis, height, group, (group.test - group.test.mean()).tolist())
@@ -311,7 +314,7 @@ def seed_spread(evidence: Evidence) -> Drawing:
 
 
 def published_sources(evidence: Evidence, baselines: dict[str, list[Baseline]]) -> Drawing | None:
-    """Return a row a source of the published experiment: the report, the replications, ours; a point a seed."""
+    """Return a figure of the published experiment: a row per source (report, replications, ours), a point per seed."""
     groups = [group for of_dataset in published_groups(evidence).values() for group in of_dataset]
     found = sources(groups)
     if not any(source.is_ours for source in found):
@@ -349,9 +352,9 @@ def published_sources(evidence: Evidence, baselines: dict[str, list[Baseline]]) 
 def write_figures(
     folder: Path, scalars: pd.DataFrame, evidence: Evidence, baselines: dict[str, list[Baseline]]
 ) -> dict[str, tuple[str, str]]:
-    """Write every figure that there are data for as PNG and SVG; return each one's finding and caption by its name."""
+    """Write every figure that has data as PNG and SVG. Return the finding and the caption of each figure by name."""
     written = {}
-    # the salt makes the same figure the same file
+    # with a fixed salt, the same figure gives the same file
     with (
         sns.axes_style("ticks", STYLE),
         sns.plotting_context("paper", 1.15),

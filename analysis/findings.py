@@ -1,4 +1,4 @@
-"""Every sentence that is made of numbers: the answer, the comparisons, the figures' titles and captions, the notes."""
+"""Write the sentences with numbers: the answer, the comparisons, the figures' titles and captions, the notes."""
 
 import math
 from collections import Counter
@@ -24,14 +24,14 @@ from analysis.statistics import (
 from foundation.counts import counted
 
 PROSE = {"pretrained": "pre-trained", "lora": "LoRA", "full": "fully fine-tuned"}
-FEW = 5  # seeds; with fewer the report says in words what they allow
+FEW = 5  # seeds; with fewer, the report says in words what the seeds can show
 CHANCE = 1 - LEVEL
-POSSIBLE = (-100.0, 100.0)  # points that two accuracies can differ by
-T_BOUND = {2: "12.7", 3: "4.3", 4: "3.2"}  # standard errors on each side of a mean, by Student's t
+POSSIBLE = (-100.0, 100.0)  # points; the limits of a difference of two accuracies
+T_BOUND = {2: "12.7", 3: "4.3", 4: "3.2"}  # n -> standard errors on each side of a mean, by Student's t
 
 
 def prose(name: str, opens: bool = False) -> str:
-    """Return an init, back end or method as a sentence has it; `opens` the sentence."""
+    """Return the words for an init, back end or method. `opens` is true at the start of a sentence."""
     word = PROSE.get(name, name)
     return word if not opens or name in ("hf", "fairseq", "lora") else word[0].upper() + word[1:]
 
@@ -43,7 +43,7 @@ def listed(words: Iterable[str]) -> str:
 
 
 def tied_steps(group: Group) -> str | None:
-    """Return what the rule for tied best steps does to a group's mean, None where no run has tied best steps."""
+    """Return how the rule for tied best steps changes a group's mean, or None when no run has tied best steps."""
     latest = {run.key.seed: run.latest for run in group.runs}
     tied = {seed: found for seed, found in latest.items() if found is not None}
     if not tied:
@@ -62,7 +62,7 @@ def tied_steps(group: Group) -> str | None:
 
 
 def answer(c: Comparison) -> str:
-    """Return the answer to how much pre-training buys: both means, the gap, the speed, and what they do not show."""
+    """Return the answer: how much pre-training buys, with both means, the gap, the speed, and what they do not show."""
     names = c.rest
     start = (
         f"On {names['dataset']}, {names['model']} ({names['backend']}, {names['method']}) reaches "
@@ -79,7 +79,7 @@ def means_of(c: Comparison) -> str:
 
 
 def bought(gap: float) -> str:
-    """Return what a gap of accuracies (points) says of pre-training."""
+    """Return what a gap of accuracies (points) says about pre-training."""
     if f"{abs(gap):.2f}" == "0.00":
         return "pre-training makes a difference of 0.00 points"
     return f"pre-training {'buys' if gap > 0 else 'costs'} {abs(gap):.2f} points"
@@ -134,7 +134,7 @@ def times(ratio: Ratio) -> str:
 
 
 def bound(value: float, up: bool) -> str:
-    """Return a positive bound with two significant digits, three near 1, rounded outwards so that it holds."""
+    """Return a positive bound with two or more significant digits (three near 1), rounded outwards so that it holds."""
     decimals = 2 if value < 2 else 1 if value < 10 else 0
     decimals = 1 - math.floor(math.log10(value)) if value < 0.1 else decimals
     whole = math.ceil(value * 10**decimals - 1e-9) if up else math.floor(value * 10**decimals + 1e-9)
@@ -142,7 +142,7 @@ def bound(value: float, up: bool) -> str:
 
 
 def steps_ends(interval: Estimate) -> str:
-    """Return a ratio's interval, or why there is none, as words."""
+    """Return the interval of a ratio of steps in words, or why there is none."""
     if not interval.has_interval:
         return interval.words()
     if math.isinf(interval.high):
@@ -155,7 +155,7 @@ def steps_ends(interval: Estimate) -> str:
 
 
 def passing(group: Group, name: str, mark: str) -> str:
-    """Return when a group's runs pass the threshold `mark`, or how many of them never do."""
+    """Return when a group's runs pass the threshold `mark`, or how many runs never pass it."""
     end = f"within {counted(group.last_step, 'step')}"
     if group.n_censored == group.n:
         return f"no {name} run passes {mark} {end}"
@@ -170,7 +170,7 @@ def passing(group: Group, name: str, mark: str) -> str:
 
 
 def steps_sentence(c: Comparison) -> str:
-    """Return when both groups pass the threshold and how many times as many steps the second needs."""
+    """Return when both groups pass the threshold, and how many times as many steps the second group needs."""
     mark = f"{c.threshold:g} % test accuracy"
     if c.steps is None or all(group.n_censored == group.n for group in (c.one, c.other)):
         return ratio_sentence(c)
@@ -180,9 +180,10 @@ def steps_sentence(c: Comparison) -> str:
 
 
 def ratio_sentence(c: Comparison) -> str:
-    """Return how many times as many steps the second group needs to the threshold.
+    """Return how many times as many steps the second group needs to reach the threshold.
 
-    The one place that knows all cases: no run passes, runs of one side or of both never pass, a run starts above it.
+    All cases are covered: no run passes, runs of one side or of both sides never pass, a run starts above the
+    threshold.
     """
     mark = f"{c.threshold:g} % test accuracy"
     if c.steps is None:
@@ -199,7 +200,7 @@ def ratio_sentence(c: Comparison) -> str:
 
 
 def ratio_cell(c: Comparison) -> str:
-    """Return the same for a table."""
+    """Return the same ratio in short form, for a table."""
     if c.steps is None:
         return "not compared: a run starts above it"
     if not c.steps.is_known:
@@ -209,7 +210,7 @@ def ratio_cell(c: Comparison) -> str:
 
 
 def higher(c: Comparison) -> str:
-    """Return which of two groups ends higher, as far as the runs tell."""
+    """Return which of two groups ends higher, as far as the runs can tell."""
     one, other = c.sides
     told = f"{prose(one, True)} minus {prose(other)}: {c.difference.value:+.2f} points, {gap_interval(c)}"
     if not c.difference.has_interval:
@@ -220,7 +221,7 @@ def higher(c: Comparison) -> str:
 
 
 def faster(c: Comparison) -> str:
-    """Return which of two groups needs fewer steps to the threshold, as far as the runs tell."""
+    """Return which of two groups needs fewer steps to the threshold, as far as the runs can tell."""
     told = ratio_sentence(c)
     winner = faster_side(c)
     if winner is not None:
@@ -232,7 +233,7 @@ def faster(c: Comparison) -> str:
 
 
 def faster_side(c: Comparison) -> str | None:
-    """Return which side of a comparison needs fewer steps, None where the interval does not exclude equal speed."""
+    """Return which side of a comparison needs fewer steps, or None when the interval does not exclude equal speed."""
     if c.steps is None or not c.steps.interval.excludes(1):
         return None
     return c.sides[0] if c.steps.interval.low > 1 else c.sides[1]
@@ -257,7 +258,7 @@ def tighter(c: Comparison) -> str:
 
 
 def tighter_side(c: Comparison) -> str | None:
-    """Return which side spreads less, None where the test does not show it."""
+    """Return which side spreads less, or None when the test does not show a difference."""
     if math.isnan(c.spread_p) or c.spread_p >= CHANCE:
         return None
     return c.sides[0] if c.one.spread.std < c.other.spread.std else c.sides[1]
@@ -268,7 +269,7 @@ def p_value(p: float) -> str:
 
 
 def against_baseline(c: Comparison, baseline: Baseline) -> str:
-    """Return how two groups stand to a simple baseline."""
+    """Return how far two groups are above or below a simple baseline."""
     standing = [
         f"{'the ' if group.n == 1 else ''}{prose(side)} {'run is' if group.n == 1 else 'runs are'} "
         f"{above(group.spread.mean - baseline.test)} it{'' if group.n == 1 else ' on average'}"
@@ -282,7 +283,7 @@ def against_baseline(c: Comparison, baseline: Baseline) -> str:
 
 
 def at_commonest(group: Group, commonest: Baseline) -> str | None:
-    """Return how many runs of a group are as accurate as answering the commonest class always, None where none is."""
+    """Return how many runs are as accurate as always answering the commonest class, or None when no run is."""
     count = int((np.abs(group.test - commonest.test) < 1e-9).sum())
     if not count:
         return None
@@ -294,7 +295,7 @@ def at_commonest(group: Group, commonest: Baseline) -> str | None:
 
 
 def above(gap: float) -> str:
-    """Return `5.60 points above`, `level with` where two decimals are zero."""
+    """Return for example `5.60 points above`, or `level with` when the gap rounds to 0.00."""
     if f"{abs(gap):.2f}" == "0.00":
         return "level with"
     return f"{abs(gap):.2f} points {'above' if gap > 0 else 'below'}"
@@ -304,13 +305,13 @@ def above(gap: float) -> str:
 
 
 def answers(evidence: Evidence, results: list[RunResult]) -> list[str]:
-    """Return the answer of each pair of pre-trained and random groups, or why there is none."""
+    """Return the answer for each pair of pre-trained and random groups, or why there is none."""
     found = [answer(comparison) for comparison in evidence.of_init()]
     return [*(found or [no_answer(evidence, results)]), *unequal(evidence)]
 
 
 def unequal(evidence: Evidence) -> list[str]:
-    """Return a sentence for each pair of groups that is not on equal terms."""
+    """Return a sentence for each pair of groups on unequal terms."""
     return [
         f"{c.title}: not compared, because not on equal terms; they differ in {', '.join(why)}."
         for c, why in evidence.unequal
@@ -318,7 +319,7 @@ def unequal(evidence: Evidence) -> list[str]:
 
 
 def no_answer(evidence: Evidence, results: list[RunResult]) -> str:
-    """Return why a sweep does not say what pre-training buys, and what to do."""
+    """Return why a sweep does not show what pre-training buys, and what to do."""
     opening = "These runs do not say what pre-training buys: "
     have = {group.names["init"] for group in evidence.groups}
     for init in ("pretrained", "random"):
@@ -338,7 +339,7 @@ def no_answer(evidence: Evidence, results: list[RunResult]) -> str:
 
 
 def unrecorded(evidence: Evidence, folders: dict[str, Path]) -> list[str]:
-    """Return a sentence for each run with figures whose configuration or inputs are not recorded."""
+    """Return a sentence for each run that has a test accuracy but no record of its configuration or inputs."""
     said = []
     for name in (str(run.key) for group in evidence.groups for run in group.runs):
         gone = [file for file in ("config.yaml", "provenance.json") if not (folders[name] / file).is_file()]
@@ -351,12 +352,12 @@ def unrecorded(evidence: Evidence, folders: dict[str, Path]) -> list[str]:
 
 
 def comparisons(evidence: Evidence) -> list[tuple[str, list[str]]]:
-    """Return, for each comparison, its title and which side is higher, faster and tighter."""
+    """Return, for each comparison, its title and which side ends higher, is faster and spreads less."""
     return [(c.title, [higher(c), faster(c), tighter(c), *left_out(c)]) for c in evidence.comparisons]
 
 
 def notes(evidence: Evidence) -> list[str]:
-    """Return what few seeds allow one to say: of a group by its number, of a comparison by its test."""
+    """Return the limits of few seeds: for a group by its number of seeds, for a comparison by its permutation test."""
     said = [sentence for n in sorted({group.n for group in evidence.groups}) for sentence in of_few(n)]
     tests = [
         of_test(c) for c in evidence.comparisons if c.permutation.smallest > CHANCE and min(c.one.n, c.other.n) > 1
@@ -365,7 +366,7 @@ def notes(evidence: Evidence) -> list[str]:
 
 
 def of_few(n: int) -> list[str]:
-    """Return what n seeds allow one to say of a group; nothing from five seeds on."""
+    """Return what n seeds can show about a group; empty from five seeds on."""
     if n >= FEW:
         return []
     if n == 1:
@@ -379,7 +380,7 @@ def of_few(n: int) -> list[str]:
 
 
 def of_test(c: Comparison) -> str:
-    """Return what a permutation test of so few runs cannot reach."""
+    """Return the smallest p that a permutation test can give with the few runs of a comparison."""
     if c.paired:
         what = f"A sign-flip test of {counted(c.one.n, 'pair')}"
     else:
@@ -391,14 +392,14 @@ def of_test(c: Comparison) -> str:
 
 
 def label(c: Comparison, evidence: Evidence) -> str:
-    """Return what tells a comparison's groups from the other groups of the sweep, empty where there is no other."""
+    """Return the names that set a comparison apart from the sweep's other groups; empty when there are no others."""
     return " · ".join(
         name for key, name in c.rest.items() if any(group.names[key] != name for group in evidence.groups)
     )
 
 
 def title_of_gaps(evidence: Evidence) -> str:
-    """Return the finding of the final accuracies: each comparison by name, or their range where there are many."""
+    """Return the finding on the final accuracies: each comparison by name, or their range when there are many."""
     found = evidence.leading()
     if not found:
         return "Test accuracy at the best step of each run"
@@ -420,7 +421,7 @@ def of(c: Comparison, evidence: Evidence) -> str:
 
 
 def title_of_sources(published: dict[str, float], ours: dict[str, dict[str, float]]) -> str:
-    """Return the mean test accuracies of the report, by init, and of ours, by init and dataset."""
+    """Return a title with the mean test accuracies of the report by init, and of our runs by init and dataset."""
     said = []
     for init, means in ours.items():
         own = listed(f"{mean:.2f} %{f' ({dataset})' if len(means) > 1 else ''}" for dataset, mean in means.items())
@@ -429,7 +430,7 @@ def title_of_sources(published: dict[str, float], ours: dict[str, dict[str, floa
 
 
 def caption_of_sources(best: dict[str, Baseline]) -> str:
-    """Return what the figure of sources shows; `best` is the better baseline of each dataset."""
+    """Return the caption of the figure of sources. `best` has one baseline for each dataset."""
     lines = [f"{found.name.split(',')[0]} on {dataset} ({found.test:.2f} %)" for dataset, found in best.items()]
     return (
         "A point a seed, a bar for their mean. Replications are others who did the same exercise; D and E share the "
@@ -438,7 +439,7 @@ def caption_of_sources(best: dict[str, Baseline]) -> str:
 
 
 def title_of_steps(evidence: Evidence) -> str:
-    """Return the finding of the steps to the threshold: each comparison by name, or a plain title."""
+    """Return the finding on the steps to the threshold: each comparison by name, or a plain title."""
     mark = f"{evidence.threshold:g} % test accuracy"
     found = evidence.leading()
     if not found or len(found) > 3:
@@ -457,7 +458,7 @@ def title_of_steps(evidence: Evidence) -> str:
 
 
 def title_of_curves(evidence: Evidence, split: str) -> str:
-    """Return the finding of a figure of curves: the mean accuracy of each group at its best steps."""
+    """Return the finding of a figure of curves: the mean accuracy of each group at the best steps."""
     if len(evidence.groups) > 2:
         return f"{'Validation' if split == 'valid' else 'Test'} accuracy over steps"
     what = "Best validation accuracy" if split == "valid" else "Test accuracy at the best step"
@@ -484,7 +485,7 @@ def title_of_spread(evidence: Evidence) -> str:
 
 
 def title_of_luck(evidence: Evidence) -> str:
-    """Return by how much the best validation accuracies lie above the test accuracies at the same steps."""
+    """Return how far the best validation accuracies are above the test accuracies at the same steps."""
     runs = [run for group in evidence.groups for run in group.runs]
     gap = float(np.mean([(run.best_valid or 0) - (run.test or 0) for run in runs]))
     if len(runs) == 1:
@@ -493,7 +494,7 @@ def title_of_luck(evidence: Evidence) -> str:
 
 
 def shared_words(evidence: Evidence) -> str:
-    """Return what all groups share, for a caption; empty where nothing is."""
+    """Return the names that all groups share, for a caption; empty when there are none."""
     first, *others = (group.names for group in evidence.groups)
     shared = [value for key, value in first.items() if key != "init" and all(names[key] == value for names in others)]
     return f"{' · '.join(shared)}. " if shared else ""
@@ -558,7 +559,7 @@ def caption_of_luck(evidence: Evidence) -> str:
 
 
 def title_of_loss(last: dict[str, float]) -> str:
-    """Return the mean training loss (nats) at the end by init; a plain title where it is of several configurations."""
+    """Return the mean final training loss (nats) by init, or a plain title for several configurations (no `last`)."""
     if not last:
         return "Training loss over steps"
     return "Training loss at the last logged step: " + listed(
@@ -567,7 +568,7 @@ def title_of_loss(last: dict[str, float]) -> str:
 
 
 def caption_of_loss(counts: list[int]) -> str:
-    """Return what is drawn of groups of so many runs each."""
+    """Return the caption of the loss figure. `counts` has the number of runs of each group."""
     few, many = min(counts), max(counts)
     n = counted(few, "run") if few == many else f"{few} to {many} runs"
     words = f"{n} a group. Thin line: one run, mean over each logging interval."
@@ -578,7 +579,7 @@ def caption_of_loss(counts: list[int]) -> str:
 
 
 def problems_of_logs(logs: SweepLogs, results: list[RunResult]) -> list[str]:
-    """Return a sentence for each damaged file, further attempt and skipped steps of the runs that have figures."""
+    """Return sentences on damaged files, further attempts and skipped steps of the runs that have a test accuracy."""
     have = {result.key for result in results if result.test is not None}
     return [
         *(sentence for key, sentences in logs.damage.items() if key in have for sentence in sentences),
@@ -596,7 +597,7 @@ def problems_of_logs(logs: SweepLogs, results: list[RunResult]) -> list[str]:
 
 
 def nothing_to_report(sweep: str, sweep_folder: Path, results: list[RunResult]) -> str:
-    """Return why a sweep has no run with figures, and what to do."""
+    """Return why a sweep has no run with results, and what to do."""
     if not results:
         return f"{sweep_folder} holds no run; `make sweep SWEEP={sweep}` makes some"
     states = Counter(run.status for run in results)
@@ -660,7 +661,7 @@ def about_leaks() -> str:
 
 
 def leak_effect(kept: Group, dropped: Group, difference: Estimate) -> str:
-    """Return what the leaks brought: runs that had them minus runs of the same seeds that had not."""
+    """Return the effect of the leaks: runs with the leaks minus runs of the same seeds without the leaks."""
     return (
         f"{prose(kept.names['init'], opens=True)} runs ({kept.names['model']}, {kept.names['backend']}, "
         f"{kept.names['method']}), with the leaks minus without them ({kept.names['dataset']}, "
@@ -677,7 +678,7 @@ def about_best_step() -> str:
 
 
 def absent(results: list[RunResult]) -> list[str]:
-    """Return the runs that have no figures, each with its state."""
+    """Return the runs without a test accuracy, each with its state."""
     return [
         f"{result.key} ({result.status}{f': {result.why}' if result.why else ''})"
         for result in results
@@ -686,7 +687,7 @@ def absent(results: list[RunResult]) -> list[str]:
 
 
 def std_cell(group: Group) -> str:
-    """Return a group's std with the interval of the true one, for a table."""
+    """Return a group's std with the interval of the true std, for a table."""
     if group.n < 2:
         return "none (one seed)"
     return (
@@ -697,7 +698,7 @@ def std_cell(group: Group) -> str:
 
 
 def spread_words(c: Comparison) -> str:
-    """Return Brown and Forsythe's p, or why there is none."""
+    """Return the p of Brown and Forsythe's test, or why there is none."""
     why = no_spread_test(c.one.test, c.other.test)
     return p_value(c.spread_p) if why is None else f"none ({why})"
 
@@ -711,7 +712,7 @@ def permutation_words(c: Comparison) -> str:
 
 
 def needed_words(c: Comparison) -> str:
-    """Return how many seeds show a difference of 1, 2 and 5 points with a power of 80 %."""
+    """Return how many seeds are needed to see a difference of 1, 2 and 5 points with a power of 80 %."""
     if not c.needed:
         return "none (one seed)" if min(c.one.n, c.other.n) < 2 else f"none ({c.difference.why_none})"
     return ", ".join(

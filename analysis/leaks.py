@@ -1,4 +1,4 @@
-"""Test texts that stand in train or validation, too (`leaked.txt` of data/splits): what they are worth."""
+"""Measure the effect of test texts that are also in train or validation (`leaked.txt` of data/splits)."""
 
 from itertools import permutations
 from pathlib import Path
@@ -14,18 +14,18 @@ from data_prep.stages import read_manifest
 
 
 def leaked_ids(splits: Path) -> set[str]:
-    """Return the ids of the test examples of a folder of data/splits whose text stands in train or validation, too."""
+    """Return the ids of the test examples in a folder of data/splits whose text is also in train or validation."""
     path = splits / LEAKED
     return set(path.read_text(encoding="utf-8").split("\n")) - {""} if path.is_file() else set()
 
 
 def keeps_leaks(splits: Path) -> bool:
-    """Whether the texts of train and validation that are in test, too, were left there."""
+    """Return whether train and validation keep the texts that are also in test."""
     return bool((read_manifest(splits) or {}).get("kept"))
 
 
 def leaks_table(evidence: Evidence, data_dir: Path) -> pd.DataFrame:
-    """Return a row for each group whose test split has leaked texts: the mean accuracy on them, and on the others."""
+    """Return a row for each group with leaked test texts: the mean accuracy on the leaked texts and on the others."""
     rows = []
     for group in evidence.groups:
         splits = data_dir / "splits" / group.names["dataset"]
@@ -48,9 +48,9 @@ def leaks_table(evidence: Evidence, data_dir: Path) -> pd.DataFrame:
 
 
 def leak_effects(evidence: Evidence, data_dir: Path) -> list[tuple[Group, Group, Estimate]]:
-    """Return (runs with the leaks, the same runs without, difference in points) where both were trained.
+    """Return (runs with the leaks, the same runs without, difference in points) when both were trained.
 
-    Paired by seed, the seeds that both have. Both answered the same test texts.
+    The runs are paired by the seeds that both groups have. Both groups answered the same test texts.
     """
     found = []
     for one, other in permutations(evidence.groups, 2):

@@ -48,14 +48,14 @@ class Described:
     dictionary: Any
     shape: dict[str, Any]
     source: str  # where the shape and the vocabulary come from
-    is_there: bool  # whether that is a model's own folder, not the published shape of our configuration
+    is_there: bool  # whether `source` is the model's own folder, and not the published shape in our configuration
     n_classes: int
 
 
 def describe(config: DictConfig, n_classes: int) -> Described:
     """Build the model of a configuration, with random weights.
 
-    Raises `UsageError` when its folder is needed to know its shape or vocabulary, and is not there.
+    Raises `UsageError` when the model's folder is missing and its shape or vocabulary must come from the folder.
     """
     from fairseq.data import Dictionary
     from fairseq.models import MODEL_DATACLASS_REGISTRY, MODEL_REGISTRY
@@ -98,14 +98,17 @@ def describe(config: DictConfig, n_classes: int) -> Described:
 
 
 def _tells_its_shape(folder: Path, model: DictConfig) -> bool:
-    """Whether the folder is not one that prep made for random weights alone, of our configuration's shape."""
+    """Return whether the folder has the model's own shape.
+
+    A folder that prep made only for random weights has the shape in our configuration instead.
+    """
     return Path(model.checkpoint).is_file() or "shape" not in (read_manifest(folder) or {})
 
 
 def account(model: Any) -> pd.DataFrame:
-    """Return one row a part: part, shape, each, times, parameters. Every parameter of the model is in exactly one part.
+    """Return one row for each part: part, shape, each, times, parameters. Each parameter is in exactly one part.
 
-    Raises `AssertionError` when one is in none or in two.
+    Raises `AssertionError` when a parameter is in no part or in two parts.
     """
     parts: dict[str, list[Any]] = {name: [] for name in (*MATRICES, *THE_REST)}
     for name, parameter in model.named_parameters():
@@ -130,12 +133,12 @@ def account(model: Any) -> pd.DataFrame:
 
 
 def matrices(table: pd.DataFrame) -> int:
-    """Return the weights in the encoder's matrices, which is what the published number counts."""
+    """Return the number of weights in the encoder's matrices. The published number counts the same weights."""
     return int(table[table["part"].isin(list(MATRICES))]["parameters"].sum())
 
 
 def encoder_weights(model: str, data_dir: Path) -> int | None:
-    """Return the weights in the matrices of a model's encoder, None when its folder is not there to be counted."""
+    """Return the number of weights in the encoder's matrices; None when the model's folder or its shape is missing."""
     config = compose_config([*group_words(model=model), f"data_dir={quoted(data_dir.absolute())}"])
     folder = Path(config.model.folder)
     if not (folder / "dict.txt").is_file() or not _tells_its_shape(folder, config.model):
@@ -144,15 +147,18 @@ def encoder_weights(model: str, data_dir: Path) -> int | None:
 
 
 def formula(shape: dict[str, Any], n_rows: int) -> tuple[str, int]:
-    """Return the published formula with this model's numbers, and what it comes to: V d + P d + L (4 d^2 + 2 d f)."""
+    """Return the published formula with this model's numbers, and its result: V d + P d + L (4 d^2 + 2 d f)."""
     d, f, layers = (shape[f"encoder_{name}"] for name in ("embed_dim", "ffn_embed_dim", "layers"))
-    positions = shape["max_positions"] + 2  # fairseq's first two rows are no position
+    positions = shape["max_positions"] + 2  # fairseq's first two rows are not positions
     text = f"{n_rows} x {d} + {positions} x {d} + {layers} x (4 x {d} x {d} + 2 x {d} x {f})"
     return text, n_rows * d + positions * d + layers * (4 * d * d + 2 * d * f)
 
 
 def lora_counts(described: Described, method: DictConfig) -> dict[str, int]:
-    """Return what LoRA trains: `adapter`, `head`, and `parameters` in all. Raises `UsageError` without the extra hf."""
+    """Return the numbers of parameters: `adapter` and `head`, which LoRA trains, and `parameters`, which is the total.
+
+    Raises `UsageError` without the extra hf.
+    """
     if not all(importlib.util.find_spec(name) for name in ("transformers", "peft")):
         raise UsageError("METHOD=lora needs transformers and peft; run `make setup EXTRAS=dev,hf`")
     from fairseq_tasks.folders import Opened
@@ -167,7 +173,7 @@ def lora_counts(described: Described, method: DictConfig) -> dict[str, int]:
     labels = [str(number) for number in range(described.n_classes)]
     config = transformers_config(described.shape, len(dictionary), ids, labels)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # transformers warns of its own names
+        warnings.simplefilter("ignore", FutureWarning)  # transformers warns about its own names
         adapted = with_adapter(transformers_model(opened, config), method)
     counts = count_parameters(adapted)
     of_adapter = sum(weight.numel() for name, weight in adapted.named_parameters() if "lora_" in name)
@@ -179,7 +185,7 @@ def lora_counts(described: Described, method: DictConfig) -> dict[str, int]:
 
 
 def print_account(config: DictConfig, methods: list[str], n_classes: int, words: list[str]) -> None:
-    """Print the account of one model. Raises `UsageError` as `describe` does, or when the formula disagrees."""
+    """Print the account of one model. Raises `UsageError` as `describe` does, or when the formula does not agree."""
     described = describe(config, n_classes)
     table, n_rows = account(described.model), len(described.dictionary)
     total, counted = int(table["parameters"].sum()), matrices(table)

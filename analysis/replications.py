@@ -1,6 +1,7 @@
-"""The third party of a verdict: other people's runs of the published exercise (`published.yaml`).
+"""Other people's runs of the published exercise (`published.yaml`): the third party, next to the report and our runs.
 
-Accuracies in percent at the best validation step; by epoch, from `replications_per_epoch.csv`, with losses in bits.
+Accuracies are in percent at the best validation step. Values after each epoch are in `replications_per_epoch.csv`, with
+losses in bits.
 """
 
 import math
@@ -21,8 +22,8 @@ from analysis.verdict import published
 REPORT = "the report"
 LONGER = "C"  # the replication whose learning rate falls more slowly
 INITS = ("pretrained", "random")
-AS_SET = "A"  # the replication by the exercise's own length of schedule whose curves are known
-BY_EPOCH = {  # what is compared after each epoch -> its column in the file
+AS_SET = "A"  # the replication with the exercise's own schedule length and known curves
+BY_EPOCH = {  # quantity that is compared after each epoch -> its column in the file
     "training loss (bits)": "train_loss_bits",
     "validation accuracy (%)": "valid_accuracy",
     "test accuracy (%)": "test_accuracy",
@@ -31,7 +32,7 @@ BY_EPOCH = {  # what is compared after each epoch -> its column in the file
 
 @dataclass(frozen=True)
 class Source:
-    """Test accuracies of one init from one source; `values` is empty where only their mean was told."""
+    """Test accuracies of one init from one source; `values` is empty when only the mean is known."""
 
     name: str
     init: str
@@ -45,9 +46,9 @@ class Source:
 
 
 def sources(groups: list[Group]) -> list[Source]:
-    """Return every source of fairseq runs, by init: the report, the replications, and ours, which are `groups`.
+    """Return every source of fairseq runs, by init: the report, the replications, and our runs, which are in `groups`.
 
-    The groups are of the published experiment and of one dataset.
+    The groups belong to the published experiment.
     """
     found = []
     for init in INITS:
@@ -77,7 +78,7 @@ def _terms(group: Group) -> str:
 
 
 def sources_table(found: list[Source]) -> pd.DataFrame:
-    """Return a row a source and init: the test accuracies by seed, their mean, n, and what is known of the runs."""
+    """Return a row for each source and init: test accuracies by seed, their mean, n, what is known about the runs."""
     return pd.DataFrame(
         [
             {
@@ -94,7 +95,7 @@ def sources_table(found: list[Source]) -> pd.DataFrame:
 
 
 def longer_schedule() -> dict[str, Any]:
-    """Return the replication whose learning rate falls more slowly, as published.yaml has it."""
+    """Return the entry in published.yaml of the replication whose learning rate falls more slowly."""
     found: dict[str, Any] = next(other for other in published()["replications"] if other["name"] == LONGER)
     return found
 
@@ -105,10 +106,10 @@ def _per_epoch() -> pd.DataFrame:
 
 
 def ours_by_epoch(scalars: pd.DataFrame, group: Group) -> dict[str, NDArray[np.float64]]:
-    """Return what our runs of a group had after each epoch, each of shape (runs, epochs), under BY_EPOCH's names.
+    """Return the values of a group's runs after each epoch, each of shape (runs, epochs), by the names in BY_EPOCH.
 
-    Losses are logged in nats an example and told in bits. `scalars` is the sweep's table. A quantity that a run did
-    not log at the end of every epoch is left out.
+    Losses are logged in nats per example and returned in bits. `scalars` is the sweep's table. A quantity is left out
+    when a run did not log it at the end of every epoch.
     """
     epochs = int(group.config["recipe.epochs"])
     keys = pd.DataFrame([vars(run.key) for run in group.runs])
@@ -126,9 +127,10 @@ def ours_by_epoch(scalars: pd.DataFrame, group: Group) -> dict[str, NDArray[np.f
 
 
 def by_epoch(scalars: pd.DataFrame, group: Group, name: str) -> pd.DataFrame:
-    """Return how our runs lie to replication `name` after each epoch: its interval for one more run, and ours in it.
+    """Return a table that compares our runs with replication `name` after each epoch.
 
-    The interval is Student's prediction interval from the replication's three seeds.
+    The table has the replication's interval for one more run and the number of our runs inside the interval. The
+    interval is Student's prediction interval from the replication's three seeds.
     """
     theirs = _per_epoch()
     theirs = theirs[(theirs["replication"] == name) & (theirs["init"] == group.names["init"])]

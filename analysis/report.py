@@ -1,4 +1,4 @@
-"""The report: report.html, one file that needs no network, and report.md, both from the same sections."""
+"""Write report.html, one file that needs no network, and report.md, both from the same sections."""
 
 import base64
 from dataclasses import dataclass, field
@@ -53,10 +53,10 @@ from sweeps.commands import make_word
 from sweeps.folders import read_json, texts_in
 
 QUESTION = "How much does pre-training buy?"
-LONG = 40  # rows; a longer table is folded away
-THRESHOLD = 70.0  # percent of test accuracy whose first step is compared, unless another is asked for
-FIRST = ("test_accuracy", "final_accuracy")  # right under the answer
-SOURCES = "published_sources"  # beside the published numbers
+LONG = 40  # rows; a longer table is collapsed
+THRESHOLD = 70.0  # percent; the default test accuracy for the comparison of steps
+FIRST = ("test_accuracy", "final_accuracy")  # figures directly below the answer
+SOURCES = "published_sources"  # the figure next to the published numbers
 ALSO = {
     "test_accuracy": "Test accuracy over steps.",
     "valid_accuracy": "Validation accuracy over steps.",
@@ -73,7 +73,7 @@ ALSO = {
 class Table:
     title: str
     frame: pd.DataFrame
-    is_upright: bool = False  # one column a thing, read downwards
+    is_upright: bool = False  # each column describes one thing, read from top to bottom
 
     @property
     def is_long(self) -> bool:
@@ -116,7 +116,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Material:
-    """All that a report is made of."""
+    """Everything that a report is made from."""
 
     sweep: str
     sweep_folder: Path
@@ -134,13 +134,13 @@ class Material:
 
 
 def upright(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table turned: one row a column, one column a row, the first column's values on top."""
+    """Return the transposed table. The values of the first column become the header."""
     turned = frame.set_index(frame.columns[0]).T.rename_axis(index=None, columns=None).reset_index()
     return turned.rename(columns={"index": str(frame.columns[0])})
 
 
 def sections(material: Material) -> list[Section]:
-    """Return the report, from the answer down to what it was made from."""
+    """Return the sections of the report, from the answer down to the provenance."""
     evidence = material.evidence
     pictures = _pictures(material)
     missing = [*absent(material.results), *material.problems]
@@ -175,7 +175,7 @@ def _pictures(material: Material) -> dict[str, Picture]:
 
 
 def _standing(material: Material) -> list[str]:
-    """Return how the runs of each comparison of inits stand to the better baseline, and which learned nothing."""
+    """Return how far each init is from the first baseline, and which runs only match the commonest class."""
     standing = [
         against_baseline(comparison, baseline)
         for comparison in material.evidence.of_init()
@@ -190,7 +190,7 @@ def _standing(material: Material) -> list[str]:
 
 
 def _questions(evidence: Evidence) -> list[str]:
-    """Return what each comparison says of the three questions, by its title where there are several."""
+    """Return each comparison's answers to the three questions, with its title when there are several comparisons."""
     found = comparisons(evidence)
     if len(found) == 1 and len(evidence.groups) == 2:
         return found[0][1]
@@ -198,9 +198,9 @@ def _questions(evidence: Evidence) -> list[str]:
 
 
 def _beside_published(material: Material, picture: Picture | None) -> list[Section]:
-    """Return the published tables with ours beside them, for the runs that are of the published experiment alone.
+    """Return the published tables next to ours, only for the runs that belong to the published experiment.
 
-    `picture` shows all datasets' sources, and stands beside the first one's table.
+    `picture` shows the sources of all datasets. The picture appears with the table of the first dataset.
     """
     evidence, report = material.evidence, published()
     parts = []
@@ -249,7 +249,7 @@ def _beside_published(material: Material, picture: Picture | None) -> list[Secti
 
 
 def _worth(material: Material, datasets: list[str]) -> list[str]:
-    """Return what stands beside the published numbers: leaks, a simple baseline, a longer schedule."""
+    """Return what puts the published numbers into perspective: leaks, a simple baseline, a longer schedule."""
     means = {source.init: source.mean for source in sources([]) if source.name == REPORT}
     said = []
     for dataset in datasets:
@@ -265,7 +265,7 @@ def _worth(material: Material, datasets: list[str]) -> list[str]:
 
 
 def _three_parties(material: Material, dataset: str, groups: list[Group], pictures: list[Picture]) -> Section:
-    """Return ours beside the report and the replications: test accuracies, and curves after each epoch."""
+    """Return our runs next to the report and the replications: test accuracies, and values after each epoch."""
     tables = [Table("Test accuracy at the best validation step", sources_table(sources(groups)))]
     for group in groups:
         frame = by_epoch(material.scalars, group, AS_SET)
@@ -286,7 +286,7 @@ def _of_validation(dataset: str) -> str:
 
 
 def side_by_side(backend: str, groups: list[Group]) -> pd.DataFrame:
-    """Return one published table with our runs of the same seeds beside it."""
+    """Return the published table of one back end next to our runs of the same seeds."""
     rows = []
     for table in published()["tables"]:
         if table["backend"] != backend:
@@ -353,7 +353,7 @@ def numbers_table(numbers: list[Verdict]) -> pd.DataFrame:
 
 
 def claims_table(claims: list[ClaimVerdict]) -> pd.DataFrame:
-    """Return the published claims and what our runs say of each."""
+    """Return the published claims and what our runs say about each."""
     return pd.DataFrame(
         [
             {
@@ -369,7 +369,7 @@ def claims_table(claims: list[ClaimVerdict]) -> pd.DataFrame:
 
 
 def _leaks(material: Material) -> Section:
-    """Return what test texts that stand in train or validation, too, are worth; empty where there are none."""
+    """Return the section on test texts that are also in train or validation; empty when there are none."""
     frame = leaks_table(material.evidence, material.data_dir)
     if frame.empty:
         return Section("Leaks")
@@ -506,7 +506,7 @@ def write_report(folder: Path, material: Material) -> None:
 
 
 def as_markdown(whole: list[Section], sweep: str, made: str) -> str:
-    """Return the same report as Markdown; figures are linked, not held."""
+    """Return the same report as Markdown. Figures are linked, not embedded."""
     parts = [f"# {QUESTION}", f"Sweep `{sweep}`, {made}."]
     for section in whole:
         parts += [f"## {section.title}", *section.paragraphs]

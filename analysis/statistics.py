@@ -1,10 +1,11 @@
-"""What runs over seeds allow one to say: pure functions on arrays, each interval with the target that it covers.
+"""Compute what runs over several seeds can show: pure functions on arrays. Each interval names its target.
 
-Two targets, because they have different widths: *this test set, new seeds* asks what other seeds would give on the same
-test texts, *new texts, new seeds* what other seeds would give on other texts of the same kind. docs/statistics.md has
-the coverage of each, by simulation (`python -m benchmarks.coverage`).
+Means and differences have two targets, because the intervals have different widths. *This test set, new seeds* asks
+what other seeds would give on the same test texts. *New texts, new seeds* asks what other seeds would give on other
+texts of the same kind. docs/statistics.md has the coverage of each interval, by simulation
+(`python -m benchmarks.coverage`).
 
-Every function raises `ValueError` for NaN, an infinite value, a wrong shape or no value at all.
+Estimates and tests of arrays raise `ValueError` for NaN, an infinite value, a wrong shape or no value at all.
 """
 
 import math
@@ -19,10 +20,10 @@ SAME_TEXTS = "this test set, new seeds"
 NEW_TEXTS = "new texts, new seeds"
 LEVEL = 0.95
 POWER = 0.8
-EXACT_UP_TO = 99_999  # permutations; more than that are drawn
-AT_A_TIME = 1_000  # permutations held in memory
+EXACT_UP_TO = 99_999  # permutations; above this number a random sample is drawn
+AT_A_TIME = 1_000  # permutations in memory at the same time
 MOST_SEEDS = 10_000
-NODES = 128  # of the integral that a power is
+NODES = 128  # of the numerical integral in `power_of`
 ONE_SEED, ALL_THE_SAME, ALL_DIFFERENCES_THE_SAME = "one seed", "all values are the same", "all differences are the same"
 
 Array = NDArray[np.float64]
@@ -30,10 +31,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval. Where there is none, `low` and `high` are NaN and `method` says why.
+    """A value with its 95 % interval. Without an interval, `low` and `high` are NaN and `method` says why.
 
-    `low` may be minus infinity and `high` infinity: the interval then has one end. Every interval in a sentence or a
-    table is worded here.
+    `low` may be minus infinity and `high` may be infinity: the interval then has one end. `ends` and `words` write the
+    interval for a table or a sentence.
     """
 
     value: float
@@ -48,14 +49,14 @@ class Estimate:
 
     @property
     def why_none(self) -> str:
-        """Why there is no interval."""
+        """The reason why there is no interval."""
         return self.method.removeprefix("none: ")
 
     def excludes(self, value: float) -> bool:
         return self.has_interval and not self.low <= value <= self.high
 
     def ends(self, form: str = ".2f", least: float = -math.inf, most: float = math.inf) -> str:
-        """Return `low to high`, `from low`, `up to high`, or `none (why)`; the ends are cut to `least` and `most`."""
+        """Return `low to high`, `from low`, `up to high`, or `none (why)`. `least` and `most` limit the ends."""
         if not self.has_interval:
             return f"none ({self.why_none})"
         low, high = max(self.low, least), min(self.high, most)
@@ -66,7 +67,7 @@ class Estimate:
         return f"up to {high:{form}}" if math.isinf(low) else f"{low:{form}} to {high:{form}}"
 
     def words(self, form: str = ".2f", least: float = -math.inf, most: float = math.inf) -> str:
-        """Return `95 % interval low to high`, or `no interval: why`; the ends are cut to `least` and `most`."""
+        """Return `95 % interval low to high`, or `no interval: why`. `least` and `most` limit the ends."""
         if not self.has_interval:
             return f"no interval: {self.why_none}"
         return f"{100 * LEVEL:.0f} % interval {self.ends(form, least, most)}"
@@ -74,7 +75,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and standard deviation over n seeds: `std` with ddof 0, as published, `std_sample` with ddof 1."""
+    """Mean and standard deviation over n seeds. `std` has ddof 0, as published, and `std_sample` has ddof 1."""
 
     n: int
     mean: float
@@ -84,14 +85,14 @@ class Spread:
 
 @dataclass(frozen=True)
 class PValue:
-    """A p-value, NaN where there is none, and the smallest one that so many seeds can give."""
+    """A p-value, NaN when there is none, and the smallest p-value that this number of seeds can give."""
 
     p: float
     smallest: float
 
 
 def checked(values: ArrayLike, dimensions: int = 1) -> Array:
-    """Return the values as an array of float64. Raises `ValueError` as the module says."""
+    """Return the values as an array of float64. Raises `ValueError` as the module docstring says."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != dimensions or array.size == 0:
         raise ValueError(f"expected values in {dimensions} dimension(s), at least one, got shape {array.shape}")
@@ -101,7 +102,10 @@ def checked(values: ArrayLike, dimensions: int = 1) -> Array:
 
 
 def are_alike(array: Array) -> bool:
-    """Whether values are all the same but for rounding: accuracies are shares of texts, and 0.1 is no binary number."""
+    """Return whether all values are the same, apart from rounding.
+
+    Accuracies are shares of texts, and a share like 0.1 has no exact binary form.
+    """
     return bool(np.ptp(array) <= 1e-9 * max(1.0, float(np.abs(array).max())))
 
 
@@ -113,7 +117,7 @@ def spread(values: ArrayLike) -> Spread:
 
 
 def std_factors(n: int, level: float = LEVEL) -> tuple[float, float]:
-    """Return what a std (ddof 0) of n normal values is to be multiplied by for the interval of the true std.
+    """Return the two factors that turn a std (ddof 0) of n normal values into the interval of the true std.
 
     Source: n std^2 / sigma^2 is chi-squared with n - 1 degrees of freedom. NaN for n = 1.
     """
@@ -141,7 +145,8 @@ def std_interval(values: ArrayLike, level: float = LEVEL) -> Estimate:
 def std_ratio(one: ArrayLike, other: ArrayLike, level: float = LEVEL) -> Estimate:
     """Return the sample std of `one` over that of `other`, (runs,) each, and its interval by the F distribution.
 
-    For independent normal values. No interval below two values of each, or where all values of one are the same.
+    The values must be independent and normal. There is no interval when a group has fewer than two values, or when all
+    values of a group are the same.
     """
     first, second = checked(one), checked(other)
     if min(len(first), len(second)) < 2:
@@ -154,7 +159,7 @@ def std_ratio(one: ArrayLike, other: ArrayLike, level: float = LEVEL) -> Estimat
 
 
 def one_more_run(values: ArrayLike, level: float = LEVEL) -> Estimate:
-    """Return the mean of values over seeds, (runs,), and the interval that holds the value of one more run.
+    """Return the mean of values over seeds, (runs,), and the interval for the value of one more run.
 
     Source: Student's t prediction interval, mean +- t s sqrt(1 + 1/n).
     """
@@ -173,7 +178,7 @@ def _none(value: float, target: str, why: str) -> Estimate:
 def _around(
     value: float, error: float, freedom: float, target: str, method: str, level: float, same: str = ALL_THE_SAME
 ) -> Estimate:
-    if error <= 1e-9 * max(1.0, abs(value)):  # an interval without width would claim what a few values cannot show
+    if error <= 1e-9 * max(1.0, abs(value)):  # an interval of zero width would claim more than a few values can show
         return _none(value, target, same)
     half = float(stats.t.ppf((1 + level) / 2, freedom)) * error
     return Estimate(value, value - half, value + half, target, method)
@@ -182,7 +187,7 @@ def _around(
 def mean_over_seeds(values: ArrayLike, level: float = LEVEL) -> Estimate:
     """Return the mean of values over seeds, shape (runs,), and Student's t interval. Target: this test set, new seeds.
 
-    One value has no interval, and so have values that are all the same.
+    There is no interval for one value, or when all values are the same.
     """
     array = checked(values)
     if len(array) < 2:
@@ -195,8 +200,9 @@ def mean_over_seeds(values: ArrayLike, level: float = LEVEL) -> Estimate:
 def difference_over_seeds(one: ArrayLike, other: ArrayLike, paired: bool, level: float = LEVEL) -> Estimate:
     """Return mean(one) - mean(other) and its interval. Target: this test set, new seeds.
 
-    `one` and `other` have shape (runs,); `paired` says that run k of each has the same seed. Paired: Student's t of
-    the differences; else Welch's t (Welch 1947). One seed of either has no interval.
+    `one` and `other` have shape (runs,); `paired` means that run k of both has the same seed. Paired runs use
+    Student's t of the differences, other runs use Welch's t (Welch 1947). There is no interval when a group has one
+    seed.
     """
     first, second = checked(one), checked(other)
     if paired:
@@ -218,14 +224,14 @@ def difference_over_seeds(one: ArrayLike, other: ArrayLike, paired: bool, level:
 
 
 def _crossed(groups: list[tuple[float, Array]], level: float, method: str) -> Estimate:
-    """Return the signed sum of the groups' means, seeds and texts both random, crossed; texts shared by all groups.
+    """Return the signed sum of the groups' means. Seeds and texts are random and crossed; all groups share the texts.
 
-    With MS the mean squares of the two-way layout without replication of n runs by m texts, and V the variance over
-    texts of the signed sum of the groups' means at each text, the variance is
+    MS are the mean squares of the two-way layout without replication of n runs by m texts. V is the variance over texts
+    of the signed sum of the groups' means at each text. The variance of the result is
 
         sum over groups of MS_seeds / (n m)  +  V / m  -  sum over groups of MS_residual / (n m)
 
-    with components below zero taken as zero, and Satterthwaite's degrees of freedom for that sum of mean squares.
+    Components below zero are set to zero. The sum of mean squares has Satterthwaite's degrees of freedom.
     """
     m = groups[0][1].shape[1]
     value = sum(sign * float(scores.mean()) for sign, scores in groups)
@@ -251,17 +257,17 @@ def _crossed(groups: list[tuple[float, Array]], level: float, method: str) -> Es
 
 
 def _freedom_of_sum(parts: list[tuple[float, int]]) -> float:
-    """Return Satterthwaite's degrees of freedom (1946) of a sum of variances, each with its own."""
+    """Return Satterthwaite's degrees of freedom (1946) of a sum of variances. `parts` has (variance, its freedom)."""
     squares = sum(part**2 / freedom for part, freedom in parts)
     return float(sum(part for part, _ in parts) ** 2 / squares) if squares else 1.0
 
 
 def _not_narrower(crossed: Estimate, over_seeds: Estimate) -> Estimate:
-    """Return the interval for new texts, widened to that for this test set where it is narrower.
+    """Return the interval for new texts, widened to the interval for this test set if it is narrower.
 
-    With three seeds it can be: more degrees of freedom may outweigh more variance. Nobody can be surer of new texts
-    than of this test set, so the wider interval is given, which then holds its target more often than it says. Where
-    the seeds allow no interval for this test set, there is none for new texts.
+    With three seeds the interval can be narrower: more degrees of freedom may outweigh more variance. Nobody can be
+    surer about new texts than about this test set. So the wider interval is given. It then covers its target more often
+    than its level says. When the seeds allow no interval for this test set, there is none for new texts.
     """
     if not over_seeds.has_interval:
         return _none(crossed.value, crossed.target, over_seeds.why_none)
@@ -274,7 +280,7 @@ def _not_narrower(crossed: Estimate, over_seeds: Estimate) -> Estimate:
 def mean_over_texts(scores: ArrayLike, level: float = LEVEL) -> Estimate:
     """Return the mean of scores, shape (runs, texts), and its interval. Target: new texts, new seeds.
 
-    Source: the two-way random model, as `_crossed` gives it. One run has no interval.
+    Source: the two-way random model in `_crossed`. One run has no interval.
     """
     array = checked(scores, dimensions=2)
     runs, texts = array.shape
@@ -285,7 +291,7 @@ def mean_over_texts(scores: ArrayLike, level: float = LEVEL) -> Estimate:
 def difference_over_texts(one: ArrayLike, other: ArrayLike, paired: bool, level: float = LEVEL) -> Estimate:
     """Return the difference of two mean scores on the same texts and its interval. Target: new texts, new seeds.
 
-    `one` and `other` have shape (runs, texts); `paired` says that row k of each has the same seed.
+    `one` and `other` have shape (runs, texts); `paired` means that row k of both has the same seed.
     """
     first, second = checked(one, dimensions=2), checked(other, dimensions=2)
     if first.shape[1] != second.shape[1] or (paired and first.shape != second.shape):
@@ -303,12 +309,12 @@ def difference_over_texts(one: ArrayLike, other: ArrayLike, paired: bool, level:
 
 
 def permutation_test(one: ArrayLike, other: ArrayLike, paired: bool) -> PValue:
-    """Return the two-sided permutation test of a difference of means; (runs,) and (runs,).
+    """Return the two-sided permutation test of a difference of means; both inputs have shape (runs,).
 
-    Paired: the signs of the differences are flipped (Fisher 1935), 2^n ways for n pairs; the smallest p is 2 / 2^n,
-    0.25 for three pairs. Else the values are dealt into the two groups, C(n + k, n) ways; the smallest p is 2 / C(n +
-    k, n), 0.1 for 3 against 3. All ways are counted when there are at most 99,999, else 99,999 are drawn. One value has
-    no test.
+    Paired runs: the test flips the signs of the differences (Fisher 1935). n pairs have 2^n ways. The smallest p is
+    2 / 2^n, which is 0.25 for three pairs. Unpaired runs: the test deals the values into the two groups. There are
+    C(n + k, n) ways. The smallest p is 2 / C(n + k, n), which is 0.1 for 3 against 3. All ways are counted when there
+    are at most 99,999; otherwise 99,999 ways are drawn. There is no test when a group has one value.
     """
     first, second = checked(one), checked(other)
     if paired and len(first) != len(second):
@@ -330,7 +336,7 @@ def permutation_test(one: ArrayLike, other: ArrayLike, paired: bool) -> PValue:
 
 
 def no_spread_test(one: ArrayLike, other: ArrayLike) -> str | None:
-    """Return why two groups of values, (runs,) each, have no test of their spread, or None where they have one."""
+    """Return why two groups of values, (runs,) each, have no test of their spread, or None when they have a test."""
     first, second = checked(one), checked(other)
     if min(len(first), len(second)) < 3:
         return "fewer than three runs have no test of their spread"
@@ -345,7 +351,7 @@ def no_spread_test(one: ArrayLike, other: ArrayLike) -> str | None:
 def brown_forsythe(one: ArrayLike, other: ArrayLike) -> float:
     """Return the p-value of Brown and Forsythe's test (1974) that two groups, (runs,) each, spread alike.
 
-    NaN where `no_spread_test` says why there is none.
+    NaN when `no_spread_test` says why there is no test.
     """
     if no_spread_test(one, other) is not None:
         return math.nan
@@ -355,8 +361,9 @@ def brown_forsythe(one: ArrayLike, other: ArrayLike) -> float:
 def seeds_needed(difference: float, std: float, paired: bool) -> int | None:
     """Return how many seeds (of each group) show a difference at 5 %, two-sided, with a probability of 80 %.
 
-    `std` is over seeds, in the difference's unit: of the differences when paired, else of one group. None: more than
-    10,000. Raises `ValueError` for a difference of zero or a std that is no number.
+    `std` is the std over seeds in the unit of the difference: the std of the differences when paired, otherwise the std
+    of one group. None means more than 10,000 seeds. Raises `ValueError` for a difference of zero, a negative std, and a
+    difference or std that is NaN or infinite.
     """
     if not (math.isfinite(difference) and math.isfinite(std)) or difference == 0 or std < 0:
         raise ValueError(f"no number of seeds for a difference of {difference} and a std of {std}")
@@ -378,15 +385,16 @@ def seeds_needed(difference: float, std: float, paired: bool) -> int | None:
 def power_of(effect: float, n: int, paired: bool) -> float:
     """Return the probability that a two-sided t test at 5 % shows a difference of `effect` stds with n seeds.
 
-    `n` counts pairs, or the seeds of each group. Source: the non-central t distribution, P(|Z + d| > t sqrt(V / f))
-    with V chi-squared and f its degrees of freedom, integrated over the quantiles of V: a sum of normal probabilities,
-    which is finite for every effect (scipy and statsmodels give NaN for some large ones).
+    `n` is the number of pairs, or of seeds in each group. Source: the non-central t distribution,
+    P(|Z + d| > t sqrt(V / f)) with V chi-squared and f its degrees of freedom, integrated over the quantiles of V. The
+    integral is a sum of normal probabilities. The sum is finite for every effect (scipy and statsmodels give NaN for
+    some large effects).
     """
     freedom = n - 1 if paired else 2 * (n - 1)
     centre = effect * math.sqrt(n if paired else n / 2)
     bound = float(stats.t.ppf((1 + LEVEL) / 2, freedom))
     places, weights = np.polynomial.legendre.leggauss(NODES)
-    angle = (places + 1) * math.pi / 4  # sin^2 packs nodes at both ends, where the quantiles run away
+    angle = (places + 1) * math.pi / 4  # sin^2 puts more nodes at both ends, where the quantiles change fast
     share, weight = np.sin(angle) ** 2, weights * math.pi / 4 * np.sin(2 * angle)
     limits = bound * np.sqrt(stats.chi2.ppf(share, freedom) / freedom)
     return float(weight @ (special.ndtr(centre - limits) + special.ndtr(-centre - limits)))

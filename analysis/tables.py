@@ -1,4 +1,4 @@
-"""The results table in the published layout, as Markdown, CSV and LaTeX, with what it rests on in its foot."""
+"""Write the results table in the published layout as Markdown, CSV and LaTeX, with explanations in its foot."""
 
 from pathlib import Path
 
@@ -31,8 +31,11 @@ BEST, MEAN = "best validation (step, accuracy %)", "mean, std"
 def results_table(
     results: list[RunResult], evidence: Evidence, baselines: dict[str, list[Baseline]] | None = None
 ) -> pd.DataFrame:
-    """Return one row a run: model, seed, best validation (step, accuracy %), test %, and on a group's first row its
-    mean and std (ddof 0, as published) with n and the 95 % intervals of the mean; below, a row a baseline."""
+    """Return one row for each run, then one row for each baseline.
+
+    Columns are model, seed, best validation (step, accuracy %) and test %. The first row of a group also has the mean
+    and std of the group (ddof 0, as published), n and the 95 % intervals of the mean.
+    """
     groups = {tuple(group.names.values()): group for group in evidence.groups}
     rows = []
     for names, members in by_group(results).items():
@@ -73,19 +76,19 @@ def results_table(
 
 
 def mean_and_std(group: Group | None) -> str:
-    """Return a group's mean and std (ddof 0), and in words what there is not."""
+    """Return a group's mean and std (ddof 0), with words for a value that is missing."""
     if group is None:
         return "none"
     return f"{group.spread.mean:.2f}, {group.spread.std:.2f}" if group.n > 1 else f"{group.spread.mean:.2f}, no std"
 
 
 def within(estimate: Estimate | None) -> str:
-    """Return an interval of accuracies, cut to 0 to 100, or why there is none."""
+    """Return an interval of accuracies, limited to 0 to 100, or why there is none."""
     return "none" if estimate is None else estimate.ends(least=0, most=100)
 
 
 def comparisons_table(evidence: Evidence) -> pd.DataFrame:
-    """Return one row a comparison: the differences with both intervals, and every test."""
+    """Return one row for each comparison: the difference with both intervals, and every test."""
     rows = []
     for c in evidence.comparisons:
         texts = c.difference_over_texts
@@ -110,7 +113,7 @@ def comparisons_table(evidence: Evidence) -> pd.DataFrame:
 
 
 def groups_table(evidence: Evidence) -> pd.DataFrame:
-    """Return, for each group, its mean and std, and what choosing the step by validation brings over the last."""
+    """Return one row for each group: mean, std, and the gain of the best step by validation over the last step."""
     return pd.DataFrame(
         [
             {
@@ -130,7 +133,10 @@ def groups_table(evidence: Evidence) -> pd.DataFrame:
 
 
 def steps_table(evidence: Evidence) -> pd.DataFrame:
-    """Return each run's first evaluation at or above the threshold and the last one before it that is clearly below."""
+    """Return the two evaluations that give the bracket of each run.
+
+    They are the first evaluation at or above the threshold and the last evaluation before it that is clearly below.
+    """
     rows = []
     for group in evidence.groups:
         for run, bracket in zip(group.runs, group.brackets, strict=True):
@@ -148,7 +154,7 @@ def steps_table(evidence: Evidence) -> pd.DataFrame:
 
 
 def foot(results: list[RunResult], evidence: Evidence, classes: dict[str, list[str]], problems: list[str]) -> list[str]:
-    """Return the sentences below the table; what is missing, failed or damaged is named, never dropped in silence."""
+    """Return the sentences below the table. They name every run that is missing, failed or damaged."""
     lines = [
         about_best_step(),
         about_std(),

@@ -1,7 +1,8 @@
-"""Ours beside the published numbers (`published.yaml`), and a verdict on each by one stated rule.
+"""Compare our runs with the published numbers (`published.yaml`), and give a verdict on each number by one rule.
 
-A group of runs stands beside a published table only when it is of the published dataset, model, method, epochs, batch
-and length of schedule. Nothing published is said of any other run.
+A group of runs is compared with a published table only when it has the published dataset, model, method, recipe and
+length of schedule. The recipe is epochs, batch size, learning rate, warm-up, weight decay and clipping. Other runs get
+no verdict.
 """
 
 import math
@@ -18,14 +19,14 @@ from analysis.evidence import Comparison, Evidence, Group
 from analysis.findings import faster_side, gap_interval, steps_sentence, tighter, tighter_side
 from analysis.statistics import Estimate, difference_over_seeds, one_more_run, spread, std_ratio
 
-FALLS_TO = "fairseq.lr_scheduler.total_num_update"  # where the learning rate is 0; unset: the last step
+FALLS_TO = "fairseq.lr_scheduler.total_num_update"  # step where the learning rate is 0; unset: the last step
 RECIPE = ("epochs", "batch_size", "learning_rate", "warmup_share", "weight_decay", "clip_norm")
 REPRODUCED, NOT_REPRODUCED, CANNOT_TELL, NOT_RUN = "reproduced", "not reproduced", "cannot tell", "not run"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One published number beside ours; `low` to `high` is the 95 % interval of `difference`, NaN where none."""
+    """One published number and ours. `low` to `high` is the 95 % interval of `difference`, NaN when there is none."""
 
     dataset: str
     what: str
@@ -41,7 +42,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class ClaimVerdict:
-    """One published sentence, and what our runs say of it."""
+    """One published sentence, and what our runs say about it."""
 
     says: str
     where: str
@@ -52,13 +53,16 @@ class ClaimVerdict:
 
 @cache
 def published() -> dict[str, Any]:
-    """Return published.yaml."""
+    """Return the content of published.yaml."""
     found: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "published.yaml").read_text(encoding="utf-8"))
     return found
 
 
 def rule(low: float, high: float, margin: float, ratio: bool = False) -> str:
-    """Return the verdict of an interval of ours minus published (or over it): inside a margin, outside, or neither."""
+    """Return the verdict for an interval: inside the margin, outside the margin, or neither.
+
+    The interval is of ours minus published or, with `ratio`, of ours over published.
+    """
     if math.isnan(low) or math.isnan(high):
         return CANNOT_TELL
     least, most = (1 / margin, margin) if ratio else (-margin, margin)
@@ -68,9 +72,9 @@ def rule(low: float, high: float, margin: float, ratio: bool = False) -> str:
 
 
 def departures(group: Group) -> list[str] | None:
-    """Return in what the training of a group departs from the published one, nothing if it is the published training.
+    """Return how a group's training differs from the published training; empty when it does not differ.
 
-    None: the published experiment is about another dataset, model or method.
+    None: the published experiment has another dataset, model or method.
     """
     report, names = published(), group.names
     if names["dataset"] not in report["datasets"] or (names["model"], names["method"]) != (
@@ -91,12 +95,12 @@ def departures(group: Group) -> list[str] | None:
 
 
 def is_published(group: Group) -> bool:
-    """Whether a group is of the published dataset, model, method and training."""
+    """Return whether a group has the published dataset, model, method and training."""
     return departures(group) == []
 
 
 def published_groups(evidence: Evidence) -> dict[str, list[Group]]:
-    """Return the groups that stand beside the published tables, by dataset."""
+    """Return the groups that are compared with the published tables, by dataset."""
     found: dict[str, list[Group]] = {}
     for group in evidence.groups:
         if is_published(group):
@@ -105,9 +109,9 @@ def published_groups(evidence: Evidence) -> dict[str, list[Group]]:
 
 
 def number_verdicts(evidence: Evidence, weights: int | None = None) -> list[Verdict]:
-    """Return a verdict for each published number and dataset; empty when no group is of the published experiment.
+    """Return a verdict for each published number and dataset; empty when no group belongs to the published experiment.
 
-    `weights` is what the matrices of the encoder of our checkpoint hold, None when there is no checkpoint to count.
+    `weights` is the number of weights in the encoder matrices of our checkpoint, None when there is no checkpoint.
     """
     verdicts = []
     for dataset, groups in published_groups(evidence).items():
@@ -123,7 +127,7 @@ def _verdicts_of_table(dataset: str, table: dict[str, Any], group: Group | None)
     report, where, runs = published(), table["where"], table["runs"]
     margins = report["margins"]
     columns = [("test accuracy", "test", "points")]
-    if dataset not in report["own_validation_split"]:  # else the validation texts are others
+    if dataset not in report["own_validation_split"]:  # otherwise our validation texts are not the published texts
         columns += [("best validation accuracy", "valid", "points"), ("best step", "best_step", "steps")]
     verdicts = [
         _number(dataset, f"{name}, seed {run['seed']}", where, run[key], _values(group, key), unit)
@@ -201,7 +205,7 @@ def _number(dataset: str, what: str, where: str, number: float, values: Any, uni
 
 
 def claim_verdicts(evidence: Evidence) -> list[ClaimVerdict]:
-    """Return what our runs say of each published sentence, where both groups are of the published experiment."""
+    """Return what our runs say about each published sentence, when both groups are of the published experiment."""
     found = []
     for comparison in evidence.comparisons:
         if not (is_published(comparison.one) and is_published(comparison.other)):
@@ -265,7 +269,7 @@ def _as_fast(c: Comparison) -> ClaimVerdict:
 
 
 def errata() -> list[str]:
-    """Return what the published tables themselves get wrong, each with the arithmetic that shows it."""
+    """Return the errors in the published tables, each with the arithmetic that shows the error."""
     found: list[str] = []
     seen: dict[tuple[str, str], str] = {}
     for table in published()["tables"]:
@@ -292,7 +296,7 @@ def errata() -> list[str]:
 
 
 def as_json(numbers: list[Verdict], claims: list[ClaimVerdict]) -> dict[str, Any]:
-    """Return verdicts.json; NaN and infinity become null. Errata stand there only beside published numbers."""
+    """Return the content of verdicts.json. NaN and infinity become null. Errata appear only with published numbers."""
     plain = [
         {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
