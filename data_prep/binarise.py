@@ -1,4 +1,4 @@
-"""Splits to `data/bin/<dataset>.<model>/`: through sentencepiece and fairseq-preprocess, read back, and counted."""
+"""Encodes splits with sentencepiece and fairseq-preprocess into `data/bin/<dataset>.<model>/`, and checks them."""
 
 import json
 import math
@@ -12,15 +12,16 @@ from data_prep.readers.table import text_lines
 from data_prep.splits import SPLITS, read_split
 from foundation.errors import UsageError
 
-N_SPECIAL = 4  # fairseq's own <s> <pad> </s> <unk>, before the first line of a dictionary
+N_SPECIAL = 4  # fairseq puts <s> <pad> </s> <unk> before the first line of a dictionary
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
-OVERWRITE = " #fairseq:overwrite"  # a line's own mark that it takes the place of an earlier symbol, as in CamemBERT's
+OVERWRITE = " #fairseq:overwrite"  # marks a line that replaces an earlier symbol, as in CamemBERT's dictionary
 
 
 def read_dictionary(path: Path) -> list[str]:
-    """Return the symbols of a fairseq dictionary in order, fairseq's four special ones not among them.
+    """Return the symbols of a fairseq dictionary in order, without the four special symbols that fairseq adds.
 
-    Raises `UsageError` when the file is missing or empty, a line is not `symbol count`, or a symbol stands twice.
+    Raises `UsageError` when the file is missing or empty, when a line is not `symbol count`, or when a symbol occurs
+    twice without the mark `OVERWRITE`.
     """
     if not path.is_file():
         raise UsageError(
@@ -59,7 +60,7 @@ def binarise(
 ) -> dict[str, Any]:
     """Write input0/, input1/ for pairs, and label/ as fairseq-preprocess makes them; return the manifest's facts.
 
-    `ids/<split>.txt` names the examples in the order of the binarised rows, one a line.
+    `ids/<split>.txt` lists the ids of the examples, one per line, in the order of the binarised rows.
 
     The text dictionary is the model's own. The label dictionary is written here, class 0 first, because fairseq would
     sort classes by frequency. Raises `UsageError` when too many tokens of train are unknown to the model.
@@ -95,7 +96,7 @@ def binarise(
 
 
 def _write_texts(folder: Path, splits: Path, labels: list[str]) -> list[str]:
-    """Write `<split>.<column>` and `ids/<split>.txt`, one line an example, and return the columns."""
+    """Write `<split>.<column>` and `ids/<split>.txt`, one line per example. Return the columns."""
     index = {label: str(number) for number, label in enumerate(labels)}
     first = next(read_split(splits / "train.jsonl"))
     columns = ["input0", *(["input1"] if first.text_pair is not None else []), "label"]
@@ -118,7 +119,7 @@ def _write_texts(folder: Path, splits: Path, labels: list[str]) -> list[str]:
 
 
 def _preprocess(folder: Path, model_folder: Path, max_positions: int, columns: list[str]) -> dict[str, Any]:
-    """Run `data_prep.preprocess` in a process of its own, which takes fairseq's memory with it when it ends."""
+    """Run `data_prep.preprocess` in its own process, so that fairseq's memory is free again when the process ends."""
     words = [str(folder), str(model_folder.absolute()), str(max_positions), *columns]
     command = [sys.executable, "-m", "data_prep.preprocess", *words]
     answer = subprocess.run(command, capture_output=True, text=True)

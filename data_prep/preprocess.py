@@ -28,21 +28,21 @@ from fairseq.tasks import LegacyFairseqTask, register_task
 from data_prep.splits import SPLITS
 from foundation.errors import UsageError, exit_code
 
-COMPARED = 2_000  # examples of each split that are encoded again after writing, spread over it
-PARALLEL_FROM = 2_000_000  # bytes of text; below, starting workers takes longer than encoding
+COMPARED = 2_000  # examples of each split, evenly spaced, that are encoded again after writing
+PARALLEL_FROM = 2_000_000  # bytes of text; with less text, starting workers takes longer than encoding
 EXAMPLES = 5  # unknown pieces to show
 CHUNK = 10_000_000  # tokens
 
 
 class TextDictionary(Dictionary):
-    """A model's dictionary whose lines are raw texts."""
+    """A model's dictionary that encodes lines of raw text."""
 
     processor: sentencepiece.SentencePieceProcessor
     table: np.ndarray[Any, np.dtype[np.int32]]
 
     @classmethod
     def of_model(cls, model_folder: Path) -> "TextDictionary":
-        """Return the dictionary of a model's folder, its sentencepiece ids mapped to its own."""
+        """Return the dictionary of a model's folder, with a table from sentencepiece ids to dictionary ids."""
         dictionary: TextDictionary = cls.load(str(model_folder / "dict.txt"))
         processor = sentencepiece.SentencePieceProcessor(model_file=str(model_folder / "sentencepiece.bpe.model"))
         pieces = [processor.id_to_piece(index) for index in range(processor.get_piece_size())]
@@ -51,7 +51,7 @@ class TextDictionary(Dictionary):
         return dictionary
 
     def encode_line(self, line: str, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Return the text's tokens and `</s>`, by the index of the dictionary's word for it: CamemBERT's is not 2."""
+        """Return the ids of the text and of `</s>`. The id of `</s>` is looked up, because CamemBERT's is not 2."""
         ids = self.processor.encode(line.rstrip("\n"), out_type=int)
         tokens = np.empty(len(ids) + 1, dtype=np.int32)
         tokens[:-1] = self.table[ids]
@@ -59,13 +59,13 @@ class TextDictionary(Dictionary):
         return torch.from_numpy(tokens)
 
     def plainly(self, line: str) -> list[int]:
-        """Return the same tokens the long way round: pieces as strings, each looked up."""
+        """Return the same ids in the slow way: split the text into pieces as strings, and look up each piece."""
         pieces = self.processor.encode(line.rstrip("\n"), out_type=str)
         return [*(self.index(piece) for piece in pieces), self.index(self.eos_word)]
 
 
 class _Classes(Dictionary):
-    """A dictionary of classes; a line is one of them."""
+    """A dictionary of classes. Each line of a label file is one class."""
 
     def plainly(self, line: str) -> list[int]:
         return [self.index(line.rstrip("\n")), self.eos()]
@@ -73,7 +73,7 @@ class _Classes(Dictionary):
 
 @register_task("warmstart_preprocessing")
 class _Preprocessing(LegacyFairseqTask):
-    """What fairseq-preprocess asks for its dictionary."""
+    """The task that gives fairseq-preprocess its dictionary."""
 
     @classmethod
     def load_dictionary(cls, filename: str) -> Dictionary:
@@ -88,15 +88,15 @@ class _Preprocessing(LegacyFairseqTask):
 def n_workers(text: Path) -> int:
     """Return fairseq-preprocess's `--workers` for this text.
 
-    fairseq waits for all of its other workers before its own first chunk, so that of `w` workers one chunk is done
-    alone: with one worker a core, a third of the work or more would be. Four a core leave a ninth (two cores).
+    fairseq's main process waits for all other workers before it encodes its own chunk. So one chunk of `w` is encoded
+    alone. On two cores, this is a third of the work or more with one worker per core, and a ninth with four per core.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return 1 if text.stat().st_size < PARALLEL_FROM or cores == 1 else 4 * cores + 1
 
 
 def preprocess(folder: Path, model_folder: Path, column: str) -> dict[str, Any]:
-    """Binarise one column and return, by split, its examples, tokens, unknown tokens and the texts' sizes' summary."""
+    """Binarise one column. Return its counts by split (`read_back`) and, for texts, a few unknown pieces of train."""
     source, target = folder / "text", folder / column
     dictionary_file = (source if column == "label" else model_folder) / "dict.txt"
     words = ["--task", "warmstart_preprocessing", "--only-source", "--source-lang", column, "--target-lang", "none"]
@@ -109,7 +109,7 @@ def preprocess(folder: Path, model_folder: Path, column: str) -> dict[str, Any]:
         path.rename(target / path.name.replace(f".{column}-none.{column}", ""))
     (target / f"dict.{column}.txt").unlink()
     (target / "dict.txt").write_bytes(dictionary_file.read_bytes())
-    (target / "preprocess.log").unlink()  # times and absolute paths
+    (target / "preprocess.log").unlink()  # it holds times and absolute paths
     dictionary = _Classes.load(str(dictionary_file)) if column == "label" else TextDictionary.of_model(model_folder)
     facts: dict[str, Any] = {
         split: read_back(target / split, source / f"{split}.{column}", dictionary) for split in SPLITS
@@ -120,7 +120,7 @@ def preprocess(folder: Path, model_folder: Path, column: str) -> dict[str, Any]:
 
 
 def read_back(binarised: Path, text: Path, dictionary: Any) -> dict[str, Any]:
-    """Return what a binarised split holds. Raises `UsageError` unless it is what the text encodes to."""
+    """Return the counts of a binarised split. Raises `UsageError` when the split disagrees with its text."""
     dataset = MMapIndexedDataset(str(binarised))
     n = len(dataset)
     step = max(1, n // COMPARED)
@@ -140,14 +140,14 @@ def read_back(binarised: Path, text: Path, dictionary: Any) -> dict[str, Any]:
 
 
 def n_cut(folder: Path, columns: list[str], split: str, max_positions: int) -> int:
-    """Return how many examples are longer than `max_positions` with `<s>`, and `</s>` between the texts of a pair."""
+    """Return how many examples exceed `max_positions`, counting `<s>` and the `</s>` between the texts of a pair."""
     datasets = [MMapIndexedDataset(str(folder / name / split)) for name in columns if name != "label"]
-    sizes = sum(dataset.sizes for dataset in datasets)  # views of files that close with their dataset
+    sizes = sum(dataset.sizes for dataset in datasets)  # each is a view of a file that closes with its dataset
     return int((sizes + len(datasets) > max_positions).sum())
 
 
 def unknown_pieces(text: Path, facts: dict[str, Any], dictionary: TextDictionary) -> list[str]:
-    """Return the first few different pieces of a split that are not in the dictionary."""
+    """Return the first few distinct pieces of a split that are not in the dictionary."""
     found: dict[str, None] = {}
     if facts["unknown"]:
         with text.open(encoding="utf-8", newline="\n") as lines:

@@ -1,18 +1,18 @@
-"""Examples to disjoint splits: `data/splits/<dataset>/{train,valid,test}.jsonl`, and what was found on the way.
+"""Turns examples into disjoint splits, `data/splits/<dataset>/{train,valid,test}.jsonl`, and counts what it drops.
 
-The files of a dataset come in parts: `train`, `valid` and `test`, or `all` of it. What is missing is drawn, each class
-in proportion: test out of `all`, validation out of what is not test. A text that stands in two splits would let the
-model see what it is judged on, so it is dropped from train, and from validation when it is in test; no test example is
-ever dropped but one without a label. With `dataset.leaks=keep` these texts stay where they are. `leaked.txt` names the
-test examples whose text stands in train or validation, or stood there.
+The files of a dataset come in parts: `train`, `valid` and `test`, or one part `all`. A missing split is drawn with each
+class in proportion: test from `all`, validation from the examples that are not in test. A text in two splits would let
+the model see the texts that it is judged on. So the text is dropped from train, and from validation if it is in test. A
+test example is dropped only if it has no label. With `dataset.leaks=keep` these texts stay in both splits. `leaked.txt`
+lists the test examples whose text is in train or validation, or was there before it was dropped.
 
-Near-copies are texts that are the same but for case, characters that are not seen, or which of a pair comes first.
-Across splits they are dropped as exact copies are: train yields to validation and test, validation to test. In `all`,
-before anything is drawn, the first of exact copies is kept, and so is the first of near-copies with the same label;
-near-copies with different labels are all kept there, and counted. Each kind has its own line of what was dropped.
+Near-copies are texts that differ only in case, in invisible characters, or in the order of a pair. Across splits they
+are dropped like exact copies: from train if in validation or test, from validation if in test. In `all`, before
+anything is drawn, only the first of exact copies is kept, and only the first of near-copies with the same label.
+Near-copies with different labels are all kept and counted. The manifest counts each kind of dropped text separately.
 
-No empty text is trained on; a text of characters that are not seen is empty. Texts pass through once, into a scratch
-file; what is kept in memory is 22 bytes an example.
+No empty text is used for training. A text with only invisible characters is empty. Each text is read once, into a
+scratch file. Memory holds 22 bytes per example.
 """
 
 import json
@@ -38,18 +38,18 @@ PARTS = ("all", *SPLITS)
 TRAIN, VALID, TEST, DROPPED = 0, 1, 2, 3
 NO_LABEL = -1
 LEAKED = "leaked.txt"
-NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]{1,2})?")  # no code such as 01
+NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]{1,2})?")  # but not a code such as 01
 NEAR = "but for case, characters that are not seen, or which of the pair comes first"
 NEAR_COPIES = f"near-copies, texts that are the same {NEAR}, are dropped across splits as exact copies are"
-# Letters, marks and symbols in name only: they are drawn as nothing, or as a blank.
+# Unicode calls these characters letters, marks or symbols, but they are drawn as nothing or as a blank.
 BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(map(chr, range(0xFE00, 0xFE10)))
-# Of the French words that occur most: a text of eight words or more without any of them is hardly French.
+# Some of the most frequent French words. A text of eight words or more without any of them is probably not French.
 COMMON = """le la les l' un une des de du d' et est en que qu' qui pour dans ce c' cette pas ne n' il elle on je j'
 ai nous vous se s' au aux sur avec plus par son sa ses mais très tout sont a été comme ou si bien être fait"""
 FRENCH_WORDS = frozenset(COMMON.split())
 FRENCH_FROM = 8  # words
 
-# What of a dataset's configuration decides which text goes where.
+# The settings of a dataset that decide which text goes into which split.
 SETTINGS = (
     "name",
     "reader",
@@ -71,7 +71,7 @@ Reader = Callable[[Path, str, DictConfig], Iterator["Example"]]
 
 @dataclass(frozen=True)
 class Example:
-    """One labelled text, or pair of texts; a reader gives None for the label of a row that has none."""
+    """One labelled text, or pair of texts. The label is None if the row has no label."""
 
     id: str
     text: str
@@ -87,37 +87,37 @@ def settings_of(dataset: DictConfig) -> dict[str, Any]:
 
 
 def clean(text: str) -> str:
-    """Return the text in Unicode NFC, each run of white space one space, none at the ends."""
+    """Return the text in Unicode NFC, each run of white space replaced by one space, and none at the ends."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def is_seen(character: str) -> bool:
-    """Whether a character is drawn: no white space, no control, no mark of format (U+200B, U+FEFF...), no blank."""
+    """Return whether a character is visible: no white space, control, format mark (U+200B, U+FEFF...) or blank."""
     return not character.isspace() and unicodedata.category(character) not in ("Cc", "Cf") and character not in BLANK
 
 
 def is_empty(text: str) -> bool:
-    """Whether nothing of a text is seen."""
+    """Return whether a text has no visible character."""
     return not any(map(is_seen, text))
 
 
 def without_case(text: str) -> str:
-    """Return a cleaned text as all its near-copies are: case folded, without what is not seen."""
+    """Return the form that a cleaned text shares with its near-copies: case folded, without invisible characters."""
     folded = text.casefold()
-    if folded.isprintable() and BLANK.isdisjoint(folded):  # most texts are
+    if folded.isprintable() and BLANK.isdisjoint(folded):  # true for most texts
         return unicodedata.normalize("NFC", folded)
     return clean("".join(one for one in folded if one.isspace() or is_seen(one)))
 
 
 def looks_french(text: str) -> bool:
-    """Whether a text is short or holds one of the commonest French words. A cheap rule, for a report only."""
+    """Return whether a text is short or holds a very frequent French word. This cheap rule is only for reports."""
     words = text.lower().replace("’", "'").replace("'", "' ").split()
     return len(words) < FRENCH_FROM or not FRENCH_WORDS.isdisjoint(words)
 
 
 @dataclass
 class Gathered:
-    """What is known of every example read, in reading order, beside its line in the scratch file."""
+    """Facts about every example, in reading order. The examples themselves are lines in the scratch file."""
 
     parts: "array[int]" = field(default_factory=lambda: array("b"))  # index into PARTS
     labels: "array[int]" = field(default_factory=lambda: array("i"))  # index into label_names, or NO_LABEL
@@ -129,7 +129,7 @@ class Gathered:
 
 
 def gather(parts: dict[str, Path], read: Reader, config: DictConfig, scratch: Path) -> Gathered:
-    """Read every part once: write each example, cleaned, as a line of `scratch` and return what assigns it to a split.
+    """Read every part once. Write each cleaned example as a line of `scratch`. Return the facts that decide the splits.
 
     Raises `UsageError` when a part does not hold the number of examples that the configuration expects.
     """
@@ -171,7 +171,7 @@ def gather(parts: dict[str, Path], read: Reader, config: DictConfig, scratch: Pa
 
 
 def _unite_numbers(gathered: Gathered) -> None:
-    """Make one class of the labels that are one number (`1.`, `1e0` and 1) where every label is a number."""
+    """If every label is a number, make one class of all labels with the same value (`1.`, `1e0` and 1)."""
     names = gathered.label_names
     if not all(map(NUMBER.fullmatch, names)):
         return
@@ -186,7 +186,7 @@ def _unite_numbers(gathered: Gathered) -> None:
 
 
 def _as_number(number: Decimal) -> str:
-    """Return a number without exponent, without zeros behind its last decimal."""
+    """Return a number without an exponent and without trailing zeros after the decimal point."""
     whole = number.to_integral_value()
     return str(int(whole)) if number == whole else f"{number:f}".rstrip("0")
 
@@ -206,11 +206,12 @@ def _check_expected(config: DictConfig, part: str, path: Path, n: int) -> None:
 def assign(
     gathered: Gathered, config: DictConfig, identify: Callable[[int], str]
 ) -> tuple[NDArray[np.int8], dict[str, dict[str, int]], NDArray[np.bool_]]:
-    """Return the split of every example (TRAIN, VALID, TEST or DROPPED), why any was `dropped` or what was `kept` of
-    leaks, and which are test examples whose text stands in train or validation too; shapes (examples,).
+    """Return the split of every example (TRAIN, VALID, TEST or DROPPED), counts, and which test examples are leaked.
 
-    `identify` tells the id of an example by its number. Raises `UsageError` when the classes or sizes do not allow the
-    split, or a text of `all` stands there with two labels: which one is right is not ours to choose.
+    Splits and leaked have the shape (examples,). The counts say how many examples were `dropped`, and how many leaks
+    were `kept`, for each reason. A test example is leaked if its text is also in train or validation. `identify`
+    returns the id of an example from its number. Raises `UsageError` when the classes or sizes do not allow the split,
+    or when a text of `all` has two labels: only the user can say which label is right.
     """
     part, labels = np.array(gathered.parts), np.array(gathered.labels)
     digests, near = np.array(gathered.digests), np.array(gathered.near)
@@ -221,7 +222,7 @@ def assign(
     split[unlabelled] = DROPPED
     drawn_valid = config.n_valid is not None or not (split == VALID).any()
     if drawn_valid and not pool.any():
-        split[split == VALID] = TRAIN  # one heap, of which validation is drawn
+        split[split == VALID] = TRAIN  # join train and validation; validation is drawn from both
     empty_train = empty & (split == TRAIN)
     split[empty_train] = DROPPED
 
@@ -267,7 +268,7 @@ def assign(
 
 
 def _first_of_each(keys: NDArray[np.uint64], among: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which examples are the first `among` these with their key, which is a number or a row of numbers."""
+    """Return which examples in the mask `among` are the first with their key. A key is a number or a row of numbers."""
     numbers, first = np.flatnonzero(among), np.zeros(len(among), bool)
     first[numbers[np.unique(keys[numbers], return_index=True, axis=0)[1]]] = True
     return first
@@ -295,8 +296,8 @@ def _draw(
     key: str,
     gathered: Gathered,
 ) -> NDArray[np.int64]:
-    """Move `size` of the examples `numbers` to split `to`, each class in proportion; return the rest of them."""
-    from sklearn.model_selection import train_test_split  # a slow import, not needed when all is fresh
+    """Move `size` of the examples `numbers` to split `to`, each class in proportion. Return the other examples."""
+    from sklearn.model_selection import train_test_split  # a slow import, not needed when the splits are up to date
 
     there = counted(len(numbers), "example")
     if not 0 < size < len(numbers):
@@ -314,9 +315,9 @@ def _draw(
 
 
 def check(gathered: Gathered, split: NDArray[np.int8], labels: list[str]) -> dict[str, Any]:
-    """Return what the manifest says of the kept texts.
+    """Return the manifest's facts about the kept texts.
 
-    Raises `UsageError` for an empty split, one class in train, or a split to judge by without any class of train.
+    Raises `UsageError` when a split is empty, train has one class, or validation or test has no class of train.
     """
     own, digests, traits = np.array(gathered.labels), np.array(gathered.digests), np.array(gathered.traits)
     members = {name: np.flatnonzero(split == number) for number, name in enumerate(SPLITS)}
@@ -356,7 +357,7 @@ def check(gathered: Gathered, split: NDArray[np.int8], labels: list[str]) -> dic
 
 
 def _with_two_labels(keys: NDArray[np.uint64], labels: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Return which examples have a key, of shape (examples,) like the labels, that stands there with another label."""
+    """Return which examples share their key with an example of another label. All shapes are (examples,)."""
     _, key_of = np.unique(keys, return_inverse=True)
     lowest, highest = np.full(len(keys), np.iinfo(np.int32).max), np.full(len(keys), -1)
     np.minimum.at(lowest, key_of, labels)
@@ -365,7 +366,7 @@ def _with_two_labels(keys: NDArray[np.uint64], labels: NDArray[np.int32]) -> NDA
 
 
 def class_names(gathered: Gathered, config: DictConfig) -> list[str]:
-    """Return the classes in order: the dataset's own, or the labels found, sorted, as numbers when all are."""
+    """Return the classes in order: the dataset's own, else the sorted labels (as numbers if all are integers)."""
     if config.labels is not None:
         return list(config.labels)
     names = gathered.label_names
@@ -374,7 +375,7 @@ def class_names(gathered: Gathered, config: DictConfig) -> list[str]:
 
 
 def make_splits(folder: Path, config: DictConfig, parts: dict[str, Path], read: Reader) -> dict[str, Any]:
-    """Write the three splits into `folder` and return the manifest's facts: counts, labels, what was dropped."""
+    """Write the three splits into `folder` and return the manifest's facts: counts, labels, dropped texts."""
     scratch = folder / "scratch.jsonl"
     gathered = gather(parts, read, config, scratch)
     split, leaks, leaked = assign(gathered, config, lambda number: _id_of_line(scratch, number))
@@ -413,7 +414,7 @@ def make_splits(folder: Path, config: DictConfig, parts: dict[str, Path], read: 
 
 
 def _renamed(line: bytes, renamed: dict[str, str]) -> bytes:
-    """Return an example's line with its label as its class is called."""
+    """Return an example's line with the name of its class as its label."""
     example = json.loads(line)
     example["label"] = renamed.get(example["label"], example["label"])
     return (json.dumps(example, ensure_ascii=False) + "\n").encode()
@@ -429,7 +430,7 @@ def split_notes(manifest: dict[str, Any]) -> list[str]:
     ]
     if checks["texts_with_two_labels"]:
         notes.append(f"{_texts(checks['texts_with_two_labels'], 'stand')} there with two labels; kept so")
-    if checks.get("near_copies_with_two_labels"):  # a manifest of an older prep has none
+    if checks.get("near_copies_with_two_labels"):  # a manifest of an older version lacks this key
         notes.append(
             f"{_texts(checks['near_copies_with_two_labels'], 'stand')} there with another label {NEAR}; kept so"
         )

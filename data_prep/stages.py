@@ -1,4 +1,4 @@
-"""A stage is a folder made from declared inputs; its manifest.json says from which, and what came out.
+"""A stage is a folder made from declared inputs. Its manifest.json records the inputs and the outputs.
 
 A stage is rebuilt when an input differs from what its manifest records, or when an output is missing or changed.
 """
@@ -14,7 +14,7 @@ MANIFEST = "manifest.json"
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Return the folder's manifest, or None when there is none that can be read."""
+    """Return the folder's manifest, or None when the folder has no readable manifest."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -23,7 +23,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def is_fresh(folder: Path, inputs: dict[str, Any]) -> bool:
-    """Whether `folder` was made from exactly `inputs` and every file it recorded is unchanged."""
+    """Return whether `folder` was made from exactly `inputs` and every recorded file is unchanged."""
     manifest = read_manifest(folder)
     if manifest is None or manifest.get("inputs") != inputs:
         return False
@@ -32,12 +32,12 @@ def is_fresh(folder: Path, inputs: dict[str, Any]) -> bool:
 
 
 def build_stage(folder: Path, inputs: dict[str, Any], build: Callable[[Path], dict[str, Any]]) -> bool:
-    """Make `folder` by calling `build` on an empty folder, unless it is fresh; return whether it was built.
+    """Make `folder` by calling `build` on an empty folder, unless it is fresh. Return whether it was built.
 
-    `inputs` is JSON data that identifies everything the stage is made from. `build` returns the facts to record in
-    the manifest beside `inputs` and `outputs` (file name to sha256).
+    `inputs` is JSON data that identifies everything the stage is made from. `build` returns facts. The
+    manifest records these facts, `inputs` and `outputs` (file name to sha256).
     """
-    if is_fresh(folder, inputs):  # looked at before the lock: one may not be allowed to write where nothing is to do
+    if is_fresh(folder, inputs):  # checked before the lock: a fresh folder may be one where the user cannot write
         return False
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.parent / f".{folder.name}.lock"):

@@ -1,4 +1,4 @@
-"""How the texts of a pair share the room there is."""
+"""Decides how the two texts of a pair share the token limit."""
 
 from typing import Any
 
@@ -7,13 +7,14 @@ from numpy.typing import ArrayLike
 
 
 def cut_lengths(first: ArrayLike, second: ArrayLike, budget: int) -> tuple[Any, Any]:
-    """Return how many tokens of each text of a pair are kept, shapes (pairs,), so that they sum to `budget` at most.
+    """Return how many tokens to keep of each text of a pair, shapes (pairs,), so that their sum is at most `budget`.
 
-    As if tokens were taken off one by one, always from the longer text, from the second when they are equally long.
+    The result is the same as removing tokens one by one: always from the longer text, and from the second text when
+    both texts are equally long.
     """
     first, second = np.asarray(first), np.asarray(second)
     excess = np.maximum(first + second - budget, 0)
-    longer = np.minimum(np.abs(first - second), excess)  # taken off the longer one until both are as long
+    longer = np.minimum(np.abs(first - second), excess)  # removed from the longer text until both are equally long
     rest = excess - longer
     from_first = np.where(first > second, longer, 0) + rest // 2
     return first - from_first, second - (excess - from_first)

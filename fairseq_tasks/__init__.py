@@ -1,6 +1,6 @@
 """fairseq `--user-dir` plug-in: architectures, the classification task, initialisation, batching, exact metrics, Adam.
 
-Importing it registers everything; `fairseq-hydra-train common.user_dir=<this folder>` does the same.
+Importing this package registers everything; `fairseq-hydra-train common.user_dir=<this folder>` does the same.
 """
 
 from fairseq_tasks import architectures, classification, criterion, fused_adam

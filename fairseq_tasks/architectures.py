@@ -1,6 +1,6 @@
-"""The RoBERTa architectures, each a model with a dataclass: a misspelt key is an error, unlike in stock fairseq.
+"""The RoBERTa architectures. Each is a model with a dataclass, so a misspelt key is an error, unlike in stock fairseq.
 
-They are registered models, so `--arch roberta_small` works in stock fairseq-train with `--user-dir fairseq_tasks` too.
+The models are registered: `--arch roberta_small` also works in stock fairseq-train with `--user-dir fairseq_tasks`.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from foundation.errors import UsageError
 
 @dataclass
 class RobertaConfig(FairseqDataclass):
-    """Every setting of fairseq's RoBERTa, at fairseq's own defaults where a shape does not set it."""
+    """All settings of fairseq's RoBERTa, with fairseq's own defaults unless a shape sets them."""
 
     encoder_layers: int = field(default=12, metadata={"help": "encoder layers"})
     encoder_embed_dim: int = field(default=768, metadata={"help": "width"})
@@ -48,9 +48,9 @@ class RobertaConfig(FairseqDataclass):
 
 
 def matrix_weights(shape: Any, vocabulary: int) -> int:
-    """Return how many weights the matrices of an encoder of this shape hold: a `RobertaConfig`, rows of the dictionary.
+    """Return the number of weights in an encoder's matrices, for a `RobertaConfig` and the size of the dictionary.
 
-    Embeddings of pieces and positions, and in each layer four projections of attention and two of the feed-forward.
+    It counts embeddings of pieces and positions, and per layer four attention and two feed-forward projections.
     """
     width, inner = shape.encoder_embed_dim, shape.encoder_ffn_embed_dim
     in_layer = 4 * width**2 + 2 * width * inner
@@ -91,13 +91,13 @@ class RobertaTinyConfig(RobertaConfig):
 
 
 class Float32Head(RobertaClassificationHead):
-    """fairseq's head in float32, weights and logits: logits of 16 bits tie, and a tie would count for class 0.
+    """fairseq's head with weights and logits in float32: 16-bit logits can tie, and a tie would count for class 0.
 
-    It is kept out of autocast, and stays in float32 when the model around it is halved, as fairseq does for float16.
+    The head runs without autocast. It stays in float32 when fairseq converts the model to float16.
     """
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> "Float32Head":
-        """As torch's, by which a module is moved and converted; a conversion to 16 bits becomes one to float32."""
+        """Move or convert the module as torch does, but convert to float32 instead of 16 bits."""
 
         def kept(tensor: torch.Tensor) -> torch.Tensor:
             made = fn(tensor)
@@ -113,7 +113,7 @@ class Float32Head(RobertaClassificationHead):
 
 
 class Encoder(RobertaEncoder):
-    """fairseq's RoBERTa encoder, with the quick parts that its settings ask for."""
+    """fairseq's RoBERTa encoder, with the quick parts that its settings turn on."""
 
     def build_encoder(self, args: Any, dictionary: Any, embed_tokens: torch.nn.Embedding) -> TransformerEncoder:
         """Return the encoder with BERT's initialisation."""
@@ -130,7 +130,7 @@ class Roberta(RobertaModel):
 
     @classmethod
     def build_model(cls, args: DictConfig, task: Any) -> "Roberta":
-        """Build the model; `args` is a RobertaConfig, which fairseq completes with what it does not hold."""
+        """Build the model. `args` is a RobertaConfig; fairseq adds the settings that it lacks."""
         if args.first_token_only and not args.unpadded:
             raise UsageError("speed.first_token_only needs speed.unpadded; give speed.first_token_only=false, too")
         with open_dict(args):
@@ -145,7 +145,7 @@ class Roberta(RobertaModel):
         classification_head_name: str | None = None,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, Any]:
-        """As fairseq's; under a classification head the last layer is computed at `<s>` only, when asked for."""
+        """Do as fairseq does. With `first_token_only`, the last layer below a classification head runs at `<s>`."""
         only_first = self.args.first_token_only and not return_all_hiddens
         if classification_head_name is None or not only_first:
             answer: tuple[torch.Tensor, Any] = super().forward(
@@ -158,7 +158,7 @@ class Roberta(RobertaModel):
     def register_classification_head(
         self, name: str, num_classes: int | None = None, inner_dim: int | None = None, **kwargs: Any
     ) -> None:
-        """Add a head of `num_classes` outputs, drawn from the current random state."""
+        """Add a head with `num_classes` outputs. Its weights are drawn from the current random state."""
         self.classification_heads[name] = Float32Head(
             input_dim=self.args.encoder_embed_dim,
             inner_dim=inner_dim or self.args.encoder_embed_dim,
@@ -170,7 +170,7 @@ class Roberta(RobertaModel):
 
 @register_model("roberta_of_checkpoint", dataclass=RobertaConfig)
 class RobertaOfCheckpoint(Roberta):
-    """Any shape: every setting is given, as read from a checkpoint's own arguments."""
+    """Any shape. Every setting is read from a checkpoint's own arguments."""
 
 
 @register_model("roberta_small", dataclass=RobertaSmallConfig)

@@ -11,7 +11,7 @@ from data_prep.truncation import cut_lengths
 
 
 class _CutDataset(BaseWrapperDataset):
-    """A dataset whose texts are shorter than those it wraps: `sizes` tokens, shape (texts,)."""
+    """A dataset whose texts have other lengths than in the wrapped dataset: `sizes` tokens, shape (texts,)."""
 
     def __init__(self, dataset: Any, sizes: NDArray[np.int64]) -> None:
         super().__init__(dataset)
@@ -29,7 +29,7 @@ class _CutDataset(BaseWrapperDataset):
 
 
 class TruncatedDataset(_CutDataset):
-    """Texts of at most `limit` tokens; the last token, `</s>`, stays on a text that is cut."""
+    """Texts of at most `limit` tokens. A cut text keeps its last token, `</s>`."""
 
     def __init__(self, dataset: Any, limit: int) -> None:
         super().__init__(dataset, np.minimum(np.asarray(dataset.sizes), limit))
@@ -45,7 +45,7 @@ class TruncatedDataset(_CutDataset):
 class PairDataset(_CutDataset):
     """`<s> first </s> </s> second </s>` in at most `limit` tokens: the longer text is cut first, no separator is lost.
 
-    `first` and `second` hold texts closed by `</s>`, as fairseq-preprocess writes them.
+    `first` and `second` hold texts that end in `</s>`, as fairseq-preprocess writes them.
     """
 
     def __init__(self, first: Any, second: Any, bos: int, limit: int) -> None:
@@ -62,7 +62,7 @@ class PairDataset(_CutDataset):
 
 
 class ShuffledDataset(BaseWrapperDataset):
-    """Examples in a random order drawn anew each epoch, or (`reshuffle=False`) once, as stock fairseq does."""
+    """Examples in random order, drawn anew each epoch, or only once with `reshuffle=False`, as in stock fairseq."""
 
     def __init__(self, dataset: Any, seed: int, reshuffle: bool) -> None:
         super().__init__(dataset)
@@ -77,6 +77,6 @@ class ShuffledDataset(BaseWrapperDataset):
         self.epoch = epoch
 
     def ordered_indices(self) -> NDArray[np.int64]:
-        """Return the order of this epoch, a function of seed and epoch alone."""
+        """Return the order of this epoch. It depends only on the seed and the epoch."""
         generator = np.random.default_rng([self.seed, self.epoch if self.reshuffle else 0])
         return generator.permutation(len(self.dataset))

@@ -1,10 +1,10 @@
-"""The classification task: exact evaluation over every example, at step 0 too, and the best step's checkpoint.
+"""The classification task: exact evaluation of every example, also at step 0, and a checkpoint of the best step.
 
-Its own files in `checkpoint.save_dir`, each replaced whole:
+The task writes these files to `checkpoint.save_dir`, and replaces each file as a whole:
 
     initialisation.json   what was loaded, and the encoder's fingerprint before the first step
     progress.json         the last step, batch, loss and evaluations
-    predictions.parquet   the answer to every example of valid and test at the best step
+    predictions.parquet   the prediction for every example of valid and test at the best step
     checkpoint_best.pt    the weights at the step of the highest validation accuracy, the earliest on a tie
 """
 
@@ -46,13 +46,13 @@ HEAD = "sentence_classification_head"
 
 
 def optimizer_history(step: int) -> dict[str, Any]:
-    """Return the entry that fairseq's loading functions ask of a checkpoint, without any optimiser state."""
+    """Return the entry that fairseq's loading functions need in a checkpoint, without any optimiser state."""
     return {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": step}
 
 
 @dataclass
 class ClassificationConfig(FairseqDataclass):
-    """What the task is told; the interpolations are other nodes of fairseq's configuration."""
+    """The settings of the task. The interpolations refer to other nodes of fairseq's configuration."""
 
     data: str = field(default=MISSING, metadata={"help": "folder made by data_prep: input0/, label/, manifest.json"})
     init: str = field(default=MISSING, metadata={"help": "pretrained or random"})
@@ -106,7 +106,7 @@ class ClassificationTask(FairseqTask):
     def load_dataset(self, split: str, combine: bool = False, **kwargs: Any) -> FairseqDataset:
         """Load one split: `<s> text </s>`, or `<s> text </s> </s> text </s>`, cut at max_positions, and its class."""
         texts = self._binarised("input0", split, self.dictionary)
-        bos = self.dictionary.index(self.dictionary.bos_word)  # CamemBERT's dictionary puts its own in the place of 0
+        bos = self.dictionary.index(self.dictionary.bos_word)  # CamemBERT's dictionary has its own <s>, not at index 0
         if self.manifest["pairs"]:
             tokens = PairDataset(texts, self._binarised("input1", split, self.dictionary), bos, self.cfg.max_positions)
         else:
@@ -126,7 +126,7 @@ class ClassificationTask(FairseqTask):
         dataset = NestedDictionaryDataset(fields, sizes=[tokens.sizes])
         if split == self.cfg.train_subset:
             dataset = ShuffledDataset(dataset, self.cfg.seed, self.cfg.reshuffle)
-        else:  # texts of like length in a batch: transformers, and fairseq on CUDA, compute on padding
+        else:  # a batch holds texts of similar length: transformers, and fairseq on CUDA, compute on padding
             dataset = SortDataset(dataset, sort_order=[tokens.sizes])
         expected = self.manifest["examples"][split]
         if len(dataset) != expected:
@@ -142,7 +142,7 @@ class ClassificationTask(FairseqTask):
         return dataset
 
     def get_batch_iterator(self, dataset: FairseqDataset, *args: Any, **kwargs: Any) -> Any:
-        """As fairseq's; raises `UsageError` when the batches leave an example out, as stock's do in silence."""
+        """Do as fairseq does, but raise `UsageError` when the batches omit an example; stock fairseq is silent."""
         iterator = super().get_batch_iterator(dataset, *args, **kwargs)
         batched = sum(len(batch) for batch in iterator.frozen_batches)
         if batched != len(dataset):
@@ -183,9 +183,9 @@ class ClassificationTask(FairseqTask):
         update_num: int,
         ignore_grad: bool = False,
     ) -> tuple[torch.Tensor, int, dict[str, Any]]:
-        """As fairseq's, the forward pass under autocast when asked for; counts the batch, stepped on or not.
+        """Do fairseq's step, with the forward pass under `autocast` if set. Count the batch, also if no step follows.
 
-        Raises `MemoryError` where there is no memory left: fairseq would leave the batch out and go on.
+        Raises `MemoryError` when no memory is left: fairseq would skip the batch and continue.
         """
         model.train()
         model.set_num_updates(update_num)
@@ -210,7 +210,7 @@ class ClassificationTask(FairseqTask):
     # --- evaluation
 
     def begin_epoch(self, epoch: int, model: torch.nn.Module) -> None:
-        """Evaluate before the first step; fairseq itself evaluates after steps only."""
+        """Evaluate before the first step; fairseq itself evaluates only after steps."""
         if epoch == 1 and not self.cfg.goes_on:
             self.progress.begin_evaluation()
             for split in self.cfg.valid_subset.split(","):
@@ -236,17 +236,17 @@ class ClassificationTask(FairseqTask):
         self.awaiting = self.cfg.valid_subset.split(",")
 
     def post_validate(self, model: torch.nn.Module, stats: dict[str, Any], aggregator: Any) -> None:
-        """Called by fairseq after each subset, in the order of `dataset.valid_subset`, before it is logged."""
+        """fairseq calls this after each subset, in the order of `dataset.valid_subset`, before it logs the result."""
         self._after_evaluation(self.awaiting.pop(0), model, stats)
 
     def _after_evaluation(self, split: str, model: torch.nn.Module, stats: dict[str, Any]) -> None:
-        """Check that every example was scored, note the result, keep the checkpoint if it is the best so far."""
+        """Check that every example was scored, record the result, and keep the checkpoint if it is the best so far."""
         self.evaluated = model
         counts = {name: int(stats[name]) for name in ("n", "n_correct")}
         self.progress.evaluated(split, int(stats["num_updates"]), **counts, loss=float(stats["loss"]), model=model)
 
     def save_best(self, model: Any, evaluation: dict[str, Any]) -> None:
-        """Write checkpoint_best.pt, which fairseq's own loading functions read."""
+        """Write checkpoint_best.pt so that fairseq's own loading functions can read it."""
         assert self.model_cfg is not None
         state = {
             "args": None,
@@ -262,7 +262,7 @@ class ClassificationTask(FairseqTask):
         with replaced(Path(self.cfg.save_dir) / "checkpoint_best.pt") as temporary:
             torch.save(state, temporary)
 
-    # --- what fairseq asks of a task
+    # --- what fairseq needs from a task
 
     def max_positions(self) -> int:
         return int(self.cfg.max_positions)

@@ -1,4 +1,4 @@
-"""Cross-entropy logged exactly: loss in nats, unrounded, and the counts that accuracy is made of."""
+"""Cross-entropy with exact logs: the unrounded loss in nats, and the counts from which accuracy is computed."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ from torch.nn import functional
 
 @register_criterion("warmstart_classification", dataclass=SentencePredictionConfig)
 class ClassificationCriterion(SentencePredictionCriterion):
-    """fairseq's sentence_prediction loss; stock logs bits to 3 decimals and accuracy to 0.1."""
+    """fairseq's sentence_prediction loss with exact logs. Stock fairseq logs bits to 3 decimals and accuracy to 0.1."""
 
-    logits: torch.Tensor  # (examples, classes), of the batch before
+    logits: torch.Tensor  # (examples, classes), of the last batch
 
     def forward(self, model: Any, sample: dict[str, Any], reduce: bool = True) -> tuple[Any, int, dict[str, Any]]:
-        """Return a batch's summed loss (nats), its number of examples, and what is logged of it."""
+        """Return a batch's summed loss (nats), its number of examples, and its values for the log."""
         name = self.classification_head_name
         logits, _ = model(**sample["net_input"], features_only=True, classification_head_name=name)
         targets = model.get_targets(sample, [logits]).view(-1)
@@ -37,7 +37,7 @@ class ClassificationCriterion(SentencePredictionCriterion):
 
     @staticmethod
     def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:
-        """Log loss (nats an example), n_correct, n and accuracy (percent) over the batches of one interval."""
+        """Log loss (nats per example), n_correct, n and accuracy (percent) over the batches of one interval."""
         n = sum(float(log["nsentences"]) for log in logging_outputs)
         metrics.log_scalar("loss", sum(float(log["loss"]) for log in logging_outputs) / n, n)
         metrics.log_scalar_sum("n_correct", sum(float(log["ncorrect"]) for log in logging_outputs))

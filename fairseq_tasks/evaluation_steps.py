@@ -1,22 +1,22 @@
-"""At which steps a run is evaluated: `recipe.evaluate_every`, the same steps in both back ends.
+"""Decides at which steps a run is evaluated (`recipe.evaluate_every`). Both back ends evaluate at the same steps.
 
 epoch       step 0 and each epoch's end
-<number>    these, and every step that is a multiple of it
-geometric   these, and steps between them that stand close where a curve moves: each is at most twice the one before,
-            and none is further than half an epoch, rounded up, from the next
+<number>    the steps of `epoch`, and every multiple of the number
+geometric   the steps of `epoch`, and steps between them, close together where a curve changes: each step is at most
+            twice the step before, and at most half an epoch, rounded up, lies between two steps
 
-An epoch of `geometric` is halved at its middle, and its first half again (rounding up) until its first step is at most
-EARLIEST (in the first epoch) or at most twice the last step of the epoch before. Epochs of 98 steps give 0, 13, 25, 49,
-98, 147, 196, 245, 294.
+`geometric` halves an epoch, and its first half again (rounding up), until the first step is at most EARLIEST (in the
+first epoch) or at most twice the last step of the previous epoch. Epochs of 98 steps give 0, 13, 25, 49, 98, 147, 196,
+245, 294.
 """
 
 from itertools import pairwise
 
-EARLIEST = 16  # the first evaluation after step 0 comes no later
+EARLIEST = 16  # with `geometric`, the first evaluation after step 0 comes no later than this step
 
 
 def evaluation_steps(epoch_ends: list[int], every: str) -> list[int]:
-    """Return the steps, ascending and without repeats, of a run whose epochs end at the ascending `epoch_ends`."""
+    """Return the evaluation steps, ascending and distinct. `epoch_ends` are the last steps of the epochs, ascending."""
     ends = [0, *epoch_ends]
     steps = set(ends)
     if every == "geometric":
@@ -28,7 +28,7 @@ def evaluation_steps(epoch_ends: list[int], every: str) -> list[int]:
 
 
 def _halves(length: int, longest: int) -> list[int]:
-    """Return half of `length`, half of that and so on, rounded up, until one is at most `longest`."""
+    """Return half of `length`, half of this half and so on, rounded up, until a half is at most `longest`."""
     halves = [-(-length // 2)]
     while halves[-1] > longest:
         halves.append(-(-halves[-1] // 2))

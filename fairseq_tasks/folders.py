@@ -1,4 +1,4 @@
-"""Opens a fairseq folder, or the best checkpoint of a run, as a model of ours, every weight of the encoder loaded."""
+"""Opens a fairseq folder, or the best checkpoint of a run, as a model of this package. Loads all encoder weights."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,20 +18,20 @@ from foundation.errors import UsageError
 
 @dataclass(frozen=True)
 class Opened:
-    """A model, the dictionary of its texts, its shape, and the weights beside the encoder that were there too."""
+    """A model, the dictionary of its texts, its shape, and which heads its checkpoint has."""
 
     model: Any
     dictionary: Dictionary
     shape: dict[str, Any]
     has_lm_head: bool
     n_classes: int  # 0: no classification head
-    longest: int  # tokens of a text, with <s> and </s>: what a run cut at, else all that the positions hold
+    longest: int  # tokens of a text, with <s> and </s>: the limit of the run, else the number of positions
 
 
 def open_checkpoint(checkpoint: Path, model_folder: Path) -> Opened:
-    """Return the model in `checkpoint`, whose texts the dictionary in `model_folder` encodes, for evaluation.
+    """Return the model in `checkpoint` for evaluation, with the dictionary in `model_folder`.
 
-    Raises `UsageError` when the file cannot be read, does not tell its shape, or lacks a weight of its encoder.
+    Raises `UsageError` when the file cannot be read, does not give its shape, or lacks a weight of its encoder.
     """
     state = read_checkpoint(checkpoint)
     symbols = read_dictionary(model_folder / "dict.txt")
@@ -55,10 +55,10 @@ def open_checkpoint(checkpoint: Path, model_folder: Path) -> Opened:
 
 
 def _load_beside(model: Any, there: dict[str, torch.Tensor], prefix: str, checkpoint: Path) -> bool:
-    """Load a head, all of it or none; return whether the checkpoint has it.
+    """Load a whole head, or nothing. Return whether the checkpoint has the head.
 
-    Old checkpoints call the encoder `decoder`. Raises `UsageError` when only a part of the head is there: the rest
-    would stay as it was drawn.
+    Old checkpoints call the encoder `decoder`. Raises `UsageError` when the checkpoint has only a part of the head:
+    the other part would keep its random weights.
     """
     named = {
         name.replace("decoder.", "encoder.", 1) if name.startswith("decoder.") else name: tensor
@@ -73,5 +73,5 @@ def _load_beside(model: Any, there: dict[str, torch.Tensor], prefix: str, checkp
         )
     if not found:
         return False
-    model.load_state_dict(found, strict=False)  # fairseq's own adds what the model has and `found` has not
+    model.load_state_dict(found, strict=False)  # fairseq's own method adds the model's heads that `found` lacks
     return True

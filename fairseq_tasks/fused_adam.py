@@ -1,11 +1,12 @@
-"""fairseq's Adam in one pass over the weights, by torch's fused kernel: the same formula, a third of the time.
+"""fairseq's Adam in one pass over the weights, with torch's fused kernel: the same formula in a third of the time.
 
-fairseq adds epsilon to the square root of the raw second moment, torch to that of the bias-corrected one:
+fairseq adds epsilon to the square root of the raw second moment. torch adds epsilon to the square root of the
+bias-corrected second moment:
 
     fairseq   lr sqrt(1 - b2^t) / (1 - b1^t)  m / (sqrt(v) + eps)
     torch     lr / (1 - b1^t)  m / (sqrt(v) / sqrt(1 - b2^t) + eps)
 
-which are equal when torch's epsilon is fairseq's divided by sqrt(1 - b2^t).
+Both are equal when torch's epsilon is fairseq's epsilon divided by sqrt(1 - b2^t).
 """
 
 import math
@@ -29,12 +30,12 @@ class FusedAdam(torch.optim.AdamW):
         self.plain_eps = eps
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step, with this step's epsilon: a weight that gets gradients gets them at every step.
+        """Take one step, with this step's epsilon. One count fits all: trained weights get gradients every step.
 
-        The steps taken are counted in `param_groups`, which are saved and loaded: torch's own count is on the GPU.
+        `param_groups` holds the count of steps, and is saved and loaded. torch's own count is on the GPU.
         """
         for group in self.param_groups:
-            if "taken" not in group:  # the first step, or the first after a checkpoint that lacks it
+            if "taken" not in group:  # the first step, or the first step after a checkpoint without the count
                 group["taken"] = next((int(self.state[p]["step"]) for p in group["params"] if p in self.state), 0)
             group["taken"] += 1
             group["eps"] = self.plain_eps / math.sqrt(1 - group["betas"][1] ** group["taken"])
@@ -43,7 +44,7 @@ class FusedAdam(torch.optim.AdamW):
 
 @register_optimizer("warmstart_adam", dataclass=FairseqAdamConfig)
 class WarmstartAdam(FairseqAdam):
-    """fairseq's `adam`, fused. Takes the settings of fairseq's."""
+    """fairseq's `adam`, fused. It takes the same settings."""
 
     def __init__(self, cfg: FairseqAdamConfig, params: Any) -> None:
         FairseqOptimizer.__init__(self, cfg)

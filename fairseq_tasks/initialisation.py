@@ -1,7 +1,7 @@
-"""The one door by which a model gets its first weights: `pretrained` or `random`, and nothing in between.
+"""The only place where a model gets its first weights: `pretrained` or `random`, and nothing in between.
 
-Stock fairseq goes on from random weights when a checkpoint is missing. Here every weight of the encoder comes from the
-checkpoint or the run stops before its first step.
+Stock fairseq continues with random weights when a checkpoint is missing. Here, with `pretrained`, every weight of the
+encoder comes from the checkpoint, or the run stops before its first step.
 """
 
 import hashlib
@@ -17,12 +17,12 @@ from data_prep.models.checkpoints import read_checkpoint
 from foundation.errors import UsageError
 
 ENCODER = "encoder.sentence_encoder."
-HEADS = ("classification_heads.", "encoder.lm_head.")  # new in a classifier; the masked-LM head is not used by it
+HEADS = ("classification_heads.", "encoder.lm_head.")  # new in a classifier, which does not use the masked-LM head
 BUFFERS = (".version", "._float_tensor")  # fairseq's counters, which hold no weight
 
 
 def require_same_dictionary(checkpoint: Path, dictionary: Dictionary) -> None:
-    """Raise `UsageError` unless the dictionary beside the checkpoint equals the data's, token for token."""
+    """Raise `UsageError` unless the dictionary next to the checkpoint equals the data's, token for token."""
     path = checkpoint.parent / "dict.txt"
     theirs = read_dictionary(path)
     ours = [dictionary[index] for index in range(dictionary.nspecial, len(dictionary) - 1)]  # the last is <mask>
@@ -41,13 +41,13 @@ def encoder_weights(model: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
 
 
 def load_encoder(model: Any, checkpoint: Path) -> dict[str, Any]:
-    """Copy the checkpoint's encoder into `model`; return what was loaded, what stays new and what was not used.
+    """Copy the checkpoint's encoder into `model`. Return the names of the loaded, the new and the unused weights.
 
-    Raises `UsageError` when an encoder weight is missing in the checkpoint or has another shape.
+    Raises `UsageError` when an encoder weight is missing in the checkpoint or in the model, or has another shape.
     """
     state = read_checkpoint(checkpoint)["model"]
     there = {name: tensor for name, tensor in state.items() if not name.startswith(HEADS[0])}
-    model.upgrade_state_dict(there)  # fairseq's own: brings names of older checkpoints up to date, and adds our heads
+    model.upgrade_state_dict(there)  # fairseq's own: updates the names of older checkpoints, and adds the model's heads
     held = {name for name in there if not name.startswith(HEADS[0]) and not name.endswith(BUFFERS)}
     wanted = model.state_dict()
     encoder = dict(encoder_weights(model))
@@ -79,7 +79,7 @@ def load_encoder(model: Any, checkpoint: Path) -> dict[str, Any]:
 
 
 def digest_of(weights: Iterable[tuple[str, torch.Tensor]]) -> str:
-    """Return a SHA-256 over weights, by name, as float32 bytes."""
+    """Return a SHA-256 over the names and float32 bytes of weights, sorted by name."""
     digest = hashlib.sha256()
     for name, tensor in sorted(weights, key=lambda named: named[0]):
         digest.update(name.encode())
@@ -93,10 +93,10 @@ def fingerprint(model: torch.nn.Module) -> str:
 
 
 def initialise(model: torch.nn.Module, init: str, checkpoint: str | None, dictionary: Dictionary) -> dict[str, Any]:
-    """Give `model`, freshly drawn from its seed, the weights that `init` names; return a record of what was done.
+    """Give `model`, freshly drawn from its seed, the weights that `init` names. Return a record of what was done.
 
-    `random` keeps the drawn weights. `pretrained` replaces the encoder's. The head is drawn from the seed in both, so
-    two inits of one seed share it.
+    `random` keeps the drawn weights. `pretrained` replaces the encoder's weights. In both cases the head is drawn from
+    the seed, so both inits of a seed have the same head.
     """
     record: dict[str, Any] = {"init": init, "checkpoint": checkpoint}
     if init == "pretrained":

@@ -1,10 +1,10 @@
-"""What a run answers at its best step, example by example: predictions.parquet, in the run folder.
+"""Writes the predictions of a run at its best step, one row per example: predictions.parquet in the run folder.
 
 split       valid or test
 id          the example's id in data/splits
 gold        its class
 predicted   the class of the highest logit
-logits      one a class, in the order of the file's metadata key `classes` (a JSON list)
+logits      one per class, in the order of the file's metadata key `classes` (a JSON list)
 """
 
 import json
@@ -22,10 +22,10 @@ from foundation.whole_files import replaced
 
 
 class Predictions:
-    """Collects the logits of one evaluation after another, and keeps those of the best step.
+    """Collects the logits of each evaluation, and keeps the predictions of the best step.
 
-    `data` is a folder of data/bin, whose `ids/<split>.txt` names the examples in the order of their rows; `manifest`
-    is its manifest.
+    `data` is a folder of data/bin. Its `ids/<split>.txt` lists the ids of the examples in the order of their rows.
+    `manifest` is the manifest of the folder.
     """
 
     def __init__(self, folder: Path, data: Path, manifest: dict[str, Any]) -> None:
@@ -34,7 +34,7 @@ class Predictions:
         self.best: dict[str, pyarrow.Table] = {}
 
     def add(self, rows: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
-        """Note a batch: (n,) rows of the examples in their split, (n, classes) logits, (n,) true classes."""
+        """Record a batch: (n,) rows of the examples in their split, (n, classes) logits, (n,) true classes."""
         self.batches.append(
             (
                 rows.cpu().numpy(),
@@ -44,9 +44,9 @@ class Predictions:
         )
 
     def evaluated(self, split: str, n_correct: int) -> pyarrow.Table:
-        """Return the answers collected since the last evaluation, in the order of data/splits.
+        """Return the predictions collected since the last evaluation, in the order of data/splits.
 
-        Raises `UsageError` when they do not make the `n_correct` that was logged, or the ids are not there.
+        Raises `UsageError` when the number of right predictions is not the logged `n_correct`, or when ids are missing.
         """
         rows, logits, targets = (np.concatenate(part) for part in zip(*self.batches, strict=True))
         self.batches = []
@@ -73,7 +73,7 @@ class Predictions:
         return pyarrow.table(columns)
 
     def keep(self, split: str, answers: pyarrow.Table, first: bool) -> None:
-        """Write answers of the best step; `first`: they are of a new one, and those of an older one go."""
+        """Write the predictions of a split at the best step. `first`: the best step is new, so drop older ones."""
         self.best = {split: answers} if first else {**self.best, split: answers}
         table = pyarrow.concat_tables(self.best.values()).replace_schema_metadata({"classes": json.dumps(self.labels)})
         with replaced(self.path) as temporary:

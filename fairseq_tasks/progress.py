@@ -1,8 +1,8 @@
-"""What both back ends say of a run while it trains: the last step, batch and loss, the evaluations, the best step.
+"""Records the progress of a run in both back ends: the last step, batch and loss, the evaluations, the best step.
 
-progress.json         in the run folder, replaced whole, at most once a second between evaluations; `evaluated` says at
-                      which steps each split was scored, `evaluation_seconds` how long all of it took
-predictions.parquet   the answers at the best step (`fairseq_tasks/predictions.py`)
+progress.json         in the run folder, replaced as a whole, at most once a second between evaluations; `evaluated`
+                      lists the steps at which each split was scored, `evaluation_seconds` is the time of all of them
+predictions.parquet   the predictions at the best step (`fairseq_tasks/predictions.py`)
 """
 
 import json
@@ -23,18 +23,18 @@ SECONDS = 1.0
 
 
 def cure(fp16: bool) -> str:
-    """Return what to do when numbers are not finite any more; `fp16`: in float16, which ends at 65,504."""
+    """Return advice for numbers that are no longer finite. `fp16`: the run uses float16, which ends at 65,504."""
     return "train with PRECISION=bf16 or PRECISION=fp32" if fp16 else "lower the learning rate"
 
 
 class Progress:
-    """Counts batches and evaluations; keeps the step of the highest validation accuracy, the earliest on a tie.
+    """Counts batches and evaluations. Keeps the step of the highest validation accuracy, the earliest on a tie.
 
     `data` is a folder of data/bin and `manifest` its manifest. `save_best` is called with an evaluation when it is the
-    best so far. `goes_on`: the run was cut, and what it had said is taken up. `fp16`: it trains in float16.
+    best so far. `goes_on`: the run was interrupted, and its progress.json is continued. `fp16`: the run uses float16.
 
-    Of the planned steps, `overflowed` counts those that fairseq did not take because the gradients overflowed, and
-    `skipped` those that Trainer counts as taken although they did.
+    `overflowed` counts the planned steps that fairseq did not take because the gradients overflowed. `skipped` counts
+    the planned steps that Trainer counts as taken although the gradients overflowed.
     """
 
     def __init__(
@@ -62,14 +62,14 @@ class Progress:
         if goes_on:
             self.state.update(json.loads(self.path.read_text(encoding="utf-8")))
         self.cure = cure(fp16)
-        self.unseen: torch.Tensor | float = 0.0  # sum of the losses since the last look: finite if each of them is
+        self.unseen: torch.Tensor | float = 0.0  # sum of the losses since the last `look`: finite if every loss is
         self.step = 0  # of the last batch
         self.written_at, self.began = 0.0, time.monotonic()
 
     def batch(self, step: int, loss: torch.Tensor | float) -> None:
-        """Note a batch worked off after `step` steps, with its mean loss (nats), at which `look` looks later.
+        """Record a batch after `step` steps, with its mean loss (nats). `look` checks the loss later.
 
-        To look at a number on a GPU is to wait for it; here that happens only when progress.json is written.
+        Reading a number from a GPU means waiting for the GPU. So the loss is read only when progress.json is written.
         """
         self.state["batches"] += 1
         self.step, self.unseen = step, self.unseen + loss
@@ -78,26 +78,26 @@ class Progress:
             self.write(step=step, loss=float(loss))
 
     def look(self) -> None:
-        """Raise `UsageError` unless every loss since the last look is finite; called at a step's end at the latest."""
+        """Raise `UsageError` unless every loss since the last call is finite. Called at the latest at a step's end."""
         seen, self.unseen = float(self.unseen), 0.0
         if not math.isfinite(seen):
             raise UsageError(f"after step {self.step}: the training loss is {seen}; {self.cure}")
 
     def is_evaluated(self, step: int, splits: list[str]) -> bool:
-        """Whether the last evaluation of each split was at `step`."""
+        """Return whether the last evaluation of each split was at `step`."""
         return all(self.state["evaluated"].get(split, [None])[-1] == step for split in splits)
 
     def begin_evaluation(self) -> None:
-        """Begin to count the seconds of an evaluation of every split."""
+        """Start to measure the seconds of an evaluation of every split."""
         self.look()
         self.began = time.monotonic()
 
     def scored(self, rows: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
-        """Note a batch of an evaluation: (n,) rows in the split, (n, classes) logits, (n,) true classes."""
+        """Record a batch of an evaluation: (n,) rows in the split, (n, classes) logits, (n,) true classes."""
         self.predictions.add(rows, logits, targets)
 
     def evaluated(self, split: str, step: int, n: int, n_correct: int, loss: float, model: torch.nn.Module) -> None:
-        """Note an evaluation, and the digest of all weights of the model that was judged.
+        """Record an evaluation, and the digest of all weights of the evaluated model.
 
         Raises `UsageError` when an example was left out or the loss (nats) is not finite.
         """
@@ -120,14 +120,14 @@ class Progress:
         self.write(**news, evaluated={**before, split: [*before.get(split, []), step]}, **self._lasted())
 
     def _lasted(self) -> dict[str, float]:
-        """Return the seconds spent in evaluations so far, those since the last one of a split included."""
+        """Return the seconds of all evaluations so far, including the seconds since the last split was scored."""
         now = time.monotonic()
         seconds = self.state["evaluation_seconds"] + now - self.began
         self.began = now
         return {"evaluation_seconds": seconds}
 
     def write(self, **news: Any) -> None:
-        """Write progress.json, with news of the run."""
+        """Add `news` to the state of the run, and write progress.json."""
         self.state.update(news)
         write_json(self.path, self.state)
         self.written_at = time.monotonic()

@@ -1,13 +1,13 @@
-"""Where a run that is cut goes on: `resume/step=<n>/` in the run folder, for both back ends.
+"""Checkpoints from which an interrupted run continues: `resume/step=<n>/` in the run folder, for both back ends.
 
     state.pt, or Trainer's files                what the back end needs to take its next step
-    checkpoint_best.pt, predictions.parquet     as they were then (hard links where the disk has them)
+    checkpoint_best.pt, predictions.parquet     as they were at this step (hard links if the disk supports them)
     manifest.json                               SHA-256 of each file, progress.json, the length of each event file
 
-A folder gets its name when it is whole, and the one before it is kept beside it: a checkpoint that was cut short, or
-has a flipped byte, is noticed by its hashes and the one before it is taken. Saved at a step's end; at an epoch's last
-step once the epoch's scalars are written. What was logged after the checkpoint is cut off the event files again,
-so that no point is there twice.
+A folder gets its name when it is complete, and the previous folder is kept. The hashes show whether a checkpoint was
+cut short or has a flipped byte. If so, the previous checkpoint is used. A checkpoint is saved at the end of a step; for
+the last step of an epoch, after the epoch's scalars are written. When a run continues, points logged after the
+checkpoint are cut off the event files, so that no point occurs twice.
 """
 
 import os
@@ -21,8 +21,8 @@ from typing import Any
 from data_prep.stages import MANIFEST, read_manifest
 from foundation.whole_files import replaced_folder, sha256_of, write_json
 
-SHARE = 0.02  # of a run's time at most goes into saving, however small `every`
-KEPT = 2  # checkpoints at a time
+SHARE = 0.02  # the largest share of a run's time that saving may take, however small `every` is
+KEPT = 2  # number of checkpoints to keep
 AT_BEST = ("checkpoint_best.pt", "predictions.parquet")
 LOG_BYTES = 5_000_000
 
@@ -30,32 +30,32 @@ stop_asked = threading.Event()  # set by a signal; each process trains one run
 
 
 class Stopped(BaseException):
-    """The run was asked to stop and has; what it had done since its last checkpoint is to be done again."""
+    """The run was asked to stop and has stopped. The work since its last checkpoint must be repeated."""
 
 
 def stop_if_asked() -> None:
-    """Raise `Stopped` when a signal asked for it; called between two batches of an evaluation, which is done again."""
+    """Raise `Stopped` if a signal asked for it. Called between batches of an evaluation, which is repeated later."""
     if stop_asked.is_set():
         raise Stopped
 
 
 class Saver:
-    """Writes the checkpoints of one run: every `every` steps (0: never), but no more than SHARE of the time."""
+    """Writes the checkpoints of one run every `every` steps (0: only at a stop), in at most SHARE of the time."""
 
     def __init__(self, folder: Path, every: int, saved: int = 0) -> None:
         self.folder, self.every, self.saved, self.not_before = folder, every, saved, 0.0
 
     def due(self, step: int) -> bool:
-        """Whether to save at the end of `step`; always when the run was asked to stop."""
+        """Return whether to save at the end of `step`. Always true when the run was asked to stop."""
         if step == self.saved:
             return stop_asked.is_set()
         on_time = self.every > 0 and step % self.every == 0 and time.monotonic() >= self.not_before
         return stop_asked.is_set() or on_time
 
     def save(self, step: int, progress: dict[str, Any], write: Callable[[Path], object], **notes: Any) -> None:
-        """Keep what `write` puts into a folder, with the run's other files; raise `Stopped` if that was asked for.
+        """Save the files that `write` puts into a folder, with the run's other files. Raise `Stopped` if asked for.
 
-        `progress` is what progress.json says now; `notes` come back from `take_up`.
+        `progress` is the current content of progress.json. `take_up` returns `notes` in the manifest.
         """
         if step != self.saved:
             start = time.monotonic()
@@ -87,7 +87,7 @@ class Saver:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Make `target` the same file: `source` is only ever replaced, never written to."""
+    """Make `target` the same file. This is safe because `source` is only replaced, never written to."""
     try:
         os.link(source, target)
     except OSError:  # a disk without hard links
@@ -95,7 +95,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _rotate(log: Path) -> None:
-    """Keep a long log in two files; whoever writes it appends, so it goes on in the emptied one."""
+    """Copy a long log to a second file and empty the first. The writer appends, so it continues in the first."""
     if log.is_file() and log.stat().st_size > LOG_BYTES:
         shutil.copy2(log, log.with_name("train.log.1"))
         os.truncate(log, 0)
@@ -106,7 +106,7 @@ def _event_files(folder: Path) -> list[Path]:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    """Return the checkpoints of a run, the newest first."""
+    """Return the checkpoints of a run, newest first."""
     steps = {path: path.name.removeprefix("step=") for path in (folder / "resume").glob("step=*")}
     return sorted((path for path in steps if steps[path].isdigit()), key=lambda path: -int(steps[path]))
 
@@ -128,9 +128,9 @@ def _problem(folder: Path, checkpoint: Path) -> str | None:
 
 
 def take_up(folder: Path) -> tuple[Path | None, dict[str, Any], list[str]]:
-    """Bring a run folder back to where its newest sound checkpoint was made.
+    """Restore a run folder to the state of its newest intact checkpoint.
 
-    Returns that checkpoint, or None where the run starts anew, its manifest, and a sentence on each that is damaged.
+    Returns the checkpoint (None if the run starts anew), its manifest, and a sentence for each damaged checkpoint.
     """
     damaged = []
     for checkpoint in _checkpoints(folder):
@@ -151,7 +151,7 @@ def take_up(folder: Path) -> tuple[Path | None, dict[str, Any], list[str]]:
             put.unlink(missing_ok=True)
             _link(checkpoint / name, put)
             os.replace(put, folder / name)
-            put.unlink(missing_ok=True)  # it stays where both names are one file already
+            put.unlink(missing_ok=True)  # os.replace leaves it if both names are already one file
     for path in _event_files(folder):
         length = manifest["events"].get(path.relative_to(folder).as_posix())
         if length is None:

@@ -1,8 +1,8 @@
-"""fairseq's own training, evaluated at given steps, whose state is saved at their end and taken up where it was cut.
+"""fairseq's own training, evaluated at given steps. It saves its state at the end of steps, and continues from there.
 
-fairseq evaluates at each epoch's end and at every n-th step, there again after a batch whose gradients overflowed. It
-saves between epochs, or evaluates whenever it saves; its checkpoints are not its users' to trust when a disk fills up.
-Here three of its functions are called through ours: what they do is left as it is.
+Stock fairseq evaluates at each epoch's end and at every n-th step, and again at the same step after a batch whose
+gradients overflowed. It saves only between epochs, or evaluates whenever it saves. Its checkpoints cannot be trusted
+when a disk fills up. This module wraps three of fairseq's functions, and does not change what they do.
 """
 
 import os
@@ -21,17 +21,17 @@ from foundation.errors import UsageError
 
 
 def use_deterministic_algorithms() -> None:
-    """Let a GPU give the same bits at each run, as a CPU does; called before anything is computed on it."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # torch asks for it, cuBLAS reads it
+    """Make a GPU give the same bits in each run, as a CPU does. Call it before the GPU computes anything."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # torch requires it, cuBLAS reads it
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # for bugs alone
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # only helps to find bugs
 
 
 def train(settings: DictConfig, batches: int, evaluations: list[int], saver: Saver, checkpoint: Path | None) -> None:
-    """Train as `settings`, fairseq's whole configuration, say, on `batches`, and evaluate at the steps `evaluations`.
+    """Train on `batches` batches with `settings`, fairseq's whole configuration. Evaluate at the steps `evaluations`.
 
-    Goes on from a checkpoint of `saver`'s if one is given. A batch whose gradients overflow in float16 is no step of
-    fairseq's: it is counted, and no batch is trained on in its place.
+    Continues from `checkpoint`, saved by `saver`, if it is given. fairseq takes no step for a batch whose gradients
+    overflow in float16. The batch is counted all the same, and no other batch replaces it.
     """
     plain_epoch, plain_end_of_step = fairseq_cli.train.train, fairseq_cli.train.validate_and_save
     plain_evaluation, planned = fairseq_cli.train.validate, frozenset(evaluations)
@@ -39,23 +39,23 @@ def train(settings: DictConfig, batches: int, evaluations: list[int], saver: Sav
 
     def epoch(cfg: Any, trainer: Any, task: Any, epoch_itr: Any) -> Any:
         if cfg.checkpoint.no_save:
-            trainer.save_checkpoint = lambda *_: None  # fairseq's crash.pt, which nobody would read
+            trainer.save_checkpoint = lambda *_: None  # no crash.pt of fairseq's, which nobody would read
         nonlocal checkpoint, taken
         taken = trainer.get_num_updates()
         if checkpoint is not None:
             _take_up(trainer.optimizer, checkpoint)
-            checkpoint = None  # later epochs go on from the one before
-        elif taken and saver.due(taken):  # the epoch before has ended, and its scalars are written
+            checkpoint = None  # later epochs continue from the previous epoch
+        elif taken and saver.due(taken):  # the previous epoch has ended, and its scalars are written
             save(trainer, task, epoch_itr)
         try:
             return plain_epoch(cfg, trainer, task, epoch_itr)
-        except FloatingPointError:  # of gradients; where the loss is to blame, that is the thing to say
+        except FloatingPointError:  # the gradients are not finite; if the loss is the cause, report the loss
             task.progress.look()
             raise
 
     def evaluation(cfg: Any, trainer: Any, task: Any, epoch_itr: Any, subsets: list[str]) -> Any:
         if task.progress.is_evaluated(trainer.get_num_updates(), subsets):
-            return [None]  # as fairseq says where it does not evaluate
+            return [None]  # as fairseq returns when it does not evaluate
         return plain_evaluation(cfg, trainer, task, epoch_itr, subsets)
 
     def end_of_step(cfg: Any, trainer: Any, task: Any, epoch_itr: Any, subsets: list[str], end_of_epoch: bool) -> Any:
@@ -68,7 +68,7 @@ def train(settings: DictConfig, batches: int, evaluations: list[int], saver: Sav
         worked_off = task.progress.state["batches"] >= batches
         if step in planned or worked_off:
             evaluation(cfg, trainer, task, epoch_itr, subsets)
-            task.progress.write()  # where the last batch was no step, its evaluation was made before it
+            task.progress.write()  # if the last batch was no step, progress.json does not have the batch yet
         stops = stops or worked_off
         if step and not end_of_epoch and not stops and saver.due(step):
             save(trainer, task, epoch_itr)
@@ -87,11 +87,12 @@ def train(settings: DictConfig, batches: int, evaluations: list[int], saver: Sav
 
 
 def _write(path: Path, trainer: Any, epoch_itr: Any) -> None:
-    """Write what fairseq's own loading asks for, and of float16 what fairseq leaves out.
+    """Write the state that fairseq's own loading needs, and the float16 state that fairseq omits.
 
-    That is the loss scaler's state, and the float32 weights that the optimiser moves: the model's are their halves.
+    fairseq omits the loss scaler's state, and the float32 weights that the optimiser updates. The model holds only
+    float16 copies of these weights.
     """
-    trainer.consolidate_optimizer()  # what fairseq calls before it
+    trainer.consolidate_optimizer()  # fairseq calls it before `state_dict`, too
     state = trainer.state_dict()
     more = {
         "train_iterator": _place(epoch_itr),
@@ -100,13 +101,13 @@ def _write(path: Path, trainer: Any, epoch_itr: Any) -> None:
         "float32": _float32_weights(trainer.optimizer),
     }
     if hasattr(checkpoint_utils.save_checkpoint, "best"):
-        more["best"] = checkpoint_utils.save_checkpoint.best  # of the evaluations so far, which fairseq logs
+        more["best"] = checkpoint_utils.save_checkpoint.best  # the best value so far, which fairseq logs
     state["extra_state"].update(more)
     torch.save(state, path)
 
 
 def _place(epoch_itr: Any) -> dict[str, Any]:
-    """Return where the next batch is taken from, as fairseq's iterator loads it: within an epoch, or at its start."""
+    """Return the place of the next batch, within an epoch or at its start, as fairseq's iterator loads it."""
     if epoch_itr.next_epoch_idx == epoch_itr.epoch and epoch_itr.iterations_in_epoch:
         place: dict[str, Any] = epoch_itr.state_dict()
         return place
@@ -119,15 +120,15 @@ def _scaler(optimizer: Any) -> dict[str, float]:
 
 
 def _float32_weights(optimizer: Any) -> list[torch.Tensor]:
-    """Return what fairseq's FP16Optimizer keeps beside the halves: one flat tensor, or one a parameter."""
+    """Return the float32 weights of fairseq's FP16Optimizer: one flat tensor, or one tensor per parameter."""
     weights = getattr(optimizer, "fp32_params", [])
     return [weight.detach() for weight in (weights.values() if isinstance(weights, dict) else weights)]
 
 
 def _take_up(optimizer: Any, checkpoint: Path) -> None:
-    """Restore what fairseq leaves out: float16's float32 weights, and what is summed over an epoch's end."""
+    """Restore what fairseq omits: float16's loss scaler and float32 weights, and sums that cross an epoch's end."""
     saved = torch.load(checkpoint / "state.pt", map_location="cpu", mmap=True)["extra_state"]
-    if saved["train_iterator"]["iterations_in_epoch"] == 0:  # there fairseq begins its sums anew
+    if saved["train_iterator"]["iterations_in_epoch"] == 0:  # fairseq would start its sums anew
         metrics.load_state_dict(saved["metrics"])
     weights = _float32_weights(optimizer)
     if weights:

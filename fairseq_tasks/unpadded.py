@@ -1,9 +1,9 @@
 """fairseq's Transformer encoder without arithmetic on padding: the same function, on real tokens only.
 
-A random batch of 8 reviews is padded to its longest text, and some 45 % of the positions are padding. Everything that
-works token by token (projections, feed-forward, layer norms, dropout) runs here on the real tokens, packed into one
-matrix. On a CPU attention runs text by text, each at its own length; on CUDA it is one call on the padded batch, with
-the padding masked. Queries, keys and values are one product.
+A random batch of 8 reviews is padded to its longest text, and about 45 % of the positions are padding. Operations
+that work token by token (projections, feed-forward, layer norms, dropout) run here on the real tokens, packed into one
+matrix. On a CPU attention runs text by text, each at its own length. On CUDA attention is one call on the padded batch,
+with the padding masked. Queries, keys and values are computed by one matrix product.
 """
 
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ from fairseq.modules import gelu as fairseq_gelu
 
 @dataclass(frozen=True)
 class Packing:
-    """Where the texts of a batch stand in a packed matrix: text after text, each `lengths[i]` real tokens.
+    """The places of a batch's texts in a packed matrix: text after text, with `lengths[i]` real tokens each.
 
-    Made once a batch: a mask as an index would be searched for its true elements at each use, and a GPU waited for.
+    Made once per batch. Each use of a mask as an index would search for its true elements, and wait for the GPU.
     """
 
     real: torch.Tensor  # (batch, longest), True at real tokens
     lengths: list[int]
-    index: torch.Tensor  # (real tokens,), where they stand among all batch * longest positions
+    index: torch.Tensor  # (real tokens,), their places among all batch * longest positions
     first: torch.Tensor  # (batch,), the row of each text's first token in the packed matrix
 
     @classmethod
@@ -57,7 +57,7 @@ class UnpaddedTransformerEncoder(TransformerEncoder):
         return_all_hiddens: bool = False,
         token_embeddings: torch.Tensor | None = None,
     ) -> dict[str, list[torch.Tensor]]:
-        """Encode `src_tokens` (batch, tokens); `encoder_out` is one tensor (tokens, batch, width), as fairseq's."""
+        """Encode `src_tokens` (batch, tokens); `encoder_out` is one tensor (tokens, batch, width), as in fairseq."""
         x, embedding, packing = self._embed(src_tokens, token_embeddings)
         states = [packing.unpack(x).transpose(0, 1)] if return_all_hiddens else []
         for layer in self.layers:
@@ -77,10 +77,10 @@ class UnpaddedTransformerEncoder(TransformerEncoder):
         }
 
     def first_tokens(self, src_tokens: torch.Tensor) -> torch.Tensor:
-        """Return the outputs at the first token of each text, (batch, width), of `src_tokens` (batch, tokens).
+        """Return the outputs at the first token of each text, (batch, width), for `src_tokens` (batch, tokens).
 
-        They are those of `forward`. The last layer computes them alone: from it a classification head reads nothing
-        else, so that only its keys and values are needed at the other tokens.
+        The outputs are the same as in `forward`. The last layer computes no other outputs, because a classification
+        head reads no others. At the other tokens it computes only keys and values.
         """
         x, _, packing = self._embed(src_tokens, None)
         *layers, last = self.layers
@@ -98,7 +98,7 @@ class UnpaddedTransformerEncoder(TransformerEncoder):
 
 
 def _layer(layer: Any, x: torch.Tensor, packing: Packing, first_only: bool = False) -> torch.Tensor:
-    """One of fairseq's encoder layers on packed tokens (real tokens, width); `first_only` gives (batch, width)."""
+    """Apply one of fairseq's layers to packed tokens (real tokens, width). `first_only` returns (batch, width)."""
     residual = packing.firsts(x) if first_only else x
     if layer.normalize_before:
         x = layer.self_attn_layer_norm(x)
@@ -120,7 +120,7 @@ def _activate(activation: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 def _attention(attention: Any, asking: torch.Tensor, x: torch.Tensor, packing: Packing) -> torch.Tensor:
-    """Attend from the tokens `asking` (each text's first one, or all of `x`) to the packed tokens `x`."""
+    """Attend from the tokens `asking` (the first of each text, or all of `x`) to the packed tokens `x`."""
     heads, drop = attention.num_heads, attention.dropout_module
     dropout = drop.p if attention.training else 0.0
     layers = [attention.q_proj, attention.k_proj, attention.v_proj]
@@ -136,7 +136,7 @@ def _attention(attention: Any, asking: torch.Tensor, x: torch.Tensor, packing: P
 
 
 def _project(layers: list[Any], x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Return the outputs of linear layers that read the same `x`, made by one product."""
+    """Return the outputs of linear layers that read the same `x`, computed by one matrix product."""
     weight, bias = (torch.cat([getattr(layer, name) for layer in layers]) for name in ("weight", "bias"))
     return F.linear(x, weight, bias).chunk(len(layers), dim=-1)
 
@@ -144,7 +144,7 @@ def _project(layers: list[Any], x: torch.Tensor) -> tuple[torch.Tensor, ...]:
 def _attend_by_products(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, drop: Any, packing: Packing
 ) -> torch.Tensor:
-    """As `_attend_text_by_text`, by products: in bfloat16 a fifth of the fused kernel's time (docs/measurements.md).
+    """Attend text by text with matrix products: in bfloat16 a fifth of the fused kernel's time (docs/measurements.md).
 
     The module `drop` is applied to the attention weights, which torch's fused kernel cannot do on a CPU.
     """
@@ -152,7 +152,7 @@ def _attend_by_products(
     q, k, v = (part.view(len(part), heads, size).transpose(0, 1).contiguous() for part in (q * size**-0.5, k, v))
     rows = packing.lengths if q.shape == k.shape else [1] * len(packing.lengths)
     texts = zip(q.split(rows, 1), k.split(packing.lengths, 1), v.split(packing.lengths, 1), strict=True)
-    with torch.autocast("cpu", enabled=False):  # softmax would be given float32; it adds up in float32 anyway
+    with torch.autocast("cpu", enabled=False):  # autocast would give softmax float32; it sums in float32 anyway
         mixed = [drop((asked @ key.transpose(1, 2)).softmax(dim=-1)) @ value for asked, key, value in texts]
     return torch.cat(mixed, dim=1).transpose(0, 1).flatten(1)
 
@@ -177,6 +177,6 @@ def _attend_padded(
 
 
 def _attend(parts: list[torch.Tensor], heads: int, dropout: float, mask: torch.Tensor | None) -> torch.Tensor:
-    """Attention of queries, keys and values, each (batch, tokens, width); returns the queries' shape."""
+    """Return attention of queries, keys and values, each (batch, tokens, width), in the shape of the queries."""
     q, k, v = (part.view(*part.shape[:2], heads, -1).transpose(1, 2) for part in parts)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout).transpose(1, 2).flatten(2)

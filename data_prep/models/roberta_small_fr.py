@@ -1,7 +1,7 @@
-"""`roberta_small_fr` without its checkpoint: what random weights need, a sentencepiece model, a dictionary and a shape.
+"""Makes `roberta_small_fr` without a checkpoint: a sentencepiece model, a dictionary and a shape, for random weights.
 
-The published encoder's texts were split by XLM-R's whole sentencepiece model, and the pieces outside of a dictionary of
-31,995 French ones became <unk>. The dictionary was not published; `benchmarks/pieces.py` rebuilt it.
+The texts of the published encoder were split by XLM-R's whole sentencepiece model. Pieces outside a dictionary of
+31,995 French pieces became <unk>. The dictionary was not published; `benchmarks/pieces.py` rebuilt it.
 """
 
 import json
@@ -26,7 +26,7 @@ published; this one agrees with every id that is known of it.
 
 
 def make_folder(folder: Path, file: Path, kept: Path, config: DictConfig) -> dict[str, Any]:
-    """Write dict.txt, sentencepiece.bpe.model and card.md, no model.pt, and return the manifest's facts."""
+    """Write dict.txt, sentencepiece.bpe.model and card.md, but no model.pt, and return the manifest's facts."""
     e5, pieces = read_e5_file(file), read_kept_pieces(kept)
     (folder / "dict.txt").write_text("".join(f"{piece} 1\n" for piece in pieces), encoding="utf-8")
     (folder / "sentencepiece.bpe.model").write_bytes(sentencepiece_model(e5, text_pieces(e5)))
@@ -38,7 +38,7 @@ def make_folder(folder: Path, file: Path, kept: Path, config: DictConfig) -> dic
 
 
 def require_known_ids(folder: Path, known: Path) -> None:
-    """Raise `UsageError` unless the dictionary in `folder` gives each token of `known`, {token: id}, that id."""
+    """Raise `UsageError` unless the dictionary in `folder` gives each token its id in the file `known`, {token: id}."""
     symbols = read_dictionary(folder / "dict.txt")
     ids = {symbol: number for number, symbol in enumerate(symbols, start=N_SPECIAL)}
     for token, number in json.loads(known.read_text(encoding="utf-8")).items():

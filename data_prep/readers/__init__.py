@@ -1,1 +1,1 @@
-"""One short module a file format: from a file to examples."""
+"""One short module per file format. Each turns a file into examples."""

@@ -1,4 +1,4 @@
-"""Allociné: JSON lines with `review` and `polarity`, 0 or 1."""
+"""Reads Allociné: JSON lines with `review` and `polarity` (0 or 1)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from foundation.errors import UsageError
 
 
 def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
-    """Yield one example a line, id `<part>-<line>`. Raises `UsageError` that names a line of another form."""
+    """Yield one example per line, id `<part>-<line>`. Raises `UsageError` that names a malformed line."""
     classes = list(dataset.labels)
     for line, row in read_rows(path, ["review", "polarity"]):
         review, polarity = row["review"], row["polarity"]

@@ -1,4 +1,4 @@
-"""Amazon.fr book reviews: a CSV of two quoted columns without a header, text and 1 or -1, with a byte-order mark."""
+"""Reads Amazon.fr book reviews: a CSV with a byte-order mark, no header, and two quoted columns: text, 1 or -1."""
 
 import csv
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ CLASSES = {"-1": "negative", "1": "positive"}
 
 
 def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
-    """Yield one example a row, id `amazon_fr-<row>`.
+    """Yield one example per row, id `amazon_fr-<row>`.
 
-    Raises `UsageError` naming the row when it does not have two columns or its label is not 1 or -1.
+    Raises `UsageError` that names the row when the row does not have two columns or its label is not 1 or -1.
     """
     try:
         for number, row in enumerate(csv.reader(text_lines(path), strict=True), start=1):

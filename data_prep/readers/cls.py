@@ -1,4 +1,4 @@
-"""Webis-CLS-10: an XML file of `<item>`s, each with a `<text>` and a `<rating>` from 1 to 5, 3 left out."""
+"""Reads Webis-CLS-10: an XML file of `<item>`s, each with a `<text>` and a `<rating>` from 1 to 5, never 3."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +15,9 @@ POSITIVE_ABOVE = 3
 
 
 def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
-    """Yield one example an item, id `<part>-<item>`; the title is no part of the text, an item without text has none.
+    """Yield one example per item, id `<part>-<item>`. The title is not part of the text; a missing text is empty.
 
-    Raises `UsageError` when the XML is broken or declares entities of its own, or an item has no rating.
+    Raises `UsageError` when the XML is broken or has a DTD, or when an item has no numeric rating.
     """
     classes, number = list(dataset.labels), 0
     try:

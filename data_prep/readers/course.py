@@ -1,4 +1,4 @@
-"""The published course's text files: one text a line, and beside it a file of as many labels, 0 or 1."""
+"""Reads the published course's text files: one with a text per line, and one with a label per line, 0 or 1."""
 
 from collections.abc import Iterator
 from itertools import zip_longest
@@ -12,20 +12,20 @@ from foundation.errors import UsageError
 
 
 def companions(path: Path, part: str) -> list[Path]:
-    """Return the files that `read_part` opens beside its own: the labels."""
+    """Return the other files that `read_part` opens: the labels."""
     return [path.with_name(f"{part}_label.label")]
 
 
 def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
-    """Yield one example a line, id `<part>-<line>`. Raises `UsageError` as `labelled_lines` does."""
+    """Yield one example per line, id `<part>-<line>`. Raises `UsageError` as `labelled_lines` does."""
     for number, text, label in labelled_lines(path, companions(path, part)[0], dataset):
         yield Example(f"{part}-{number}", text, None, label)
 
 
 def labelled_lines(path: Path, labels: Path, dataset: DictConfig) -> Iterator[tuple[int, str, str]]:
-    """Yield (number from 1, text, class) of each line of `path`, whose classes, 0 or 1, are the lines of `labels`.
+    """Yield (line number from 1, text, class) for each line of `path`. The file `labels` holds 0 or 1 for each line.
 
-    Raises `UsageError` when a label is not 0 or 1, or there are not as many labels as texts.
+    Raises `UsageError` when a label is not 0 or 1, or when the numbers of labels and texts differ.
     """
     classes = list(dataset.labels)
     for number, (text, label) in enumerate(zip_longest(text_lines(path), text_lines(labels)), start=1):

@@ -1,4 +1,4 @@
-"""PAWS-X: a TSV of id, sentence1, sentence2, label, its quotes plain characters."""
+"""Reads PAWS-X: a TSV with the columns id, sentence1, sentence2 and label. Quotes are plain characters."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +13,10 @@ HEADER = ["id", "sentence1", "sentence2", "label"]
 
 
 def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
-    """Yield one pair a line, id `<part>-<line>`.
+    """Yield one pair per line, id `<part>-<line>`.
 
-    Some rows of the published files are wrongly filled in: one without four fields or a label of 0 or 1 has no label
-    here, and is counted as such. Raises `UsageError` when the first line is not the header.
+    Some rows of the published files are malformed. A row without four fields, or with a label other than 0 or 1, gets
+    no label and is counted as unlabelled. Raises `UsageError` when the first line is not the header.
     """
     classes = list(dataset.labels)
     for number, line in enumerate(text_lines(path), start=1):

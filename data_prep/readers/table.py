@@ -1,11 +1,11 @@
-"""Your own tables (CSV, TSV, JSONL, Parquet), and the rows of everybody else's.
+"""Reads the user's own tables (CSV, TSV, JSONL, Parquet), and the rows of tables for other readers.
 
-A CSV or TSV has a header line; a field that holds a line break, a quote or the separator is quoted, quotes doubled.
-Its separator is the comma or the tab, or else whichever of `, ; tab |` makes the wanted columns out of the header.
-JSONL is one object a line. Text files are UTF-8, with or without a byte-order mark.
+A CSV or TSV has a header line. A field with a line break, a quote or the separator is quoted, and its quotes doubled.
+The separator is the comma (CSV) or the tab (TSV), or else the one of `, ; tab |` that gives the wanted columns in the
+header. JSONL has one object per line. Text files are UTF-8, with or without a byte-order mark.
 
-A label is one class however the format writes it: booleans are `true` and `false` (True, TRUE), and a float that is
-whole is its integer (1.0 is 1). Where every label is a number, `1.` and `1e0` are 1 and `-0` is 0, too (splits.py).
+Different spellings of a label are one class. True and TRUE become `true`, and a whole float becomes its integer (1.0
+becomes 1). If every label is a number, `1.` and `1e0` are the same class as 1, and `-0` the same as 0 (splits.py).
 """
 
 import csv
@@ -26,13 +26,13 @@ from hydra_conf.compose import nearest
 LONGEST_FIELD = 10_000_000  # characters of one CSV field; csv's own limit is 131,072
 SEPARATORS = (",", ";", "\t", "|")
 WHOLE = re.compile(r"-?[0-9]{1,300}\.0+")  # a float that is an integer
-Row = tuple[int, dict[str, Any]]  # (line it begins on, or row number in Parquet, both counted from 1; its columns)
+Row = tuple[int, dict[str, Any]]  # (line where the row begins, or row number in Parquet, both from 1; its columns)
 
 
 def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
     """Yield the examples of one of the user's tables, ids `<part>-<line>`.
 
-    Raises `UsageError` that names the file and the line for anything that is not a text and a label.
+    Raises `UsageError` that names the file and the line when a row does not hold a text and a label.
     """
     text, pair, label = dataset.text, dataset.text_pair, dataset.label
     named = {"dataset.label": label, "dataset.text": text, "dataset.text_pair": pair}
@@ -70,10 +70,10 @@ def _label(value: Any, column: str, place: str) -> str:
 
 
 def read_rows(path: Path, columns: list[str], quoted: bool = True) -> Iterator[Row]:
-    """Yield every row's wanted columns. `quoted=False` reads a TSV whose quotes are plain characters.
+    """Yield every row, with at least the wanted columns. `quoted=False` reads a TSV whose quotes are plain characters.
 
-    Raises `UsageError` for a file of another kind, in another encoding, without rows or without one
-    of the columns, and for a row of another width.
+    Raises `UsageError` when the file is of another kind, is in another encoding, has no rows or lacks one of the
+    columns, and when a row has another width than the header.
     """
     suffix = path.suffix.lower()
     if suffix in (".csv", ".tsv"):
@@ -92,7 +92,7 @@ def read_rows(path: Path, columns: list[str], quoted: bool = True) -> Iterator[R
 
 
 def text_lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a UTF-8 file with their ends. Raises `UsageError` that names the first line that is not."""
+    """Yield the lines of a UTF-8 file, ends included. Raises `UsageError` that names the first line not in UTF-8."""
     with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -107,7 +107,7 @@ def text_lines(path: Path) -> Iterator[str]:
 
 
 def _as_windows(byte: int) -> str:
-    """Return what the byte would be in Windows-1252, which Excel writes in the west of Europe, if it were a letter."""
+    """Return a hint if the byte is a letter in Windows-1252, which Excel writes in western Europe; else no text."""
     letter = bytes([byte]).decode("cp1252", errors="replace")
     return f", it may be {letter!r} in Windows-1252 (Excel has 'CSV UTF-8', too)" if letter.isalpha() else ""
 
@@ -140,7 +140,7 @@ def _delimited_rows(path: Path, columns: list[str], quoted: bool) -> Iterator[Ro
                 header = row
             elif len(row) == len(header):
                 yield line, dict(zip(header, row, strict=True))
-            elif row:  # an empty line is no row
+            elif row:  # an empty line is not a row
                 raise UsageError(f"{path}, line {line}: {counted(len(row), 'column')}, the header has {len(header)}")
     except csv.Error as error:
         raise UsageError(
@@ -150,9 +150,10 @@ def _delimited_rows(path: Path, columns: list[str], quoted: bool) -> Iterator[Ro
 
 
 def _separator(path: Path, columns: list[str], usual: str) -> str:
-    """Return the usual separator, or the first other one that makes the wanted columns out of the header; say so then.
+    """Return the usual separator, or the first other separator that gives the wanted columns in the header.
 
-    Where none does, and the usual one makes a single column of it, it is the one that makes the most of it.
+    If no separator gives them and the usual one gives a single column, return the separator that gives most columns.
+    Print the separator when it is not the usual one.
     """
     headers = {}
     for separator in (usual, *(other for other in SEPARATORS if other != usual)):

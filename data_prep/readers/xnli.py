@@ -1,7 +1,8 @@
-"""XNLI: two TSVs, their quotes plain characters.
+"""Reads XNLI: TSV files of two kinds. Quotes are plain characters.
 
-Training: premise, hypo, label, where contradiction is called contradictory. Validation and test: one file for fifteen
-languages, of which the rows with `language` fr are taken: gold_label, sentence1, sentence2.
+The training file has the columns premise, hypo and label, and calls contradiction contradictory. The validation and
+test files have the columns gold_label, sentence1 and sentence2, and hold fifteen languages. Only rows with `language`
+fr are read.
 """
 
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ LANGUAGE = "fr"
 
 
 def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
-    """Yield one pair a line, id `<part>-<line>`. Raises `UsageError` that names a line with another label."""
+    """Yield one pair per line, id `<part>-<line>`. Raises `UsageError` that names a line with an unknown label."""
     names = ["premise", "hypo", "label"] if part == "train" else ["sentence1", "sentence2", "gold_label", "language"]
     classes = list(dataset.labels)
     for line, row in read_rows(path, names, quoted=False):

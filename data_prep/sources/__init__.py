@@ -1,1 +1,1 @@
-"""From an address or a package to a verified file."""
+"""Gets verified files from addresses and packages."""

@@ -1,8 +1,8 @@
-"""Takes the wanted members out of a zip or tar archive, and nothing else, into one folder.
+"""Extracts the wanted members of a zip or tar archive, and nothing else, into one folder.
 
-Every member's name is looked at before anything is written. An archive that names a path outside of its folder, a
-link, a device, or more bytes than allowed is refused whole, by the name of that member. The bytes are those that the
-archive says of its members; zipfile and tarfile never give more of one than that, whatever it really holds.
+Every member is checked before anything is written. The whole archive is refused when a member has a path outside the
+folder, when a member is a link or a device, or when the members have too many bytes in total. The error names the
+member. The check uses the sizes that the archive states: zipfile and tarfile never return more bytes of a member.
 """
 
 import fnmatch
@@ -33,12 +33,12 @@ class Member:
 
 
 def take_members(archive: Path, wanted: dict[str, str], folder: Path, limit: int) -> dict[str, str]:
-    """Write the wanted members into `folder` and return {what for: file name there}.
+    """Write the wanted members into `folder` and return {purpose: file name in `folder`}.
 
-    `wanted` maps what a member is for to a pattern: with a slash it is matched against the member's whole path,
-    without one against its last part. Files are named `<what for>` plus the member's own suffix unless the name has it.
-    Raises `UsageError` when the archive is broken or unsafe, unpacks to more than `limit` bytes, or does not hold
-    exactly one member for each pattern.
+    `wanted` maps the purpose of a member to a pattern. A pattern with a slash is matched against the member's whole
+    path, a pattern without a slash against its last part. A file is named `<purpose>` plus the member's suffix, unless
+    the purpose already ends in the suffix. Raises `UsageError` when the archive is broken or unsafe, unpacks to more
+    than `limit` bytes, or does not hold exactly one member for each pattern.
     """
     try:
         with _opened(archive) as (members, read):
@@ -59,7 +59,7 @@ def take_members(archive: Path, wanted: dict[str, str], folder: Path, limit: int
 
 
 def looks_like_archive(path: Path, name: str) -> bool:
-    """Whether the file begins like the archive that `name` promises: a zip where it ends in .zip, else a tar."""
+    """Return whether the file looks like the archive that `name` says: a zip if `name` ends in .zip, else a tar."""
     try:
         return zipfile.is_zipfile(path) if _is_zip(name) else tarfile.is_tarfile(path)
     except BROKEN:
@@ -67,7 +67,7 @@ def looks_like_archive(path: Path, name: str) -> bool:
 
 
 def what_it_is(path: Path) -> str:
-    """Return in a few words what a file is that is not what was wanted."""
+    """Return a few words that describe an unexpected file."""
     with path.open("rb") as stream:
         begins = stream.read(1000)
     if not begins:
@@ -88,7 +88,7 @@ def _named(purpose: str, member: str) -> str:
 
 @contextmanager
 def _opened(archive: Path) -> Iterator[tuple[Iterator[Member], Any]]:
-    """Yield the archive's files, links and devices refused on the way, and how to open one of them."""
+    """Yield the archive's members and a function that opens a member. A link or a device raises `UsageError`."""
     if _is_zip(archive.name):
         with zipfile.ZipFile(archive) as zipped:
             yield _zip_members(archive, zipped), zipped.open

@@ -1,10 +1,10 @@
-"""Fetches files from the web into data/raw: resumed, verified, and never without saying so.
+"""Fetches files from the web into data/raw. Prints, resumes and verifies every download.
 
-A file that stands in its folder already is used, whoever put it there. Its sha256 is the pinned one; where none is
-pinned, the one recorded beside it on first use, which is when it has proved readable. Downloads go through pooch, which
-keeps a file only when its checksum is right; where none is pinned, a file is kept only when it begins like the archive
-that its name promises. What a broken download left stays beside it as `.<name>.part`, and the next attempt goes on from
-there.
+A file that is already in its folder is used, whoever put it there. Its sha256 must be the pinned one. If no sha256 is
+pinned, it must be the sha256 recorded in the same folder on first use, that is, when the file has proved readable.
+Downloads go through pooch, which keeps a file only when its checksum is right. Without a pinned checksum a file is kept
+only when it looks like the archive that its name says. A broken download stays in the same folder as `.<name>.part`,
+and the next attempt resumes it.
 """
 
 import json
@@ -27,10 +27,10 @@ from data_prep.sources.archives import looks_like_archive, what_it_is
 from foundation.errors import UsageError
 from foundation.whole_files import locked, sha256_of, write_text
 
-ATTEMPTS = 5  # of one address that breaks off, each going on where the last one ended
-BUSY = (429, 500, 502, 503, 504)  # answers after which the same address is asked again
+ATTEMPTS = 5  # at one address when the download breaks off; each attempt resumes the previous attempt
+BUSY = (429, 500, 502, 503, 504)  # HTTP status codes after which the same address is asked again
 PROXY = "the proxy that the environment names (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY)"
-ANSWERS: dict[type[Exception], str] = {  # what requests raises, and what that means; the first that fits is said
+ANSWERS: dict[type[Exception], str] = {  # exceptions and their meaning; the first match is reported
     requests.exceptions.InvalidProxyURL: f"{PROXY} is no valid address",
     requests.exceptions.ProxyError: f"{PROXY} does not answer",
     requests.exceptions.MissingSchema: "the address does not begin with http:// or https://",
@@ -39,7 +39,7 @@ ANSWERS: dict[type[Exception], str] = {  # what requests raises, and what that m
     urllib3.exceptions.LocationValueError: "that is no valid address",
     requests.exceptions.TooManyRedirects: "it redirects in a circle",
 }
-UNREACHABLE = {  # what else requests says, and what that means
+UNREACHABLE = {  # parts of requests' other messages, and their meaning
     "NameResolutionError": "its host cannot be found",
     "Connection refused": "its host refuses the connection",
     "Network is unreachable": "the network is unreachable",
@@ -48,21 +48,22 @@ UNREACHABLE = {  # what else requests says, and what that means
     "CERTIFICATE_VERIFY_FAILED": "its certificate is not trusted here (REQUESTS_CA_BUNDLE may name a file of others)",
 }
 SOCKS = f"{PROXY} is a SOCKS proxy, which needs the package PySocks"
-# Before an @; a password with a slash in it makes no address, but is one's password all the same.
+# The part before an @. A password with a slash makes the address invalid, but must be hidden all the same.
 CREDENTIALS = re.compile(r"(?<=//)(?:(?:[^/\s@]*@)+|[^/\s@:\[]*:(?!\d*(?:[/\s]|$))[^\s@]*@)")
 QUERY = re.compile(
     r"(?<=[^\s?])\?[^\s'\">)]*[^\s'\">):;,.]"
-)  # of an address, or of its end; keys of access stand there
+)  # the query of a whole or partial address; it may hold access keys
 TIMEOUT = 30  # seconds without an answer
-CHUNK = 1 << 16  # bytes; what is lost at most when a download breaks off
+CHUNK = 1 << 16  # bytes; no more than this is lost when a download breaks off
 
 
 def fetch_file(file: DictConfig, folder: Path) -> tuple[Path, str]:
     """Return `folder/<file.name>`, fetched from the first address that has it, and its verified sha256.
 
-    A file without a pinned sha256 is not recorded yet: call `record_first_use` when it has proved readable. Raises
-    `UsageError` when its checksum is not the pinned or recorded one, or when no address gives it: then the message
-    names every address with its answer, the file and the folder to put it in by hand.
+    The sha256 of a file without a pinned one is not recorded yet: call `record_first_use` when the file has proved
+    readable. Raises `UsageError` when the checksum is not the pinned or recorded one, or when no address gives the
+    file. In the second case the message names every address with its answer, the file, and the folder to put the file
+    into by hand.
     """
     target = folder / file.name
     if not target.is_file():
@@ -74,12 +75,12 @@ def fetch_file(file: DictConfig, folder: Path) -> tuple[Path, str]:
 
 
 def record_of(target: Path) -> Path:
-    """Return the file beside `target` that records its sha256."""
+    """Return the path of the file that records the sha256 of `target`, in the same folder."""
     return target.with_name(f"{target.name}.sha256")
 
 
 def record_first_use(target: Path, digest: str) -> None:
-    """Write the sha256 beside the file, from now on the only one it may have; an earlier record stays."""
+    """Record the sha256 of the file, which the file must have from now on. An earlier record stays."""
     if not record_of(target).is_file():
         write_text(record_of(target), f"{digest}  {target.name}\n")
 
@@ -115,25 +116,25 @@ def _download_from_any(file: DictConfig, target: Path) -> None:
 def download(
     url: str, target: Path, sha256: str | None, session: Callable[[], requests.Session] = requests.Session
 ) -> str | None:
-    """Bring the file of `url` to `target`, and return None; or leave no `target` and return why it could not be."""
+    """Download `url` to `target` and return None. If the download fails, return the reason and leave no `target`."""
     for logger in (pooch.get_logger(), logging.getLogger("urllib3")):
-        logger.setLevel(logging.ERROR)  # what they would say is said by us
+        logger.setLevel(logging.ERROR)  # this module prints its own messages
     print(f"fetching {target.name} from {shown(url)}", flush=True)
     promised = target.name if sha256 is None else None
     downloader = ResumingDownloader(target.with_name(f".{target.name}.part"), promised, session)
     known = f"sha256:{sha256}" if sha256 else None
     try:
         pooch.retrieve(url, known_hash=known, fname=target.name, path=target.parent, downloader=downloader)
-    except requests.RequestException as error:  # before ValueError, which some of these are too
+    except requests.RequestException as error:  # before ValueError, because some of these are also ValueErrors
         return why_not(error, url)
-    except ValueError:  # pooch's for a wrong checksum
+    except ValueError:  # pooch raises it for a wrong checksum
         return f"what it sent has not the pinned sha256 {sha256}; it is {downloader.brought}"
     target.chmod(0o644)
     return None
 
 
 def patient(session: requests.Session) -> requests.Session:
-    """Return the session, which now asks a busy or silent host again."""
+    """Make the session ask a busy or silent host again, and return the session."""
     again = Retry(total=3, backoff_factor=0.3, status_forcelist=BUSY, raise_on_status=False)
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=again))
@@ -141,12 +142,12 @@ def patient(session: requests.Session) -> requests.Session:
 
 
 def shown(url: str) -> str:
-    """Return an address, or a sentence with addresses in it, without the names, passwords and queries in them."""
+    """Return an address, or a sentence with addresses, without user names, passwords and queries."""
     return QUERY.sub("", CREDENTIALS.sub("", url))
 
 
 def why_not(error: Exception, url: str) -> str:
-    """Return in a few words why `url` could not be read, without the names and passwords in addresses."""
+    """Return in a few words why `url` could not be read, without user names and passwords."""
     response = getattr(error, "response", None)
     if response is not None and not response.ok:
         return f"HTTP {response.status_code}"
@@ -169,10 +170,10 @@ def why_not(error: Exception, url: str) -> str:
 
 
 def _odd_proxy(url: str) -> bool:
-    """Whether the environment names a proxy for this address that is no address itself."""
+    """Return whether the environment's proxy for this address is not a valid address."""
     try:
         proxy = select_proxy(url, get_environ_proxies(url))
-    except ValueError:  # it is the address that is none
+    except ValueError:  # `url` is invalid, not the proxy
         return False
     try:
         parsed = parse_url(proxy or "http://none")
@@ -182,15 +183,15 @@ def _odd_proxy(url: str) -> bool:
 
 
 class NotFetched(requests.RequestException):
-    """A download ended otherwise than in one of requests' own ways."""
+    """A download failed for a reason that has no exception in requests."""
 
 
 class ResumingDownloader:
-    """A downloader for pooch that goes on with what an earlier one left in `part`.
+    """A downloader for pooch that resumes an earlier download in the file `part`.
 
-    It asks for the rest of the very same file (`If-Range` with the entity tag or date noted in `<part>.json`); a server
-    that cannot tell, or whose file has changed, sends the whole again. A file that does not begin like the archive that
-    the name `promised` promises is not brought. `brought` says in words what was.
+    It asks for the rest of the same file (`If-Range` with the entity tag or date noted in `<part>.json`). The server
+    sends the whole file if it cannot compare the tag, or if the file has changed. A file that does not look like the
+    archive that the name `promised` says is refused. `brought` describes the downloaded file in words.
     """
 
     def __init__(self, part: Path, promised: str | None, session: Callable[[], requests.Session]) -> None:
@@ -199,17 +200,17 @@ class ResumingDownloader:
         self.brought = "nothing"
 
     def __call__(self, url: str, output_file: str, pooch: Any, check_only: bool = False) -> bool | None:
-        """Bring the file of `url` into `output_file`. Raises `requests.RequestException` when that cannot be done."""
+        """Download `url` into `output_file`. Raises `requests.RequestException` when the download fails."""
         try:
             self._bring(url)
         except requests.RequestException:
             raise
-        except (urllib3.exceptions.HTTPError, ValueError) as error:  # of odd addresses and proxies
+        except (urllib3.exceptions.HTTPError, ValueError) as error:  # raised for odd addresses and proxies
             raise NotFetched(str(error)) from error
         except OSError as error:
             if error.errno is not None:  # the disk's fault
                 raise
-            raise NotFetched(str(error)) from error  # requests' for a bundle of certificates that is not there
+            raise NotFetched(str(error)) from error  # requests raises it for a missing bundle of certificates
         self.note.unlink(missing_ok=True)
         self.brought = what_it_is(self.part)
         if self.promised is not None and not looks_like_archive(self.part, self.promised):
@@ -229,12 +230,12 @@ class ResumingDownloader:
                         raise
 
     def _go_on(self, session: requests.Session, url: str) -> None:
-        """Append the rest of the file to `part`, or write it anew when it cannot be told that it is the same file."""
+        """Append the rest of the file to `part`. Write `part` anew when it may belong to another file."""
         headers = {"Accept-Encoding": "identity", **self._range(url)}
         with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
             if (
                 answer.status_code == requests.codes.requested_range_not_satisfiable
-            ):  # `part` holds all there is, or more
+            ):  # `part` holds the whole file already, or more
                 self.part.unlink()
                 self._go_on(session, url)
                 return

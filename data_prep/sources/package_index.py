@@ -1,7 +1,7 @@
-"""Finds where the package index keeps an archive, and fetches it; nothing of a package is run, or even unpacked.
+"""Finds an archive in the package index and fetches it. Nothing of the package is run or unpacked.
 
-pip's own `pip download` makes a source distribution's metadata with the code in it. Here pip only says how it is
-configured: with which indexes and folders, certificates and proxy. Pages of an index are read with pypi-simple.
+`pip download` runs the code of a source distribution to make its metadata. So pip is only asked for its configuration:
+indexes and folders, certificates and proxy. pypi-simple reads the pages of an index.
 """
 
 import ast
@@ -35,20 +35,20 @@ from data_prep.sources.fetching import TIMEOUT, download, patient, shown, why_no
 from foundation.errors import UsageError
 from foundation.whole_files import sha256_of
 
-SECTIONS = ("global", "download", ":env:")  # of pip's configuration, those of `pip download`; a later one wins
+SECTIONS = ("global", "download", ":env:")  # of pip's configuration, as `pip download` uses them; a later section wins
 TRUE = ("1", "y", "yes", "t", "true", "on")
 
 
 @dataclass(frozen=True)
 class PipSettings:
-    """What pip is configured with: where packages are, and how one gets there."""
+    """pip's configuration: where packages are, and how to connect to these places."""
 
     find_links: tuple[str, ...]  # folders, and pages of links
     indexes: tuple[str, ...]
     cert: str | None  # file of the certificates to trust
     client_cert: str | None
     proxy: str | None
-    trusted_hosts: tuple[str, ...]  # host or host:port whose certificate is not looked at
+    trusted_hosts: tuple[str, ...]  # host or host:port whose certificate is not checked
 
     def session(self, url: str) -> requests.Session:
         """Return a session for requests to `url`."""
@@ -67,7 +67,7 @@ class PipSettings:
 
 @dataclass(frozen=True)
 class Link:
-    """One archive that a place has."""
+    """One archive in a folder or on a page of links."""
 
     name: str
     url: str
@@ -75,7 +75,7 @@ class Link:
 
 
 def pip_settings() -> PipSettings:
-    """Return how pip is configured, by its files and its environment variables."""
+    """Return pip's configuration, from its files and its environment variables."""
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "list"]
     answer = subprocess.run(command, capture_output=True, text=True)
     if answer.returncode != 0:
@@ -86,7 +86,7 @@ def pip_settings() -> PipSettings:
     for section in SECTIONS:
         for key, _, value in lines:
             held = str(ast.literal_eval(value)) if key.startswith(f"{section}.") else ""
-            if held:  # pip takes an empty value for none
+            if held:  # pip treats an empty value as not given
                 given[key.removeprefix(f"{section}.")] = held
     index = [given.get("index-url", PYPI_SIMPLE_ENDPOINT), *given.get("extra-index-url", "").split()]
     return PipSettings(
@@ -100,9 +100,10 @@ def pip_settings() -> PipSettings:
 
 
 def fetch_archive(source: DictConfig, folder: Path) -> Path:
-    """Bring the archive of `source.package` into `folder`, its sha256 verified, and return its path.
+    """Fetch the archive of `source.package` into `folder`, verify its sha256, and return its path.
 
-    Raises `UsageError` that names every place with its answer when none has the archive with the pinned sha256.
+    Raises `UsageError` when no place has the archive with the pinned sha256. The message names every place with its
+    answer.
     """
     pip = pip_settings()
     name = canonicalize_name(source.package)
@@ -130,9 +131,10 @@ def fetch_archive(source: DictConfig, folder: Path) -> Path:
 
 
 def links_of(place: str, project: str, pip: PipSettings) -> list[Link]:
-    """Return the archives that a folder, a page in a file or a page on the web has.
+    """Return the archives in a folder, or on a page of links in a file or on the web.
 
-    Raises `requests.RequestException` or `OSError` when it cannot be read, `ValueError` when it is no page of links.
+    Raises `requests.RequestException` or `OSError` when the place cannot be read, `ValueError` when the place is
+    not a page of links.
     """
     if not place.startswith(("http://", "https://")):
         path = local_path(place)
@@ -156,14 +158,14 @@ def links_of(place: str, project: str, pip: PipSettings) -> list[Link]:
 
 
 def local_path(place: str) -> Path:
-    """Return the path that a file: address, or a plain path as pip takes it, stands for."""
+    """Return the path of a file: address, or of a plain path as pip accepts it."""
     if place.startswith("file:"):
         return Path(url2pathname(urlsplit(place).path))
     return Path(place).expanduser()
 
 
 def with_credentials(url: str, place: str) -> str:
-    """Return `url` with the name and password of `place` when it is on the same host and has none itself."""
+    """Return `url` with the name and password of `place`, if both have the same scheme and host and `url` has none."""
     own, its = urlsplit(url), urlsplit(place)
     credentials, at, host = its.netloc.rpartition("@")
     if at and own.netloc == host and own.scheme == its.scheme:
@@ -172,7 +174,7 @@ def with_credentials(url: str, place: str) -> str:
 
 
 def is_wanted(name: str, source: DictConfig) -> bool:
-    """Whether a file's name is one of a wheel, or source distribution, of the package in that version."""
+    """Return whether a file has the name of a wheel (or source distribution) of the package in the wanted version."""
     try:
         parsed = parse_wheel_filename(name) if source.binary else parse_sdist_filename(name)
         return parsed[0] == canonicalize_name(source.package) and parsed[1] == Version(source.version)
@@ -181,7 +183,7 @@ def is_wanted(name: str, source: DictConfig) -> bool:
 
 
 def _fetch(link: Link, folder: Path, sha256: str, pip: PipSettings) -> str | None:
-    """Bring the file into `folder` and return None, or return why not."""
+    """Fetch the file into `folder` and return None, or return the reason why it failed."""
     if link.sha256 is not None and link.sha256.lower() != sha256:
         return f"its sha256 is {link.sha256}, the pinned one is {sha256}"
     target = folder / link.name

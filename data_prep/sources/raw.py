@@ -1,4 +1,4 @@
-"""What a dataset or a model is made from: files fetched, verified and unpacked below data/raw/."""
+"""Fetches, verifies and unpacks the raw files of a dataset or a model, below data/raw/."""
 
 import hashlib
 import json
@@ -14,9 +14,9 @@ from foundation.errors import UsageError
 
 
 def unpacked(files: ListConfig, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
-    """Fetch the files into `folder` and unpack the wanted members of archives beside them.
+    """Fetch the files into `folder` and unpack the wanted members of archives into a subfolder.
 
-    Returns {what for: path} and {file: sha256}. What is unpacked already is not unpacked again.
+    Returns {purpose: path} and {file: sha256}. Members that are already unpacked are not unpacked again.
     """
     fetched = {file.name: fetch_file(file, folder) for file in files}
     digests = {name: digest for name, (_, digest) in fetched.items()}
@@ -47,7 +47,7 @@ def unpacked(files: ListConfig, folder: Path) -> tuple[dict[str, Path], dict[str
 
 
 def what_to_do(file: DictConfig, archive: Path) -> str:
-    """Return what helps when an archive is not what it should be: to fetch it again, unless it is the pinned one."""
+    """Return advice for a wrong archive: fetch it again, or check the configuration if its sha256 is the pinned one."""
     if file.sha256 is not None:
         return "its sha256 is the pinned one, so look at its members and unpacked_limit in hydra_conf"
     record = record_of(archive)
