@@ -77,7 +77,8 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     from analysis.figures import write_figures
     from analysis.findings import nothing_to_report, problems_of_logs, unrecorded
     from analysis.parameters import encoder_weights
-    from analysis.report import Material, write_report
+    from analysis.report import write_report
+    from analysis.sections import Material
     from analysis.tables import foot, results_table, write_tables
     from analysis.verdict import as_json as verdicts_as_json
     from analysis.verdict import claim_verdicts, number_verdicts, published, published_groups

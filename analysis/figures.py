@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis import findings
+from analysis import captions
 from analysis.baselines import Baseline
 from analysis.event_files import KEYS
 from analysis.evidence import Evidence, Group
@@ -110,7 +110,7 @@ def accuracy_over_steps(evidence: Evidence, split: str) -> Drawing | None:
     axes[0].set_ylim(max(float(values.min()) - margin, 0), min(float(values.max()) + margin, 100))
     best = Line2D([], [], color="0.3", lw=0, marker="o", mfc="white", ms=6, label="best step of a run")
     _legend(axes[-1], sorted({group.names["init"] for group in evidence.groups}), [best])
-    return _framed(findings.title_of_curves(evidence, split), findings.caption_of_curves(evidence), figure)
+    return _framed(captions.title_of_curves(evidence, split), captions.caption_of_curves(evidence), figure)
 
 
 def _row_label(group: Group, groups: list[Group]) -> str:
@@ -181,7 +181,7 @@ def training_loss(scalars: pd.DataFrame, evidence: Evidence) -> Drawing | None:
     last = {str(init): float(values.mean()) for init, values in ends.groupby("init")["value"]}
     counts = own.drop_duplicates(KEYS).groupby([*PANEL, "init"]).size()
     return _framed(
-        findings.title_of_loss(last if len(panels) == 1 else {}), findings.caption_of_loss(counts.tolist()), figure
+        captions.title_of_loss(last if len(panels) == 1 else {}), captions.caption_of_loss(counts.tolist()), figure
     )
 
 
@@ -212,7 +212,7 @@ def validation_against_test(evidence: Evidence) -> Drawing:
         ylabel="test accuracy at that step (%)",
     )
     _legend(axis, sorted({init for init, _, _ in runs}))
-    return _framed(findings.title_of_luck(evidence), findings.caption_of_luck(evidence), figure)
+    return _framed(captions.title_of_luck(evidence), captions.caption_of_luck(evidence), figure)
 
 
 def _rows(groups: list[Group]) -> tuple[Figure, Axes, list[float]]:
@@ -273,7 +273,7 @@ def final_accuracy(evidence: Evidence, baselines: dict[str, list[Baseline]]) -> 
                 va="bottom",
             )
     axis.set_xlabel("test accuracy at the best step (%)")
-    return _framed(findings.title_of_gaps(evidence), findings.caption_of_gaps(evidence), figure)
+    return _framed(captions.title_of_gaps(evidence), captions.caption_of_gaps(evidence), figure)
 
 
 def steps_to_threshold(evidence: Evidence) -> Drawing:
@@ -297,7 +297,7 @@ def steps_to_threshold(evidence: Evidence) -> Drawing:
                     line[0].set(marker=">", markevery=[1], mfc="white", ms=7, clip_on=False)
     axis.set_xlim(0, end)
     axis.set_xlabel(f"steps to {evidence.threshold:g} % test accuracy (optimiser updates)")
-    return _framed(findings.title_of_steps(evidence), findings.caption_of_steps(evidence), figure)
+    return _framed(captions.title_of_steps(evidence), captions.caption_of_steps(evidence), figure)
 
 
 def seed_spread(evidence: Evidence) -> Drawing:
@@ -310,7 +310,7 @@ def seed_spread(evidence: Evidence) -> Drawing:
             axis.plot([-std, std], [height, height], color=_colour(group.names["init"]), lw=5, solid_capstyle="butt")
     axis.axvline(0, color="0.6", lw=1, zorder=1)
     axis.set_xlabel("test accuracy minus the mean of its group (points)")
-    return _framed(findings.title_of_spread(evidence), findings.caption_of_spread(evidence), figure)
+    return _framed(captions.title_of_spread(evidence), captions.caption_of_spread(evidence), figure)
 
 
 def published_sources(evidence: Evidence, baselines: dict[str, list[Baseline]]) -> Drawing | None:
@@ -346,7 +346,7 @@ def published_sources(evidence: Evidence, baselines: dict[str, list[Baseline]]) 
     for group in groups:
         if group.names["backend"] == "fairseq":
             ours.setdefault(group.names["init"], {})[group.names["dataset"]] = group.spread.mean
-    return _framed(findings.title_of_sources(published, ours), findings.caption_of_sources(best), figure)
+    return _framed(captions.title_of_sources(published, ours), captions.caption_of_sources(best), figure)
 
 
 def write_figures(

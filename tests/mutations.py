@@ -507,21 +507,21 @@ MUTATIONS = [
         report("three_seeds"),
     ),
     Mutation(
-        "analysis/findings.py",
+        "analysis/captions.py",
         "        for c in found\n",
         "        for c in found[:1]\n",
         "a title tells the first comparison alone",
         report("two_published_datasets"),
     ),
     Mutation(
-        "analysis/findings.py",
+        "analysis/captions.py",
         "gaps = sorted(c.difference.value for c in found)",
         "gaps = [c.difference.value for c in found]",
         "a range of gaps is that of the first and the last comparison",
         EVIDENCE + "greatest_gap",
     ),
     Mutation(
-        "analysis/findings.py",
+        "analysis/captions.py",
         "(run.best_valid or 0) - (run.test or 0)",
         "(run.test or 0) - (run.best_valid or 0)",
         "luck on validation is bad luck",
@@ -793,7 +793,7 @@ MUTATIONS = [
     ),
     # --- report
     Mutation(
-        "analysis/report.py",
+        "analysis/beside_published.py",
         "    if not found_groups:\n",
         "    if not evidence.groups:\n",
         "the published tables' errata and rule stand in every report",
@@ -814,7 +814,7 @@ MUTATIONS = [
         report("skipped_steps"),
     ),
     Mutation(
-        "analysis/report.py",
+        "analysis/beside_published.py",
         "pd.Series(tests).std(ddof=0)",
         "pd.Series(tests).std()",
         "the published std is computed with ddof 1",

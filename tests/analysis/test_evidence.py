@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from analysis.answers import right_answers
+from analysis.captions import title_of_gaps
 from analysis.crossings import Bracket
 from analysis.evidence import Comparison, Evidence, as_json, gather_evidence, pairs_of
 from analysis.findings import (
@@ -26,7 +27,6 @@ from analysis.findings import (
     steps_sentence,
     tighter,
     tighter_side,
-    title_of_gaps,
 )
 from analysis.statistics import brown_forsythe
 from tests.analysis.made_up import PUBLISHED, folders_of, made_up, published_runs

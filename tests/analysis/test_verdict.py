@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from analysis.beside_published import numbers_table, side_by_side
 from analysis.evidence import gather_evidence
-from analysis.report import numbers_table, side_by_side
 from analysis.verdict import as_json, claim_verdicts, departures, errata, number_verdicts, published, rule
 from tests.analysis.made_up import PUBLISHED, made_up, published_runs
 

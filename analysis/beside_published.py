@@ -1,0 +1,194 @@
+"""The report's sections on the published experiment: tables side by side, replications, verdicts, errata."""
+
+import pandas as pd
+
+from analysis.evidence import Group
+from analysis.findings import about_replications, worth_beside_baseline, worth_beside_leaks, worth_beside_schedule
+from analysis.leaks import leaked_ids
+from analysis.replications import AS_SET, LONGER, REPORT, by_epoch, longer_schedule, sources, sources_table
+from analysis.sections import Material, Picture, Section, Table
+from analysis.tables import mean_and_std
+from analysis.verdict import (
+    CANNOT_TELL,
+    FALLS_TO,
+    NOT_REPRODUCED,
+    REPRODUCED,
+    ClaimVerdict,
+    Verdict,
+    departures,
+    errata,
+    published,
+    published_groups,
+)
+from data_prep.stages import read_manifest
+
+
+def beside_published(material: Material, picture: Picture | None) -> list[Section]:
+    """Return the published tables next to ours, only for the runs that belong to the published experiment.
+
+    `picture` shows the sources of all datasets. The picture appears with the table of the first dataset.
+    """
+    evidence, report = material.evidence, published()
+    parts = []
+    others = [f"{group.title}: {', '.join(found)}." for group in evidence.groups if (found := departures(group))]
+    if others:
+        said = (
+            "These runs are of the published dataset and model, and their training is not the published one, or is "
+            "not recorded: they get no verdict."
+        )
+        slower = [group for group in evidence.groups if group.config.get(FALLS_TO) == longer_schedule()["falls_to"]]
+        longer = [
+            Table(f"After each epoch: {group.title}, and replication {LONGER}", frame)
+            for group in slower
+            if len(frame := by_epoch(material.scalars, group, LONGER))
+        ]
+        parts.append(Section("Not beside the published tables", [said], others, longer))
+    found_groups = published_groups(evidence)
+    if not found_groups:
+        return parts
+    for dataset, groups in found_groups.items():
+        tables = []
+        for number, backend in ((1, "fairseq"), (2, "hf")):
+            frame = side_by_side(backend, [group for group in groups if group.names["backend"] == backend])
+            tables.append(Table(f"Table {number} ({backend}): published, and ours", frame))
+        told = _of_validation(dataset)
+        title = f"Beside the published tables: {dataset}, {report['model']}"
+        parts.append(Section(title, [told] if told else [], tables=tables))
+        shown = [picture] if picture and groups is next(iter(found_groups.values())) else []
+        parts.append(_three_parties(material, dataset, groups, shown))
+    verdicts = [Table("Published numbers", numbers_table(material.numbers))]
+    if material.claims:
+        verdicts.append(Table("Published claims", claims_table(material.claims)))
+    margins = report["margins"]
+    rule = (
+        f"Rule for numbers: the 95 % interval of ours minus published lies within {margins['points']:g} points, "
+        f"{margins['steps']} steps or a factor of {margins['ratio']:g}: {REPRODUCED}; wholly outside: "
+        f"{NOT_REPRODUCED}; else: {CANNOT_TELL}. A single run is compared with what one more of our runs would "
+        "give (prediction interval), a mean by Welch's t on the published runs and ours, a std by the F "
+        "distribution. A claim holds when its interval or test says so at 5 %, and fails when it says the "
+        "opposite."
+    )
+    parts.append(Section("Verdict", [rule], tables=verdicts))
+    parts.append(Section("Errata of the published tables", items=errata()))
+    parts.append(Section("What the published numbers are worth", items=_worth(material, list(found_groups))))
+    return parts
+
+
+def _worth(material: Material, datasets: list[str]) -> list[str]:
+    """Return what puts the published numbers into perspective: leaks, a simple baseline, a longer schedule."""
+    means = {source.init: source.mean for source in sources([]) if source.name == REPORT}
+    said = []
+    for dataset in datasets:
+        splits = material.data_dir / "splits" / dataset
+        if leaked := leaked_ids(splits):
+            said.append(worth_beside_leaks(dataset, len(leaked), (read_manifest(splits) or {})["examples"]["test"]))
+        for baseline in material.baselines.get(dataset, [])[:1]:
+            said.append(worth_beside_baseline(dataset, baseline, means["pretrained"]))
+    longer = longer_schedule()
+    n, mean = len(longer["random"]), sum(longer["random"]) / len(longer["random"])
+    said.append(worth_beside_schedule(longer["name"], longer["settings"], mean, n, means["random"]))
+    return said
+
+
+def _three_parties(material: Material, dataset: str, groups: list[Group], pictures: list[Picture]) -> Section:
+    """Return our runs next to the report and the replications: test accuracies, and values after each epoch."""
+    tables = [Table("Test accuracy at the best validation step", sources_table(sources(groups)))]
+    for group in groups:
+        frame = by_epoch(material.scalars, group, AS_SET)
+        if len(frame):
+            tables.append(Table(f"After each epoch: {group.title}, and replication {AS_SET}", frame))
+    return Section(
+        f"Published, replications, ours: {dataset}", [about_replications()], tables=tables, pictures=pictures
+    )
+
+
+def _of_validation(dataset: str) -> str:
+    if dataset not in published()["own_validation_split"]:
+        return ""
+    return (
+        "The published validation reviews are not known: ours are others, so best steps and validation accuracies "
+        "get no verdict. The test reviews are the same."
+    )
+
+
+def side_by_side(backend: str, groups: list[Group]) -> pd.DataFrame:
+    """Return the published table of one back end next to our runs of the same seeds."""
+    rows = []
+    for table in published()["tables"]:
+        if table["backend"] != backend:
+            continue
+        group = next((group for group in groups if group.names["init"] == table["init"]), None)
+        ours = {run.key.seed: run for run in group.runs} if group else {}
+        for run in table["runs"]:
+            own = ours.get(run["seed"])
+            rows.append(
+                {
+                    "init": table["init"],
+                    "seed": str(run["seed"]),
+                    "published: best validation (step, %)": f"{run['best_step']}, {run['valid']:g}",
+                    "published: test %": f"{run['test']:g}",
+                    "ours: best validation (step, %)": f"{own.best_step}, {own.best_valid:.2f}"
+                    if own
+                    else "not trained",
+                    "ours: test %": f"{own.test:.2f}" if own else "not trained",
+                }
+            )
+        told = table["printed"]
+        tests = [run["test"] for run in table["runs"]]
+        rows.append(
+            {
+                "init": table["init"],
+                "seed": "mean, std",
+                "published: best validation (step, %)": f"printed: {told['mean']}{told['unit']}, {told['std']}",
+                "published: test %": f"of the three: {pd.Series(tests).mean():.2f}, {pd.Series(tests).std(ddof=0):.2f}",
+                "ours: best validation (step, %)": f"n = {group.n}" if group else "not trained",
+                "ours: test %": mean_and_std(group) if group else "not trained",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def numbers_table(numbers: list[Verdict]) -> pd.DataFrame:
+    """Return the published numbers, ours, the differences with their intervals and the verdicts."""
+
+    def is_ratio(row: Verdict) -> bool:
+        return row.unit == "ratio" and row.difference is not None and row.difference == row.difference
+
+    def show(value: float | None, unit: str, signed: bool = False) -> str:
+        if value is None or value != value:
+            return "none"
+        return f"{value:{'+' if signed and unit != 'ratio' else ''},.{0 if unit in ('steps', 'weights') else 2}f}"
+
+    return pd.DataFrame(
+        [
+            {
+                "dataset": row.dataset,
+                "number": row.what,
+                "where": row.where,
+                "published": show(row.published, row.unit),
+                "ours (over all seeds)": show(row.ours, row.unit),
+                "difference": show(row.difference, row.unit, True) + " times" * is_ratio(row),
+                "95 % interval": f"{show(row.low, row.unit, True)} to {show(row.high, row.unit, True)}"
+                if row.low == row.low
+                else "none",
+                "verdict": row.verdict,
+            }
+            for row in numbers
+        ]
+    )
+
+
+def claims_table(claims: list[ClaimVerdict]) -> pd.DataFrame:
+    """Return the published claims and what our runs say about each."""
+    return pd.DataFrame(
+        [
+            {
+                "claim": claim.says,
+                "where": claim.where,
+                "compared": claim.comparison,
+                "ours": claim.ours,
+                "verdict": claim.verdict,
+            }
+            for claim in claims
+        ]
+    )
