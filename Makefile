@@ -3,7 +3,7 @@
 PYTHON = python3
 TORCH = auto # of setup: cpu (small), cuda (5 GB), or auto, by the NVIDIA driver
 DATASET = # amazon_fr, or what EXPERIMENT says
-MODEL = # e5_small_fr, or what EXPERIMENT says; a name or path/to/folder
+MODEL = # e5_small_fr, or what EXPERIMENT says (params: roberta_small_fr); a name or path/to/folder
 INIT = pretrained,random
 SEEDS = 0,1,2
 METHOD = full
@@ -38,9 +38,9 @@ q = '$(subst ','\'',$(1))' # one word for the shell, whatever stands in it
 
 help: ## list targets and variables
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
-	@awk '/^[A-Z_]+ =/{said = substr($$0, index($$0, "=") + 2); sub(/^# /, "(", said) && said = said ")"; printf "  %-12s %s\n", $$1, said}' Makefile
+	@awk '/^[A-Z_]+ =/{said = substr($$0, index($$0, "=") + 2); sub(/# /, "(", said) && said = said ")"; printf "  %-12s %s\n", $$1, said}' Makefile
 
-setup: $(STAMP) ## make .venv with everything in it (EXTRAS=hf,cluster for more)
+setup: $(STAMP) ## make .venv (EXTRAS=dev,hf,cluster with transformers, SLURM and Ray, too; TORCH counts at the first call)
 
 $(STAMP): setup.cfg install.sh $(wildcard lock/*.txt)
 	@./install.sh $(call q,$(subst -,$(comma),$(patsubst .venv/.installed-%,%,$@))) $(call q,$(strip $(TORCH))) $(call q,$(PYTHON))
@@ -56,17 +56,17 @@ sweep: $(STAMP) ## train every INIT with every SEEDS
 	  --experiment $(call q,$(EXPERIMENT)) --device $(call q,$(DEVICE)) --precision $(call q,$(PRECISION)) \
 	  --launcher $(call q,$(LAUNCHER)) --sweep $(call q,$(SWEEP)) --data-dir $(call q,$(DATA_DIR)) \
 	  --runs-dir $(call q,$(RUNS_DIR)) $(if $(EPOCHS),--epochs $(call q,$(EPOCHS))) $(if $(JOBS),--jobs $(call q,$(JOBS))) \
-	  $(if $(filter-out 0,$(FORCE)),--force) $(if $(filter 0,$(WAIT)),--no-wait) -- $(ARGS)
+	  $(if $(CHECK),--check) $(if $(filter-out 0,$(FORCE)),--force) $(if $(filter 0,$(WAIT)),--no-wait) -- $(ARGS)
 
 figures: $(STAMP) ## report, figures, tables and statistics of SWEEP, in results/ (ARGS="--threshold 75" and the like)
 	@$(IN) -m analysis --sweep $(call q,$(SWEEP)) --runs-dir $(call q,$(RUNS_DIR)) \
 	  --results-dir $(call q,$(RESULTS_DIR)) --data-dir $(call q,$(DATA_DIR)) $(ARGS)
 
 reproduce: ## prep, sweep and figures
-	@start=$$(date +%s); $(MAKE) --no-print-directory prep && $(MAKE) --no-print-directory sweep \
+	@start=$$(date +%s); $(MAKE) --no-print-directory sweep CHECK=1 && $(MAKE) --no-print-directory prep && $(MAKE) --no-print-directory sweep \
 	  && $(MAKE) --no-print-directory figures ARGS= && echo "reproduced in $$((($$(date +%s) - start + 30) / 60)) minutes"
 
-params: $(STAMP) ## the parameter account of MODEL (roberta_small_fr), METHOD=full,lora
+params: $(STAMP) ## the parameter account of MODEL, METHOD=full,lora
 	@$(IN) -m analysis.parameters --model $(call q,$(or $(MODEL),roberta_small_fr)) --method $(call q,$(METHOD)) \
 	  --data-dir $(call q,$(DATA_DIR))
 

@@ -20,6 +20,9 @@ if [ -z "$python" ]; then
   exit 2
 fi
 
+for extra in $(echo "$extras" | tr ',' ' '); do
+  [ -f "lock/$extra.txt" ] || { echo "error: EXTRAS=$extras: choose from dev, hf, cluster" >&2; exit 2; }
+done
 case $torch in
   auto) if [ -e /proc/driver/nvidia/version ]; then torch=cuda; else torch=cpu; fi ;;
   cpu | cuda) ;;

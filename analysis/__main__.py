@@ -7,6 +7,7 @@ what became of the published numbers. Nothing is done when nothing has changed.
 import argparse
 import hashlib
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from data_prep.stages import MANIFEST
 from foundation.errors import UsageError, exit_code
 from foundation.whole_files import replaced, require_no_dead_link, write_json
-from sweeps.folders import RunKey, find_runs, read_json, texts_in
+from sweeps.folders import RunKey, find_runs, read_json, require_name, texts_in
 
 if TYPE_CHECKING:  # functions import these modules late: an up-to-date report needs none of them
     from analysis.baselines import Baseline
@@ -155,6 +156,17 @@ def baselines_and_classes(
     return baselines, classes, problems
 
 
+def percentage(text: str) -> float:
+    """Return a threshold in percent. Raises `UsageError` unless it is above 0 and at most 100."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 100:
+        raise UsageError(f"--threshold {text}: give a percentage above 0 and up to 100, such as 75")
+    return value
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m analysis", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -165,14 +177,13 @@ def main() -> int:
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="for the baselines and the data card")
     parser.add_argument(
         "--threshold",
-        type=float,
+        type=percentage,
         default=70.0,
         metavar="PERCENT",
         help="test accuracy whose first step is compared (default: %(default)s)",
     )
     arguments = parser.parse_args()
-    if not 0 < arguments.threshold <= 100:
-        raise UsageError(f"--threshold {arguments.threshold:g}: it is a percentage, above 0 and up to 100")
+    require_name(arguments.sweep)
     require_no_dead_link(arguments.results_dir.absolute(), "RESULTS_DIR")
     start = time.monotonic()
     sweep_folder, folder = arguments.runs_dir / arguments.sweep, arguments.results_dir / arguments.sweep

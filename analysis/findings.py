@@ -419,7 +419,7 @@ def problems_of_logs(logs: SweepLogs, results: list[RunResult]) -> list[str]:
 def nothing_to_report(sweep: str, sweep_folder: Path, results: list[RunResult]) -> str:
     """Return why a sweep has no run with results, and what to do."""
     if not results:
-        return f"{sweep_folder} holds no run; `make sweep SWEEP={sweep}` makes some"
+        return f"{sweep_folder} holds no run; `make sweep SWEEP={sweep}` trains some"
     states = Counter(run.status for run in results)
     counted = ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
     first = next((f"; {absent([run])[0]}" for run in results if run.why), "")

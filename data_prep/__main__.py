@@ -56,9 +56,9 @@ def files_read(reader: ModuleType, parts: dict[str, Path]) -> dict[str, Path]:
     if hasattr(reader, "companions"):
         beside = [other for part, path in parts.items() for other in reader.companions(path, part)]
         files |= {path.name: path for path in beside}
-    for path in files.values():
+    for name, path in files.items():
         if not path.is_file():
-            raise UsageError(f"there is no file {path}")
+            raise UsageError(f"there is no file {path}{f' (dataset.{name})' if name in parts else ''}")
     return files
 
 
@@ -260,8 +260,12 @@ def main() -> int:
     words = group_words(dataset=arguments.dataset, model=arguments.model, experiment=arguments.experiment)
     require_no_dead_link(Path(arguments.data_dir).absolute(), "DATA_DIR")
     try:
+        inits = arguments.init.split(",")
+        for init in inits:
+            if init not in choices("init"):
+                raise UsageError(f"INIT={arguments.init}: choose from {', '.join(choices('init'))}")
         config = compose_config([*words, f"data_dir={quoted(arguments.data_dir)}", *arguments.overrides])
-        prepare(config, arguments.init.split(","))
+        prepare(config, inits)
     except OSError as error:
         raise UsageError(
             f"{error.filename or arguments.data_dir}: {error.strerror}; choose another DATA_DIR or free the place"

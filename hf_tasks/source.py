@@ -46,6 +46,8 @@ def source_of(folder: Path) -> Source:
     if (folder / "model.pt").is_file():
         return Source(folder.name, folder / "model.pt", folder, [])
     refuse_pruned(folder)
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}; give a run folder, or a model that `make prep` has made")
     raise UsageError(
         f"{folder} holds neither model.pt (a fairseq folder) nor checkpoint_best.pt (a finished run); "
         "`make prep MODEL=...` makes the folder of a model"

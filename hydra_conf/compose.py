@@ -22,6 +22,7 @@ from foundation.errors import UsageError
 CONF_DIR = Path(__file__).parent.resolve()
 # fairseq, transformers, sbatch and peft (for each type of model) check the keys of these nodes themselves.
 FREE_FORM = ("fairseq", "hf", "launcher.options", "method.target_modules")
+KINDS = {"Integer": "whole number", "Float": "number", "Boolean": "true or false"}
 BIASES = ("none", "all", "lora_only")  # which biases LoRA trains, in peft's words
 
 
@@ -79,6 +80,8 @@ def group_words(**chosen: str | None) -> list[str]:
 
 
 def _folder_words(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        raise UsageError(f"MODEL={folder}: there is no such folder; give one that holds a fairseq RoBERTa")
     name = folder.absolute().resolve().name
     if name in choices("model"):
         raise UsageError(
@@ -158,6 +161,10 @@ def _explain(error: Exception) -> str:
     if no_group:
         name = no_group.group(1)
         return f"unknown configuration key {name!r}{nearest(name.split('.')[-1], _known_keys(name))}"
+    kind = re.search(r"Value '([^']*)' of type '\w+' could not be converted to (\w+)", text)
+    full = re.search(r"full_key: ([\w.]+)", text)
+    if kind and full:
+        return f"{full[1]}={kind[1]}: it is no {KINDS.get(kind[2], kind[2])}"
     return text.split(" full_key:")[0]
 
 

@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.text import Text
 
 from foundation.counts import counted
-from foundation.errors import LastingOutput, exit_code
+from foundation.errors import LastingOutput, UsageError, exit_code
 from sweeps import slurm
 from sweeps.commands import commands_of
 from sweeps.device import Machine, choice_of, require_device
 from sweeps.folders import read_status
 from sweeps.grid import PlannedRun
-from sweeps.planning import arguments_of_run, plan, prepared_folders
+from sweeps.planning import arguments_of_run, plan, prepared_folders, words_of
 from sweeps.pool import SweepInterrupted, run_all, start_server
 from sweeps.preflight import preflight
 from sweeps.prune import prune_sweep
@@ -107,7 +107,14 @@ def main() -> int:
         return prune_sweep(sys.argv[2:])
     if sys.argv[1:2] == ["search"]:
         return interruptible(lambda: run_search(sys.argv[2:]))
-    return interruptible(lambda: sweep(arguments_of_run().parse_args()))
+    for word in sys.argv[1:2]:
+        if word[:1] != "-" and "=" not in word:
+            raise UsageError(f"{word!r} is no command of a sweep; give options, or status, prune or search")
+    arguments = arguments_of_run().parse_args()
+    if arguments.check:
+        words_of(arguments)
+        return 0
+    return interruptible(lambda: sweep(arguments))
 
 
 def interruptible(command: Callable[[], int]) -> int:

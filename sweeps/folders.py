@@ -13,6 +13,7 @@ from typing import Any
 
 from filelock import AcquireReturnProxy, LeaseCompromise, SoftFileLease, Timeout
 
+from foundation.errors import UsageError
 from foundation.whole_files import write_json
 
 LEASE = 60.0  # seconds
@@ -45,6 +46,12 @@ class RunKey:
 
     def __str__(self) -> str:
         return f"{self.dataset}/{self.model}/{self.backend}/{self.method}/{self.init}/seed={self.seed}"
+
+
+def require_name(sweep: str) -> None:
+    """Raise `UsageError` unless the name of a sweep is the name of one folder."""
+    if sweep in ("", "..") or Path(sweep).name != sweep:
+        raise UsageError(f"SWEEP={sweep}: it names one folder, without a slash")
 
 
 def find_runs(sweep_folder: Path) -> dict[RunKey, Path]:

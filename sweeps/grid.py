@@ -75,7 +75,7 @@ def parse_list(name: str, text: str, values: list[Any] | None = None) -> list[An
         raise UsageError(f"{name}={text}: an empty word; give a list such as a,b")
     repeated = sorted({str(word) for word in words if words.count(word) > 1})
     if repeated:
-        raise UsageError(f"{name}={text}: {', '.join(repeated)} stands there twice")
+        raise UsageError(f"{name}={text}: {', '.join(repeated)} is given twice; give each once")
     return words
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import itertools
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from foundation.errors import UsageError
 from foundation.whole_files import require_no_dead_link
 from hydra_conf.compose import choices, compose_config, group_words, quoted
 from sweeps.device import Machine, cluster_machine, resolve_machine, share_machine
+from sweeps.folders import require_name
 from sweeps.grid import Axes, PlannedRun, compose_runs, parse_list, parse_seeds, refuse_axes, refuse_speed, refuse_twice
 from sweeps.standing import chosen_in, claimed, keep_precision, list_runs, prepare
 
@@ -39,6 +41,7 @@ def arguments_of_run() -> argparse.ArgumentParser:
     add("--jobs", help="runs at a time (default: one a GPU, or one a CPU core)")
     add("--no-wait", action="store_true", help="slurm: return when all jobs are submitted")
     add("--sweep", default="default", help="name of the sweep: runs/<sweep>, results/<sweep> (default: %(default)s)")
+    add("--check", action="store_true", help="only check the words, before the data is there")
     add("--force", action="store_true", help="redo every run asked for, done ones too")
     add("--data-dir", type=Path, default=Path("data"))
     add("--runs-dir", type=Path, default=Path("runs"))
@@ -46,8 +49,12 @@ def arguments_of_run() -> argparse.ArgumentParser:
     return parser
 
 
-def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
-    """Return the runs that the arguments ask for and the machine. The runs' jobs and threads are set, too."""
+def words_of(arguments: argparse.Namespace) -> tuple[Axes, list[str], dict[tuple[str, str, str], DictConfig]]:
+    """Return the axes, the overrides that choose groups and keys, and a configuration for each kind of run.
+
+    A kind is a backend, a method and an init. Nothing but the words is looked at: no data, no machine. Raises
+    `UsageError` for a word that no sweep takes.
+    """
     axes = Axes(
         backends=parse_list("BACKEND", arguments.backend),
         methods=parse_list("METHOD", arguments.method),
@@ -58,21 +65,32 @@ def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
     refuse_axes(arguments.overrides, axes.backends, axes.methods)
     refuse_twice(arguments.overrides, epochs=arguments.epochs, jobs=arguments.jobs)
     refuse_speed(arguments.overrides, axes.backends)
-    if arguments.sweep in ("", "..") or Path(arguments.sweep).name != arguments.sweep:
-        raise UsageError(f"SWEEP={arguments.sweep}: it names one folder, without a slash")
+    require_name(arguments.sweep)
     names = ("dataset", "model", "launcher", "experiment", "precision", "device")
     words = group_words(**{name: getattr(arguments, name) for name in names})
     words.append(f"data_dir={quoted(arguments.data_dir.absolute())}")
+    for name in ("epochs", "jobs"):
+        value = getattr(arguments, name)
+        if value and not (value.isascii() and value.isdigit() and int(value)):
+            raise UsageError(f"{name.upper()}={value}: give a whole number above 0")
     words += [f"recipe.epochs={arguments.epochs}"] if arguments.epochs else []
     words += [f"launcher.jobs={arguments.jobs}"] if arguments.jobs else []
     if arguments.precision and arguments.precision not in choices("precision"):
         raise UsageError(f"PRECISION={arguments.precision}: choose from {', '.join(choices('precision'))}")
+    composed = {}
+    for (backend, method), init in itertools.product(axes.pairs(), axes.inits):
+        kind = [f"backend={backend}", f"method={method}", f"init={init}"]
+        composed[backend, method, init] = compose_config([*words, *kind, *arguments.overrides])
+    return axes, words, composed
+
+
+def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
+    """Return the runs that the arguments ask for and the machine. The runs' jobs and threads are set, too."""
+    axes, words, composed = words_of(arguments)
+    first = next(iter(composed.values()))
+    launcher, precision = first.launcher, first.precision.name
     root = arguments.runs_dir.absolute() / arguments.sweep
     require_no_dead_link(root, "RUNS_DIR")
-    (backend, method), init = axes.pairs()[0], axes.inits[0]
-    first = [f"backend={backend}", f"method={method}", f"init={init}"]
-    composed = compose_config([*words, *first, *arguments.overrides])
-    launcher, precision = composed.launcher, composed.precision.name
     if launcher.name == "local":
         machine = resolve_machine(arguments.device, precision, chosen_in(root))
     else:

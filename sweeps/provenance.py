@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from data_prep.stages import read_manifest
 from foundation.errors import UsageError
 from foundation.whole_files import sha256_of
+from hydra_conf.compose import choices
 from hydra_conf.schema import RootConfig
 
 PACKAGES = (
@@ -56,11 +57,20 @@ def prepared(config: DictConfig) -> dict[str, Any]:
             path.parent.name.removesuffix(f".{config.model.name}")
             for path in data.parent.glob(f"*.{config.model.name}/manifest.json")
         )
+        others = f" (prepared for this model: {', '.join(made)})" if made else ""
         raise UsageError(
-            f"{data} is not there: {config.dataset.name} is not prepared for {config.model.name}; run `make prep` "
-            f"with the same DATASET, MODEL and ARGS first{f' (prepared for it: {chr(44).join(made)})' if made else ''}"
+            f"{data} is not there: {config.dataset.name} is not prepared for {config.model.name}; run "
+            f"{prep_command(config)} first{others}"
         )
     return manifest
+
+
+def prep_command(config: DictConfig) -> str:
+    """Return the command that prepares the data of a run, and the words that only the user knows."""
+    known = {"DATASET": ("dataset", config.dataset.name), "MODEL": ("model", config.model.name)}
+    words = [f"{word}={name}" for word, (group, name) in known.items() if name in choices(group)]
+    own = [word for word, (group, name) in known.items() if name not in choices(group)]
+    return f"`{' '.join(['make prep', *words])}` with the same {' and '.join(['INIT', *own, 'ARGS'])}"
 
 
 def input_hashes(config: DictConfig) -> dict[str, Any]:
@@ -75,7 +85,8 @@ def input_hashes(config: DictConfig) -> dict[str, Any]:
         said = f"there is no checkpoint {checkpoint} (model.checkpoint); init=pretrained cannot start from it"
         if config.model.vocabulary_of:
             names, raw = ", ".join(file.name for file in config.model.files), Path(config.data_dir) / "raw"
-            said += f". Put {names} into {raw / config.model.name} and run `make prep`; INIT=random needs none of it"
+            said += f". Put {names} into {raw / config.model.name} and run {prep_command(config)}; "
+            said += "INIT=random needs none of it"
         raise UsageError(said)
     return {
         "data": manifest["outputs"],

@@ -24,7 +24,7 @@ def prune_sweep(words: list[str]) -> int:
     found = find_runs(root)
     path = arguments.results_dir / arguments.sweep / "summary.json"
     if not found:
-        raise UsageError(f"{root} holds no run")
+        raise UsageError(f"{root} holds no run; give --sweep a name of a folder in {arguments.runs_dir}")
     if not path.is_file():
         raise UsageError(f"{path} is not there: the sweep was not analysed; run `make figures` first")
     summary = read_json(path)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from foundation.errors import UsageError
 from sweeps import slurm
-from sweeps.folders import RunKey, find_runs
+from sweeps.folders import RunKey, find_runs, require_name
 from sweeps.screen import COLOURS, Progress, short_names, shown_status, status_table
 from sweeps.standing import DONE, FAILED, is_wanted, standing
 
@@ -24,9 +24,12 @@ def show_status(words: list[str]) -> int:
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
     parser.add_argument("--watch", action="store_true", help="go on until every run has ended")
     arguments = parser.parse_args(words)
+    require_name(arguments.sweep)
     found = find_runs(arguments.runs_dir / arguments.sweep)
     if not found:
-        raise UsageError(f"{arguments.runs_dir / arguments.sweep} holds no run; `make sweep` makes some")
+        raise UsageError(
+            f"{arguments.runs_dir / arguments.sweep} holds no run; `make sweep SWEEP={arguments.sweep}` trains some"
+        )
     if arguments.watch:
         watch(found)
     else:

@@ -108,7 +108,7 @@ def _download_from_any(file: DictConfig, target: Path) -> None:
             return
         answers.append(f"{shown(url)}: {answer}")
     raise UsageError(
-        f"{file.name} could not be fetched ({'; '.join(answers)}); fetch it in another way and put it into "
+        f"{file.name} could not be fetched ({'; '.join(answers)}); download it by hand and put it into "
         f"{target.parent} under the name {file.name}, then run the same command again"
     )
 
