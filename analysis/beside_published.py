@@ -4,7 +4,7 @@ import pandas as pd
 
 from analysis.evidence import Group
 from analysis.findings import about_replications, worth_beside_baseline, worth_beside_leaks, worth_beside_schedule
-from analysis.leaks import leaked_ids
+from analysis.leaks import keeps_leaks, leaked_ids
 from analysis.replications import AS_SET, LONGER, REPORT, by_epoch, longer_schedule, sources, sources_table
 from analysis.sections import Material, Picture, Section, Table
 from analysis.tables import mean_and_std
@@ -13,9 +13,11 @@ from analysis.verdict import (
     FALLS_TO,
     NOT_REPRODUCED,
     REPRODUCED,
+    WARM_UP,
     ClaimVerdict,
     Verdict,
     departures,
+    differing_training,
     errata,
     published,
     published_groups,
@@ -36,7 +38,12 @@ def beside_published(material: Material, picture: Picture | None) -> list[Sectio
             "These runs are of the published dataset and model, and their training is not the published one, or is "
             "not recorded: they get no verdict."
         )
-        slower = [group for group in evidence.groups if group.config.get(FALLS_TO) == longer_schedule()["falls_to"]]
+        slower = [
+            group
+            for group in evidence.groups
+            if group.config.get(FALLS_TO) == longer_schedule()["falls_to"]
+            and (differing_training(group) or {}).keys() == {FALLS_TO, WARM_UP}
+        ]
         longer = [
             Table(f"After each epoch: {group.title}, and replication {LONGER}", frame)
             for group in slower
@@ -70,17 +77,17 @@ def beside_published(material: Material, picture: Picture | None) -> list[Sectio
     )
     parts.append(Section("Verdict", [rule], tables=verdicts))
     parts.append(Section("Errata of the published tables", items=errata()))
-    parts.append(Section("What the published numbers are worth", items=_worth(material, list(found_groups))))
+    parts.append(Section("What the published numbers are worth", items=_worth(material, found_groups)))
     return parts
 
 
-def _worth(material: Material, datasets: list[str]) -> list[str]:
+def _worth(material: Material, found: dict[str, list[Group]]) -> list[str]:
     """Return what puts the published numbers into perspective: leaks, a simple baseline, a longer schedule."""
     means = {source.init: source.mean for source in sources([]) if source.name == REPORT}
     said = []
-    for dataset in datasets:
+    for dataset, groups in found.items():
         splits = material.data_dir / "splits" / dataset
-        if leaked := leaked_ids(splits):
+        if any(keeps_leaks(group) for group in groups) and (leaked := leaked_ids(splits)):
             said.append(worth_beside_leaks(dataset, len(leaked), (read_manifest(splits) or {})["examples"]["test"]))
         for baseline in material.baselines.get(dataset, [])[:1]:
             said.append(worth_beside_baseline(dataset, baseline, means["pretrained"]))
@@ -127,10 +134,8 @@ def side_by_side(backend: str, groups: list[Group]) -> pd.DataFrame:
                     "seed": str(run["seed"]),
                     "published: best validation (step, %)": f"{run['best_step']}, {run['valid']:g}",
                     "published: test %": f"{run['test']:g}",
-                    "ours: best validation (step, %)": f"{own.best_step}, {own.best_valid:.2f}"
-                    if own
-                    else "not trained",
-                    "ours: test %": f"{own.test:.2f}" if own else "not trained",
+                    "ours: best validation (step, %)": f"{own.best_step}, {own.best_valid:.2f}" if own else "no result",
+                    "ours: test %": f"{own.test:.2f}" if own else "no result",
                 }
             )
         told = table["printed"]
@@ -141,8 +146,8 @@ def side_by_side(backend: str, groups: list[Group]) -> pd.DataFrame:
                 "seed": "mean, std",
                 "published: best validation (step, %)": f"printed: {told['mean']}{told['unit']}, {told['std']}",
                 "published: test %": f"of the three: {pd.Series(tests).mean():.2f}, {pd.Series(tests).std(ddof=0):.2f}",
-                "ours: best validation (step, %)": f"n = {group.n}" if group else "not trained",
-                "ours: test %": mean_and_std(group) if group else "not trained",
+                "ours: best validation (step, %)": f"n = {group.n}" if group else "no result",
+                "ours: test %": mean_and_std(group) if group else "no result",
             }
         )
     return pd.DataFrame(rows)

@@ -10,7 +10,6 @@ import pandas as pd
 from analysis.evidence import Evidence, Group
 from analysis.statistics import Estimate, difference_over_seeds
 from data_prep.splits import LEAKED
-from data_prep.stages import read_manifest
 
 
 def leaked_ids(splits: Path) -> set[str]:
@@ -19,9 +18,9 @@ def leaked_ids(splits: Path) -> set[str]:
     return set(path.read_text(encoding="utf-8").split("\n")) - {""} if path.is_file() else set()
 
 
-def keeps_leaks(splits: Path) -> bool:
-    """Return whether train and validation keep the texts that are also in test."""
-    return bool((read_manifest(splits) or {}).get("kept"))
+def keeps_leaks(group: Group) -> bool:
+    """Return whether train and validation of a group's runs kept the texts that are also in test (config.yaml)."""
+    return bool(group.config.get("dataset.leaks") == "keep")
 
 
 def leaks_table(evidence: Evidence, data_dir: Path) -> pd.DataFrame:
@@ -37,7 +36,7 @@ def leaks_table(evidence: Evidence, data_dir: Path) -> pd.DataFrame:
             {
                 "runs": group.title,
                 "n": str(group.n),
-                "in train or validation": "kept" if keeps_leaks(splits) else "dropped",
+                "in train or validation": "kept" if keeps_leaks(group) else "dropped",
                 "test texts": f"{leaked.sum()} leaked, {(~leaked).sum()} others",
                 "accuracy on the leaked": f"{on_leaked:.2f} %",
                 "accuracy on the others": f"{on_others:.2f} %",
@@ -47,15 +46,14 @@ def leaks_table(evidence: Evidence, data_dir: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def leak_effects(evidence: Evidence, data_dir: Path) -> list[tuple[Group, Group, Estimate]]:
+def leak_effects(evidence: Evidence) -> list[tuple[Group, Group, Estimate]]:
     """Return (runs with the leaks, the same runs without, difference in points) when both were trained.
 
     The runs are paired by the seeds that both groups have. Both groups answered the same test texts.
     """
     found = []
     for one, other in permutations(evidence.groups, 2):
-        folders = [data_dir / "splits" / group.names["dataset"] for group in (one, other)]
-        if not keeps_leaks(folders[0]) or keeps_leaks(folders[1]) or not one.texts or one.texts != other.texts:
+        if not keeps_leaks(one) or keeps_leaks(other) or not one.texts or one.texts != other.texts:
             continue
         seeds = sorted(set(one.seeds) & set(other.seeds))
         if seeds and _but_dataset(one.names) == _but_dataset(other.names) and _terms(one) == _terms(other):

@@ -73,8 +73,10 @@ def _source(name: str, init: str, values: list[float], about: str) -> Source:
 
 
 def _terms(group: Group) -> str:
-    precision = group.config.get("precision.name")
-    return f"as set, {precision}" if precision else "as set"
+    said = ["as set"]
+    if group.names["dataset"] == "cls_books":
+        said.append("but for the leaks, which are dropped")
+    return ", ".join([" ".join(said), *filter(None, [group.config.get("precision.name")])])
 
 
 def sources_table(found: list[Source]) -> pd.DataFrame:

@@ -108,7 +108,7 @@ def _leaks(material: Material) -> Section:
     frame = leaks_table(material.evidence, material.data_dir)
     if frame.empty:
         return Section("Leaks")
-    effects = [leak_effect(*found) for found in leak_effects(material.evidence, material.data_dir)]
+    effects = [leak_effect(*found) for found in leak_effects(material.evidence)]
     return Section("Leaks", [about_leaks()], effects, [Table("", frame)])
 
 

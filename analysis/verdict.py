@@ -1,8 +1,7 @@
 """Compare our runs with the published numbers (`published.yaml`), and give a verdict on each number by one rule.
 
-A group of runs is compared with a published table only when it has the published dataset, model, method, recipe and
-length of schedule. The recipe is epochs, batch size, learning rate, warm-up, weight decay and clipping. Other runs get
-no verdict.
+A group of runs is compared with a published table only when it has the published dataset, model, method and training:
+every setting that changes what a run learns is the one of `experiment=published`. Other runs get no verdict.
 """
 
 import math
@@ -13,14 +12,40 @@ from typing import Any
 
 import numpy as np
 import yaml
+from omegaconf import OmegaConf
 
 from analysis.crossings import mean_steps
 from analysis.evidence import Comparison, Evidence, Group
 from analysis.findings import faster_side, gap_interval, steps_sentence, tighter, tighter_side
 from analysis.statistics import Estimate, difference_over_seeds, one_more_run, spread, std_ratio
+from hydra_conf.compose import compose_config
+from sweeps.provenance import comparable
 
 FALLS_TO = "fairseq.lr_scheduler.total_num_update"  # step where the learning rate is 0; unset: the last step
-RECIPE = ("epochs", "batch_size", "learning_rate", "warmup_share", "weight_decay", "clip_norm")
+WARM_UP = "fairseq.lr_scheduler.warmup_updates"
+RECIPE = tuple(
+    f"recipe.{name}" for name in ("epochs", "batch_size", "learning_rate", "warmup_share", "weight_decay", "clip_norm")
+)
+COMPARED = (  # keys, or their beginnings, that change what a run learns
+    "recipe.",
+    "fairseq.",
+    "hf.",
+    "model.architecture",
+    "model.attention_dropout",
+    "model.known_ids",
+    "model.max_positions",
+    "model.shape.",
+    "dataset.leaks",
+)
+FREE = (  # of these, keys that change nothing that a run learns
+    "recipe.source",
+    "fairseq.task.init",
+    "fairseq.common.",
+    "fairseq.checkpoint.",
+    "fairseq.distributed_training.",
+    "fairseq.dataset.batch_size_valid",
+    "fairseq.dataset.num_workers",
+)
 REPRODUCED, NOT_REPRODUCED, CANNOT_TELL, NOT_RUN = "reproduced", "not reproduced", "cannot tell", "not run"
 
 
@@ -71,27 +96,70 @@ def rule(low: float, high: float, margin: float, ratio: bool = False) -> str:
     return NOT_REPRODUCED if high < least or low > most else CANNOT_TELL
 
 
-def departures(group: Group) -> list[str] | None:
-    """Return how a group's training differs from the published training; empty when it does not differ.
+@cache
+def _as_set(dataset: str, backend: str, init: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the published training as {dotted key: value}, and {dotted key: the interpolation it is made with}."""
+    config = compose_config(["experiment=published", f"dataset={dataset}", f"backend={backend}", f"init={init}"])
+    told = published()["training"]
+    expected = comparable(config) | {FALLS_TO: told["steps"], WARM_UP: told["warmup_updates"]}
+    expected |= {f"fairseq.model.{key}": value for key, value in published()["shape"].items()}
+    for key in ("model.max_positions", "fairseq.model.max_positions"):
+        expected[key] = (published()["shape"]["max_positions"], None)  # None: until prep has read it
+    if backend == "hf":
+        expected["recipe.evaluate_every"] = ("epoch", "100")  # the published transformers runs took every 100 steps
+    raw: Any = OmegaConf.to_container(config.fairseq, resolve=False)
+    made_with = {f"fairseq.{node}.{key}": str(value) for node, keys in raw.items() for key, value in keys.items()}
+    return expected, made_with
 
-    None: the published experiment has another dataset, model or method.
+
+def differing_training(group: Group) -> dict[str, str] | None:
+    """Return {key: how it differs from the published training}; empty when nothing differs.
+
+    Every key is compared that changes what a run learns, and the number of steps. Precision and the parts that make a
+    run fast may differ. None: the published experiment has another dataset, model or method.
     """
-    report, names = published(), group.names
+    report, names, own = published(), group.names, group.config
     if names["dataset"] not in report["datasets"] or (names["model"], names["method"]) != (
         report["model"],
         report["method"],
     ):
         return None
-    training, found = report["training"], []
-    for key in RECIPE:
-        own = group.config.get(f"recipe.{key}")
-        if own != training[key]:
-            found.append(f"{key} {'not recorded' if own is None else f'{own:g}'} (published {training[key]:g})")
-    if (end := group.config.get(FALLS_TO)) is not None:
-        found.append(f"a learning rate that falls to step {end:g} (published {training['steps']})")
+    expected, made_with = _as_set(names["dataset"], names["backend"], names["init"])
+    found = {key: f"{_word(key)} not recorded" for key in RECIPE if own.get(key) is None}
+    for key in sorted(own.keys() - found.keys(), key=lambda key: (key.startswith("fairseq."), key)):
+        usual = expected.get(key)
+        same = own[key] in usual if isinstance(usual, tuple) else own[key] == usual
+        again = any(f"${{{other}}}" in made_with.get(key, "") for other in found)  # it was given by that other key
+        if (
+            same
+            or again
+            or not key.startswith(COMPARED)
+            or key.startswith(FREE)
+            or "${speed." in made_with.get(key, "")
+        ):
+            continue
+        published_as = "as the recipe says" if usual is None else _shown(usual)
+        found[key] = f"{_word(key)} {_shown(own[key])} (published {published_as})"
+    training = report["training"]
+    if FALLS_TO in found:
+        found[FALLS_TO] = f"a learning rate that falls to step {own[FALLS_TO]:g} (published {training['steps']})"
     if abs(group.last_step - training["steps"]) > training["steps_within"] * training["steps"]:
-        found.append(f"{group.last_step} steps (published {training['steps']})")
+        found["steps"] = f"{group.last_step} steps (published {training['steps']})"
     return found
+
+
+def _word(key: str) -> str:
+    return key.removeprefix("recipe.")
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def departures(group: Group) -> list[str] | None:
+    """Return how a group's training differs from the published training, in words, as `differing_training` does."""
+    found = differing_training(group)
+    return None if found is None else list(found.values())
 
 
 def is_published(group: Group) -> bool:

@@ -1,6 +1,5 @@
 """Three parties, curves after each epoch, leaks and tied best steps: what stands beside the published numbers."""
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -97,22 +96,30 @@ def test_after_each_epoch_ours_lie_in_the_interval_for_one_more_run_or_not(tmp_p
     assert by_epoch(scalars[scalars["step"] > 225], group, "A")["quantity"].nunique() == 2  # an epoch is not logged
 
 
-def splits(root: Path, dataset: str, kept: dict[str, int], leaked: list[str]) -> None:
+def splits(root: Path, dataset: str, leaked: list[str]) -> None:
     folder = root / "splits" / dataset
     folder.mkdir(parents=True)
     (folder / "leaked.txt").write_text("".join(f"{text}\n" for text in leaked))
-    (folder / "manifest.json").write_text(json.dumps({"kept": kept}))
+
+
+def with_leaks(evidence: Evidence, *leaks: str) -> Evidence:
+    """Return evidence whose groups, in their order, kept or dropped the leaks, as their config.yaml says."""
+    groups = [
+        replace(group, config={**group.config, "dataset.leaks": said})
+        for group, said in zip(evidence.groups, leaks, strict=True)
+    ]
+    return replace(evidence, groups=groups)
 
 
 def test_the_worth_of_leaks_is_that_of_runs_with_them_minus_the_same_without(tmp_path: Path) -> None:
     leaked = [f"test-{number}" for number in range(54)]
-    splits(tmp_path, "cls_books_published", {"in train and in validation or test": 54}, leaked)
-    splits(tmp_path, "cls_books", {}, leaked)
+    splits(tmp_path, "cls_books_published", leaked)
+    splits(tmp_path, "cls_books", leaked)
     gains = [1.0, 2.0, 1.5]
     kept = [made_up((1125, 80.0, 79.0 + gain), seed, dataset="cls_books_published") for seed, gain in enumerate(gains)]
     dropped = [made_up((1125, 80.0, 79.0), seed) for seed in range(4)]
-    evidence = evidence_of(tmp_path / "runs", [*kept, *dropped])
-    [(one, other, difference)] = leak_effects(evidence, tmp_path)
+    evidence = with_leaks(evidence_of(tmp_path / "runs", [*kept, *dropped]), "keep", "drop")
+    [(one, other, difference)] = leak_effects(evidence)
     assert (one.n, other.n, one.names["dataset"]) == (3, 3, "cls_books_published")
     assert difference.value == pytest.approx(1.5)
     said = leak_effect(one, other, difference)
@@ -129,19 +136,20 @@ def test_the_worth_of_leaks_is_that_of_runs_with_them_minus_the_same_without(tmp
 
 @pytest.mark.parametrize("change", ["terms", "kept in neither", "no seed in common"])
 def test_the_worth_of_leaks_is_not_told_of_runs_that_differ_otherwise(tmp_path: Path, change: str) -> None:
-    kept = {} if change == "kept in neither" else {"in train and in validation or test": 1}
-    splits(tmp_path, "cls_books_published", kept, ["test-1"])
-    splits(tmp_path, "cls_books", {}, ["test-1"])
     seeds = (2, 3) if change == "no seed in common" else (0, 1)
     runs = [
         *(made_up((1125, 80.0, 79.0), seed, dataset="cls_books_published") for seed in (0, 1)),
         *(made_up((1125, 80.0, 78.0), seed) for seed in seeds),
     ]
-    evidence = evidence_of(tmp_path / "runs", runs)
+    kept = "drop" if change == "kept in neither" else "keep"
+    evidence = with_leaks(evidence_of(tmp_path / "runs", runs), kept, "drop")
     if change == "terms":
-        groups = [replace(group, config={"recipe.epochs": number}) for number, group in enumerate(evidence.groups)]
+        groups = [
+            replace(group, config={**group.config, "recipe.epochs": number})
+            for number, group in enumerate(evidence.groups)
+        ]
         evidence = replace(evidence, groups=groups)
-    assert leak_effects(evidence, tmp_path) == []
+    assert leak_effects(evidence) == []
 
 
 def test_both_rules_for_tied_best_steps_are_told_where_they_differ(tmp_path: Path) -> None:

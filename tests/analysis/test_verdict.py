@@ -14,19 +14,15 @@ from scipy import stats
 from analysis.beside_published import numbers_table, side_by_side
 from analysis.evidence import gather_evidence
 from analysis.verdict import as_json, claim_verdicts, departures, errata, number_verdicts, published, rule
+from hydra_conf.compose import compose_config
+from sweeps.provenance import comparable
 from tests.analysis.made_up import PUBLISHED, made_up, published_runs
 
-TRAINING = {
-    "recipe.epochs": 5,
-    "recipe.batch_size": 8,
-    "recipe.learning_rate": 1e-5,
-    "recipe.warmup_share": 0.06,
-    "recipe.weight_decay": 0.01,
-    "recipe.clip_norm": 0.0,
-}
+PUBLISHED_WORDS = ["experiment=published", "dataset=cls_books", "init=random"]
+TRAINING = comparable(compose_config(PUBLISHED_WORDS))
 
 
-def evidence_of(runs: list, threshold: float = 70.0, **training: float):  # type: ignore[type-arg, no-untyped-def]
+def evidence_of(runs: list, threshold: float = 70.0, **training: Any):  # type: ignore[type-arg, no-untyped-def]
     """Return the evidence of runs that were trained as the published ones, but for `training`."""
     evidence = gather_evidence(runs, {str(run.key): Path("nowhere") for run in runs}, threshold)
     config = {**TRAINING, **{f"recipe.{key}": value for key, value in training.items()}}
@@ -125,11 +121,12 @@ def test_other_runs_get_other_verdicts_and_what_was_not_run_is_said() -> None:
         ({}, {"batch_size": 16}, ["batch_size 16 (published 8)"]),
         ({}, {"learning_rate": 2e-5}, ["learning_rate 2e-05 (published 1e-05)"]),
         ({}, {"warmup_share": 0}, ["warmup_share 0 (published 0.06)"]),
+        ({}, {"epochs": None}, ["epochs not recorded"]),
         ({}, {}, []),
     ],
 )
 def test_nothing_published_is_said_of_runs_that_are_not_the_published_experiment(
-    change: dict[str, Any], training: dict[str, float], said: list[str] | None
+    change: dict[str, Any], training: dict[str, Any], said: list[str] | None
 ) -> None:
     runs = [replace(run, key=replace(run.key, **change)) for run in published_runs()]
     evidence = evidence_of(runs, **training)
@@ -155,6 +152,37 @@ def test_a_learning_rate_that_falls_more_slowly_is_not_the_published_training() 
     evidence = evidence_of(published_runs())
     group = replace(evidence.groups[0], config={**TRAINING, "fairseq.lr_scheduler.total_num_update": 3125})
     assert departures(group) == ["a learning rate that falls to step 3125 (published 1125)"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["fairseq.optimization.lr=[2e-4]"], ["fairseq.optimization.lr [0.0002] (published [1e-05])"]),
+        (["recipe.learning_rate=2e-4"], ["learning_rate 0.0002 (published 1e-05)"]),
+        (
+            ["fairseq.lr_scheduler.warmup_updates=600"],
+            ["fairseq.lr_scheduler.warmup_updates 600 (published 67)"],
+        ),
+        (["fairseq.lr_scheduler.power=3"], ["fairseq.lr_scheduler.power 3 (published as the recipe says)"]),
+        (["fairseq.model.dropout=0.5"], ["fairseq.model.dropout 0.5 (published as the recipe says)"]),
+        (["fairseq.model.encoder_layers=2"], ["fairseq.model.encoder_layers 2 (published 4)"]),
+        (["fairseq.optimizer.weight_decay=0.5"], ["fairseq.optimizer.weight_decay 0.5 (published 0.01)"]),
+        (["recipe.adam_betas='(0.5,0.6)'"], ["adam_betas (0.5,0.6) (published (0.9, 0.98))"]),
+        (["model.attention_dropout=0.5"], ["model.attention_dropout 0.5 (published 0.1)"]),
+        (["model.shape.encoder_layers=2"], ["model.shape.encoder_layers 2 (published 4)"]),
+        (["model.known_ids=null"], ["model.known_ids None (published ids_roberta_small_fr.json)"]),
+        (["dataset.leaks=keep"], ["dataset.leaks keep (published drop)"]),
+        (["recipe.evaluate_every=100"], ["evaluate_every 100 (published epoch)"]),
+        (["precision=bf16", "speed=stock", "fairseq.common.log_interval=5"], []),
+        (["backend=hf", "recipe.evaluate_every=100"], []),
+        (["backend=hf", "+hf.optim=sgd"], ["hf.optim sgd (published as the recipe says)"]),
+    ],
+)
+def test_every_setting_that_changes_what_a_run_learns_is_the_published_one(words: list[str], said: list[str]) -> None:
+    backend = "hf" if "backend=hf" in words else "fairseq"
+    group = evidence_of([made_up((900, 80.0, 79.0), 0, backend)]).groups[0]
+    changed = replace(group, config=comparable(compose_config([*PUBLISHED_WORDS, *words])))
+    assert departures(changed) == said
 
 
 def test_two_published_datasets_have_their_own_verdicts() -> None:
@@ -231,7 +259,7 @@ def test_the_published_tables_have_ours_beside_them() -> None:
         "67.40",
         "66.50, 0.83",
     ]
-    assert side_by_side("hf", [])["ours: test %"].tolist() == ["not trained"] * 4
+    assert side_by_side("hf", [])["ours: test %"].tolist() == ["no result"] * 4
 
 
 def test_what_is_claimed_of_pretrained_runs_is_not_judged_on_random_ones() -> None:
