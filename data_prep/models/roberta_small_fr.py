@@ -19,21 +19,29 @@ from foundation.errors import UsageError
 CARD = """# {name}, without its weights
 
 XLM-RoBERTa's sentencepiece model, and a dictionary of {pieces:,} of its pieces. The original dictionary was not
-published; this one agrees with every id that is known of it.
+published; {agrees}
 
 **Licence of the sentencepiece model.** MIT, as XLM-RoBERTa.
 """
 
 
-def make_folder(folder: Path, file: Path, kept: Path, config: DictConfig) -> dict[str, Any]:
-    """Write dict.txt, sentencepiece.bpe.model and card.md, but no model.pt, and return the manifest's facts."""
+def make_folder(folder: Path, file: Path, kept: Path, config: DictConfig, known: Path | None) -> dict[str, Any]:
+    """Write dict.txt, sentencepiece.bpe.model and card.md, but no model.pt, and return the manifest's facts.
+
+    Raises `UsageError` as `require_known_ids` does, unless `known` is None.
+    """
     e5, pieces = read_e5_file(file), read_kept_pieces(kept)
     (folder / "dict.txt").write_text("".join(f"{piece} 1\n" for piece in pieces), encoding="utf-8")
     (folder / "sentencepiece.bpe.model").write_bytes(sentencepiece_model(e5, text_pieces(e5)))
     shape = {**{name: value for name, value in SHAPE.items() if value is not None}, **config.shape}
     rows = len(pieces) + N_SPECIAL + 1
     says = f"no checkpoint, for random weights only; {rows:,} embedding rows"
-    (folder / "card.md").write_text(CARD.format(name=config.name, pieces=len(pieces)), encoding="utf-8")
+    agrees = "nobody has compared this one with it."
+    if known is not None:
+        require_known_ids(folder, known)
+        agrees = "this one agrees with every id that is known of it."
+    card = CARD.format(name=config.name, pieces=len(pieces), agrees=agrees)
+    (folder / "card.md").write_text(card, encoding="utf-8")
     return {"model": config.name, "shape": shape, "rows": rows, "says": says}
 
 

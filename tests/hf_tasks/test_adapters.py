@@ -18,7 +18,7 @@ import torch
 pytest.importorskip("peft", reason="the extra hf is not installed: make setup EXTRAS=dev,hf")
 
 from omegaconf import DictConfig
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -160,7 +160,7 @@ def test_a_causal_lm_learns_the_text_and_merges(
     run(arguments_of(["merge", str(adapter), "--out", str(merged)]))
     model: Any = AutoModelForCausalLM.from_pretrained(merged)
     _, tokenizer = open_base(bloom)
-    held_out = blocks_of(corpus, tokenizer, 16)[9::10]
+    held_out = blocks_of(corpus, tokenizer, 16, print)[9::10]
     assert perplexity(model, held_out) == pytest.approx(float(said["perplexity after"]), abs=1e-3)
     assert not [path for made in (adapter, merged) for path in made.iterdir() if not path.stat().st_mode & stat.S_IROTH]
     card = (adapter / "README.md").read_text()
@@ -215,14 +215,42 @@ def dialogues(tmp_path: Path) -> Path:
 
 def test_of_questions_and_answers_the_answers_tokens_alone_are_trained_on(bloom: Path, dialogues: Path) -> None:
     _, tokenizer = open_base(bloom)
-    block = blocks_of(dialogues, tokenizer, 64)[0]
+    said: list[str] = []
+    block = blocks_of(dialogues, tokenizer, 64, said.append)[0]
     asked = len(tokenizer(f"<human>: {LINES[0]}\n<assistant>: ")["input_ids"])
     answer = [*tokenizer("le chat boit du lait")["input_ids"], tokenizer.eos_token_id]
     assert block["labels"] == [UNTRAINED] * asked + answer
     assert block["input_ids"][asked:] == answer
-    assert len(blocks_of(dialogues, tokenizer, asked + 2)[0]["labels"]) == asked + 2
-    with pytest.raises(UsageError, match="40 questions have 3 tokens or more, give a larger --length"):
-        blocks_of(dialogues, tokenizer, 3)
+    assert said == []
+    assert len(blocks_of(dialogues, tokenizer, asked + 2, said.append)[0]["labels"]) == asked + 2
+    assert said == [f"cuts 40 answers at {asked + 2} tokens (--length)"]
+    with pytest.raises(UsageError, match="without 40 questions of 3 tokens or more, .*: give a larger --length"):
+        blocks_of(dialogues, tokenizer, 3, said.append)
+
+
+def test_a_question_that_leaves_no_room_for_an_answer_is_skipped_and_counted(bloom: Path, dialogues: Path) -> None:
+    _, tokenizer = open_base(bloom)
+    long = json.dumps({"question": " ".join(LINES * 20), "answer": "le chat"})
+    dialogues.write_text(dialogues.read_text() + f"{long}\n" * 3)
+    said: list[str] = []
+    assert len(blocks_of(dialogues, tokenizer, 64, said.append)) == 40
+    assert said == ["skips 3 questions of 64 tokens or more, which leave no room for an answer (--length)"]
+
+
+def test_the_tokens_of_a_dialogue_are_those_of_its_text(dialogues: Path) -> None:
+    """Of a tokenizer that joins a word and the blank before it, as BLOOM's does."""
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["</s>"], initial_alphabet=alphabet)
+    made.train_from_iterator([f"<human>: {line}\n<assistant>: le chat boit du lait" for line in LINES], trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, eos_token="</s>")
+    block = blocks_of(dialogues, tokenizer, 64, print)[0]
+    text = f"<human>: {LINES[0]}\n<assistant>: le chat boit du lait"
+    assert block["input_ids"] == [*tokenizer(text)["input_ids"], tokenizer.eos_token_id]
+    trained = [token for token in block["labels"] if token != UNTRAINED]
+    assert tokenizer.decode(trained) == " le chat boit du lait</s>"
 
 
 def test_a_batch_of_blocks_of_unequal_length_has_the_losses_of_each(bloom: Path, dialogues: Path) -> None:
@@ -247,7 +275,18 @@ def test_a_causal_lm_learns_to_answer(
     assert int(said["trainable parameters"].replace(",", "")) < int(said["parameters"].replace(",", ""))
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"question": "a"}', '"a"'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[]",
+        '{"question": "a"}',
+        '"a"',
+        '{"question": null, "answer": null}',
+        '{"question": ["a"], "answer": "b"}',
+        '{"question": "a", "answer": " "}',
+    ],
+)
 def test_a_line_that_is_no_question_with_an_answer_is_named(
     bloom: Path, dialogues: Path, tmp_path: Path, refusals: Refusals, line: str
 ) -> None:
@@ -472,4 +511,4 @@ def test_a_corpus_that_cannot_be_used_is_one_sentence(
         path.write_bytes(content)
     _, tokenizer = open_base(bloom)
     with pytest.raises(UsageError, match=message):
-        blocks_of(path, tokenizer, 16)
+        blocks_of(path, tokenizer, 16, print)
