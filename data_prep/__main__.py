@@ -170,6 +170,7 @@ def _without_checkpoint(config: DictConfig, folder: Path) -> tuple[Path, dict[st
     kept = LISTS / model.kept_pieces
     known = LISTS / model.known_ids if model.known_ids else None
     inputs = {"layout": LAYOUT, "file": source.member_sha256, "kept": sha256_of(kept), "shape": dict(model.shape)}
+    inputs["known"] = known and sha256_of(known)
     built = build_stage(folder, inputs, lambda scratch: make_folder(scratch, file, kept, model, known))
     facts = read_manifest(folder) or {}
     _say(built, folder, facts["says"])

