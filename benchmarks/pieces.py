@@ -15,8 +15,8 @@ roberta_small_fr had the 31,995 pieces that were the most frequent in French web
 ids of 306 of its pieces were: they rise with XLM-R's own order, so they tell how many pieces the list has between two
 of them, and the best-ranked ones are taken. The word list has no punctuation and no digits, which hardly depend on the
 language: these pieces get a share of XLM-R's own probabilities on top. The weights of forms were chosen by the unknown
-tokens of the reviews of `amazon_fr` (0.11 %). 25 of these 1,284 reviews are also in `cls_books`, and the 306 ids come from
-outputs on reviews of `cls_books`; of its tokens 0.14 to 0.17 % are unknown.
+tokens of the reviews of `amazon_fr` (0.11 %). 25 of these 1,284 reviews are also in `cls_books`, and the 306 ids come
+from outputs on reviews of `cls_books`; of its tokens 0.14 to 0.17 % are unknown.
 """
 
 import argparse

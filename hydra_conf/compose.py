@@ -80,14 +80,14 @@ def group_words(**chosen: str | None) -> list[str]:
 
 
 def _folder_words(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        raise UsageError(f"MODEL={folder}: there is no such folder; give one that holds a fairseq RoBERTa")
     name = folder.absolute().resolve().name
     if name in choices("model"):
         raise UsageError(
             f"MODEL={folder}: a folder called {name} would be mistaken for the model of that name; "
             f"say MODEL={name}, or rename the folder"
         )
+    if not folder.is_dir():
+        raise UsageError(f"MODEL={folder}: there is no such folder; give one that holds a fairseq RoBERTa")
     return ["model=folder", f"model.folder={quoted(folder.absolute())}", f"model.name={quoted(name)}"]
 
 

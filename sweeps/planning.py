@@ -9,6 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from data_prep.splits import settings_of
 from foundation.errors import UsageError
 from foundation.whole_files import require_no_dead_link
 from hydra_conf.compose import choices, compose_config, group_words, quoted
@@ -101,6 +102,11 @@ def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
             f"WAIT=0 needs LAUNCHER=slurm: runs of LAUNCHER={launcher.name} end with the command that started them"
         )
     runs = compose_runs(words, axes, arguments.overrides, machine, root)
+    if first.dataset.name in choices("dataset"):
+        usual = settings_of(first.dataset)
+        for key, value in settings_of(runs[0].config.dataset).items():
+            if value != usual[key]:
+                print(f"  dataset.{key}={value}, as the data was prepared ({usual[key]} is usual)", flush=True)
     for run in runs if precision == "auto" else []:
         keep_precision(run)
     if launcher.name == "local":

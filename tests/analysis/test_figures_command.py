@@ -224,11 +224,12 @@ def test_without_the_data_there_is_no_baseline_and_it_says_so(analysis: Analysis
 
 
 def test_bad_words_are_one_sentence(swept: Workspace, refusals: Refusals) -> None:
-    assert "runs/nope holds no run; `make sweep SWEEP=nope` makes some" in refusals.of(
+    assert "runs/nope holds no run; `make sweep SWEEP=nope` trains some" in refusals.of(
         main, ["--sweep", "nope"], swept.root
     )
-    for value in ("0", "101"):
-        assert "it is a percentage" in refusals.of(main, ["--threshold", value], swept.root)
+    assert "SWEEP=../x: it names one folder" in refusals.of(main, ["--sweep", "../x"], swept.root)
+    for value in ("0", "101", "x"):
+        assert f"--threshold {value}: give a percentage" in refusals.of(main, ["--threshold", value], swept.root)
 
 
 def empty_columns(table: pd.DataFrame) -> list[str]:
@@ -273,4 +274,3 @@ def test_a_change_of_anything_that_a_report_is_made_from_makes_it_anew(tmp_path:
 
 def test_a_threshold_may_be_all_of_a_hundred_percent(refusals: Refusals, tmp_path: Path) -> None:
     assert "holds no run" in refusals.of(main, ["--threshold", "100"], tmp_path)
-    assert "it is a percentage" in refusals.of(main, ["--threshold", "0"], tmp_path)

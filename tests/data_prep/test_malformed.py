@@ -267,7 +267,7 @@ CASES: dict[str, tuple[Callable[[Inputs], None], str]] = {
     "XML with entities of its own": (cls('<!DOCTYPE a [<!ENTITY b "c">]><items/>'), "declares XML entities of its own"),
     "XML without items": (cls("<items/>"), "holds 0 examples for train"),
     # models
-    "no such model folder": (words("--model=./nowhere"), "nowhere lacks model.pt, dict.txt, sentencepiece.bpe.model"),
+    "no such model folder": (words("--model=./nowhere"), "MODEL=nowhere: there is no such folder"),
     "no checkpoint": (model_file("model.pt", None), "mon_modele lacks model.pt"),
     "no dictionary": (model_file("dict.txt", None), "mon_modele lacks dict.txt"),
     "no sentencepiece model": (model_file("sentencepiece.bpe.model", None), "mon_modele lacks sentencepiece"),
@@ -303,7 +303,7 @@ CASES: dict[str, tuple[Callable[[Inputs], None], str]] = {
     "a name of dots": (words("dataset.name=.."), "dataset.name=..: it names folders"),
     "an empty name": (words("dataset.name=''"), "dataset.name=: it names folders"),
     "a share above 1": (words("dataset.valid_share=2"), "dataset.valid_share=2.0: it is a share"),
-    "a word for a size": (words("dataset.n_valid=many"), "could not be converted to Integer"),
+    "a word for a size": (words("dataset.n_valid=many"), "dataset.n_valid=many: it is no whole number"),
     "too many for validation": (words("dataset.n_valid=20"), "dataset.n_valid=20: there are 20 examples to draw from"),
     "a negative size": (words("dataset.n_valid=-1"), "dataset.n_valid=-1: there are 20 examples to draw from"),
     "no override": (words("dataset.train"), "'dataset.train' is not a Hydra override"),

@@ -40,6 +40,9 @@ def test_the_published_experiment_chooses_its_dataset_and_model_and_gives_way_to
 
 def test_a_model_with_a_slash_is_a_folder_named_after_it(tmp_path: Path) -> None:
     folder = tmp_path / "l'avis, un=deux" / "mon_modele"
+    with pytest.raises(UsageError, match="mon_modele: there is no such folder"):
+        group_words(model=str(folder))
+    folder.mkdir(parents=True)
     config = compose_config(group_words(model=str(folder), dataset=None))
     assert (config.model.name, config.model.folder) == ("mon_modele", str(folder))
     assert config.model.checkpoint == str(folder / "model.pt")
@@ -114,7 +117,7 @@ def test_any_option_of_sbatch_may_be_added() -> None:
         ("modl=e5", r"unknown configuration key 'modl' \(did you mean 'model'\?\)"),
         ("model.chekpoint=a", r"'model.chekpoint' \(did you mean 'checkpoint'\?\)"),
         ("dataset.package.memmber=a", r"'dataset.package.memmber' \(did you mean 'member'\?\)"),
-        ("recipe.epochs=some", "could not be converted to Integer"),
+        ("recipe.epochs=some", "recipe.epochs=some: it is no whole number"),
         ("recipe=nope", "there is no recipe|no such recipe"),
         ("+extra=1", "keys cannot be added"),
         ("~model", "keys cannot be added or removed"),

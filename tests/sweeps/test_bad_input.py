@@ -1,6 +1,7 @@
 """Each mistake of a user's gives one sentence and a non-zero exit before anything trains or is written."""
 
 import shutil
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,7 +16,7 @@ CASES = [
     (("model.checkpoint=/nowhere/model.pt",), "there is no checkpoint /nowhere/model.pt"),
     (("--seeds", "a"), "SEEDS=a: 'a' is not a whole number"),
     (("--seeds", ""), "SEEDS is empty"),
-    (("--seeds", "1,1"), "SEEDS=1,1: 1 stands there twice"),
+    (("--seeds", "1,1"), "SEEDS=1,1: 1 is given twice"),
     (("--init", ""), "INIT=: an empty word"),
     (("--init", "nope"), "INIT=nope: there is no such init; choose from pretrained, random"),
     (("--dataset", "nope"), "DATASET=nope: there is no such dataset"),
@@ -27,9 +28,11 @@ CASES = [
     (("--precision", "nope"), "PRECISION=nope: choose from"),
     (("--precision", "fp16"), "PRECISION=fp16: on cpu choose from"),
     (("--device", "nope"), "DEVICE=nope: choose from auto, cpu, cuda"),
-    (("--epochs", "0"), "recipe.epochs=0: it must be above 0"),
-    (("--epochs", "many"), "recipe.epochs"),
-    (("--jobs", "0"), "launcher.jobs=0: it must be at least 1"),
+    (("--epochs", "0"), "EPOCHS=0: give a whole number above 0"),
+    (("--epochs", "many"), "EPOCHS=many: give a whole number above 0"),
+    (("recipe.learning_rate=fast",), "recipe.learning_rate=fast: it is no number"),
+    (("--jobs", "0"), "JOBS=0: give a whole number above 0"),
+    (("launcher.jobs=0",), "launcher.jobs=0: it must be at least 1"),
     (("--sweep", "a/b"), "SWEEP=a/b: it names one folder"),
     (("--sweep", ".."), "SWEEP=..: it names one folder"),
     (("--data-dir", "elsewhere"), "is not prepared for tiny; run `make prep"),
@@ -204,3 +207,16 @@ def test_the_other_back_end_refuses_alike(workspace: Workspace, refusals: Refusa
     _, *given = workspace.sweep_words("--sweep", "bad", "--backend", "hf", word)
     assert message in refusals.of(main, given, workspace.root)
     assert not (workspace.root / "runs" / "bad").exists()
+
+
+def test_words_are_checked_before_the_data_is_there(
+    refusals: Refusals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `make reproduce` does first."""
+    assert "'statu' is no command of a sweep" in refusals.of(main, ["statu"], tmp_path)
+    assert "there is no such backend" in refusals.of(main, ["--check", "--backend", "fairseq,nope"], tmp_path)
+    assert "SEEDS=x: 'x' is not" in refusals.of(main, ["--check", "--seeds", "x"], tmp_path)
+    assert "is not prepared" in refusals.of(main, [], tmp_path)
+    monkeypatch.setattr(sys, "argv", ["sweeps", "--check"])
+    assert main() == 0
+    assert list(tmp_path.iterdir()) == []

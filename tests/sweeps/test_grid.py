@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from foundation.errors import UsageError
 from sweeps.commands import commands_of
 from sweeps.grid import parse_list, parse_seeds
-from sweeps.planning import arguments_of_run
+from sweeps.planning import arguments_of_run, plan
 from sweeps.provenance import differing_keys
 from sweeps.seeds import LARGEST
+from tests.conftest import Workspace
 
 
 @given(st.lists(st.integers(0, LARGEST), min_size=1, max_size=20, unique=True))
@@ -38,7 +39,7 @@ def test_whatever_is_given_for_seeds_either_parses_or_is_refused(text: str) -> N
 
 
 def test_a_repeated_word_is_named() -> None:
-    with pytest.raises(UsageError, match="INIT=a,b,a: a stands there twice"):
+    with pytest.raises(UsageError, match="INIT=a,b,a: a is given twice"):
         parse_list("INIT", "a,b,a")
 
 
@@ -65,3 +66,17 @@ def test_the_commands_of_a_sweep_are_those_that_were_given() -> None:
         "make sweep DATASET=table SEEDS=0 EPOCHS=1 ARGS='dataset.name=mine recipe.clip_norm=1'",
     ]
     assert commands_of(usual.parse_args([]), usual) == ["make prep", "make sweep"]
+
+
+def test_what_the_data_was_prepared_with_is_said_where_it_is_not_usual(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `make prep ARGS=dataset.leaks=drop` and then `make sweep` without these ARGS."""
+    monkeypatch.chdir(workspace.root)
+    words = ["--model", "tiny", "--init", "random", "--device", "cpu", "--precision", "fp32", "--sweep", "said"]
+    plan(arguments_of_run().parse_args(words))
+    said = capsys.readouterr().out
+    assert "dataset.n_valid=20, as the data was prepared (100 is usual)" in said
+    assert "leaks" not in said
+    plan(arguments_of_run().parse_args([*words, *workspace.overrides]))
+    assert capsys.readouterr().out == ""
