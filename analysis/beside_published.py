@@ -99,10 +99,14 @@ def _worth(material: Material, found: dict[str, list[Group]]) -> list[str]:
 
 def _three_parties(material: Material, dataset: str, groups: list[Group], pictures: list[Picture]) -> Section:
     """Return our runs next to the report and the replications: test accuracies, and values after each epoch."""
-    tables = [Table("Test accuracy at the best validation step", sources_table(sources(groups)))]
+    tables = [
+        Table(f"Test accuracy at the best validation step ({backend})", sources_table(sources(groups, backend)))
+        for backend in ("fairseq", "hf")
+        if any(group.names["backend"] == backend for group in groups)
+    ]
     for group in groups:
         frame = by_epoch(material.scalars, group, AS_SET)
-        if len(frame):
+        if group.names["backend"] == "fairseq" and len(frame):
             tables.append(Table(f"After each epoch: {group.title}, and replication {AS_SET}", frame))
     return Section(
         f"Published, replications, ours: {dataset}", [about_replications()], tables=tables, pictures=pictures

@@ -45,17 +45,19 @@ class Source:
         return self.name.startswith("ours")
 
 
-def sources(groups: list[Group]) -> list[Source]:
-    """Return every source of fairseq runs, by init: the report, the replications, and our runs, which are in `groups`.
+def sources(groups: list[Group], backend: str = "fairseq") -> list[Source]:
+    """Return every source of a back end's runs, by init: the report, the replications, and our runs in `groups`.
 
     The groups belong to the published experiment.
     """
     found = []
     for init in INITS:
         for table in published()["tables"]:
-            if (table["backend"], table["init"]) == ("fairseq", init):
+            if (table["backend"], table["init"]) == (backend, init):
                 found.append(_source(REPORT, init, [run["test"] for run in table["runs"]], "as published"))
         for other in published()["replications"]:
+            if other.get("backend", "fairseq") != backend:
+                continue
             about = ", ".join(str(other[key]) for key in ("year", "machine", "settings") if other[key] is not None)
             about += "" if other["draws"] == "own" else "; shares the report's draws"
             if init in other:
@@ -63,7 +65,7 @@ def sources(groups: list[Group]) -> list[Source]:
             elif init in other.get("mean", {}):
                 found.append(Source(f"replication {other['name']}", init, [], other["mean"][init], about))
         for group in groups:
-            if (group.names["backend"], group.names["init"]) == ("fairseq", init):
+            if (group.names["backend"], group.names["init"]) == (backend, init):
                 found.append(_source(f"ours, {group.names['dataset']}", init, group.test.tolist(), _terms(group)))
     return found
 
