@@ -423,7 +423,13 @@ def _renamed(line: bytes, renamed: dict[str, str]) -> bytes:
 def split_notes(manifest: dict[str, Any]) -> list[str]:
     """Return a sentence for each thing about the texts that a reader of the results should know."""
     read, checks = sum(manifest["read"].values()), manifest["checks"]
-    notes = [f"{count:,} of {read:,} dropped: {why}" for why, count in manifest["dropped"].items()]
+    notes = []
+    if leaked := manifest.get("leaked"):
+        what = "stay there (dataset.leaks=keep)" if manifest.get("kept") else "were dropped there"
+        notes.append(
+            f"{leaked:,} of {manifest['examples']['test']:,} test texts are also in train or validation and {what}"
+        )
+    notes += [f"{count:,} of {read:,} dropped: {why}" for why, count in manifest["dropped"].items()]
     notes += [
         f"{count:,} of {read:,} kept although they are {why} (dataset.leaks=keep)"
         for why, count in manifest.get("kept", {}).items()

@@ -13,7 +13,6 @@ RAW = Path(__file__).parents[2] / "data" / "raw"
 NEEDED = [RAW / "cls_books" / "train.review.spm", RAW / "e5_small_fr" / "e5-small-q4.bin"]
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not all(path.is_file() for path in NEEDED), reason="the reviews, or the vocabulary, are not there")
 def test_the_published_reviews_have_the_published_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "raw").symlink_to(RAW)

@@ -135,6 +135,8 @@ def test_leaks_can_be_kept_and_are_counted_and_named_either_way(tmp_path: Path) 
         assert ("1 of 24 kept although they are in validation and in test (dataset.leaks=keep)" in notes) == (
             leaks == "keep"
         )
+        told = {"keep": "stay there (dataset.leaks=keep)", "drop": "were dropped there"}
+        assert f"2 of 6 test texts are also in train or validation and {told[leaks]}" in notes
 
 
 def test_a_text_twice_in_train_never_ends_in_train_and_validation(tmp_path: Path) -> None:
