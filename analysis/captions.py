@@ -45,7 +45,7 @@ def caption_of_sources(best: dict[str, Baseline]) -> str:
     """Return the caption of the figure of sources. `best` has one baseline for each dataset."""
     lines = [f"{found.name.split(',')[0]} on {dataset} ({found.test:.2f} %)" for dataset, found in best.items()]
     return (
-        "A point a seed, a bar for their mean. Replications are others who did the same exercise; D and E share the "
+        "One point per seed, a bar for their mean. Replications are others who did the same exercise; D and E share the "
         f"report's draws.{f' Dashed: {listed(lines)}.' if lines else ''}"
     )
 
@@ -113,11 +113,11 @@ def shared_words(evidence: Evidence) -> str:
 
 
 def runs_words(evidence: Evidence) -> str:
-    """Return how many runs each group has: `3 runs a group`, `2 to 3 runs a group`."""
+    """Return how many runs each group has: `3 runs per group`, `2 to 3 runs per group`."""
     counts = sorted({group.n for group in evidence.groups})
     if len(counts) == 1:
         return f"{counted(counts[0], 'run')} a group"
-    return f"{counts[0]} to {counts[-1]} runs a group"
+    return f"{counts[0]} to {counts[-1]} runs per group"
 
 
 def caption_of_curves(evidence: Evidence) -> str:

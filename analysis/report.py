@@ -155,7 +155,7 @@ def _data_cards(material: Material) -> list[Section]:
                         f"class {label}": f"{count:,}"
                         for label, count in zip(splits["labels"], splits["per_class"][split], strict=True)
                     },
-                    "tokens a text": f"{binarised['tokens'][split] / n:.0f}",
+                    "tokens per text": f"{binarised['tokens'][split] / n:.0f}",
                     f"cut at {binarised['max_positions']} tokens": f"{100 * binarised['cut'][split]['share']:.1f} %",
                     "unknown tokens": f"{100 * binarised['unknown_share'][split]:.3f} %",
                 }
@@ -191,7 +191,7 @@ def _provenance(material: Material) -> Section:
             "machine": record.get("device"),
             "system": record.get("platform"),
             "precision": record.get("precision"),
-            "threads a run": record.get("threads"),
+            "threads per run": record.get("threads"),
             "versions": versions,
             "sha256 of the checkpoint": inputs.get("checkpoint"),
             **{f"sha256 of {name}": digest for name, digest in inputs.get("data", {}).items()},

@@ -1,7 +1,7 @@
 """What each quick part of a sweep gives, and how its cost grows: python -m benchmarks.parts
 
 parts   two runs side by side with fairseq's own parts (`speed=stock`), then with one quick part more, then with all of
-        them: seconds a step. After that a sweep of short runs, with and without the fork server.
+        them: seconds per step. After that a sweep of short runs, with and without the fork server.
 costs   whole sweeps of more runs, longer texts, another shape.
 profile where the time of a step goes, by torch's profiler, in one run on one thread.
 
@@ -112,7 +112,7 @@ def parts(arguments: argparse.Namespace) -> str:
     rows = [
         {
             "two runs with": name,
-            "seconds a step (least to most)": spread(row.step, 2),
+            "seconds per step (least to most)": spread(row.step, 2),
             "times as fast": f"{times[name]:.2f}",
         }
         for name, row in found.items()
@@ -121,7 +121,7 @@ def parts(arguments: argparse.Namespace) -> str:
         {"six runs of one step with": name, "seconds (least to most)": spread(row.sweep, 1)}
         for name, row in started.items()
     ]
-    about = f"{arguments.steps} steps a run, rounds: {arguments.rounds}."
+    about = f"{arguments.steps} steps per run, rounds: {arguments.rounds}."
     return "\n\n".join([about, table(rows), table(short)])
 
 
@@ -159,8 +159,8 @@ def costs(arguments: argparse.Namespace) -> str:
         {
             "model": shape,
             "longest text": length,
-            "tokens a text": f"{tokens[length]:.0f}",
-            "seconds a step (least to most)": spread(row.step, 3),
+            "tokens per text": f"{tokens[length]:.0f}",
+            "seconds per step (least to most)": spread(row.step, 3),
             "tokens/s of two runs": f"{2 * 8 * tokens[length] / statistics.median(row.step):,.0f}",
         }
         for (shape, length), row in cells.items()

@@ -145,7 +145,7 @@ def main() -> int:
         prog="python -m benchmarks.pieces", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", choices=list(FORMS), help="whose list of pieces")
-    parser.add_argument("--novels", type=Path, required=True, help=".xz text file, one paragraph a line")
+    parser.add_argument("--novels", type=Path, required=True, help=".xz text file, one paragraph per line")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--out", type=Path, help="(default: the model's list, in data_prep/models)")
     arguments = parser.parse_args()

@@ -429,7 +429,7 @@ def as_table(task: Task, measured: dict[str, Measured], peaks: dict[str, float])
                 "real tokens/s": f"{task.tokens / seconds:,.0f}",
                 "of the peak": f"{100 * task.flop / seconds / peaks[found.precision]:.0f} % of {found.precision}'s",
                 "GB at the peak": f"{max(found.peak_gb):.2f}",
-                "start-up a run, s": f"{statistics.median(found.start_up) / n_runs:.1f}",
+                "start-up per run, s": f"{statistics.median(found.start_up) / n_runs:.1f}",
                 **{f"test %, {init}, seed {task.seeds[0]}": f"{value:.1f}" for init, value in found.accuracy.items()},
             }
         )

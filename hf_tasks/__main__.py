@@ -34,14 +34,16 @@ def arguments_of(words: list[str]) -> argparse.Namespace:
     one.add_argument("--out", type=Path, required=True, help="the checkpoint to write")
     one = commands.add_parser("predict", help="the label a fine-tuned model gives to each text, as JSON lines")
     one.add_argument("folder", type=Path, help="a run folder, or a converted one")
-    one.add_argument("texts", type=Path, help='.jsonl, a line a text as {"text": "..."}; a split of data/splits, say')
+    one.add_argument(
+        "texts", type=Path, help='.jsonl, one text per line, as {"text": "..."}; a split of data/splits, say'
+    )
     one = commands.add_parser("lora", help="an adapter for a causal LM on one's own text")
     one.add_argument("--base", type=Path, required=True, help="folder of a causal LM")
     one.add_argument(
         "--corpus",
         type=Path,
         required=True,
-        help="UTF-8 text, one paragraph a line; or .jsonl, a question and an answer a line",
+        help="UTF-8 text, one paragraph per line; or .jsonl, one question with its answer per line",
     )
     one.add_argument("--out", type=Path, required=True)
     one.add_argument("--length", type=int, default=128, help="tokens of a block (default: %(default)s)")

@@ -142,7 +142,7 @@ def blocks_of(corpus: Path, tokenizer: Any, length: int, say: Callable[[str], No
     file that is missing, is not UTF-8, or is too short for one block to train on and one block to measure.
     """
     if not corpus.is_file():
-        raise UsageError(f"there is no corpus {corpus}; give a UTF-8 text file, one paragraph a line")
+        raise UsageError(f"there is no corpus {corpus}; give a UTF-8 text file, one paragraph per line")
     end = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
     if corpus.suffix.lower() == ".jsonl":
         return _dialogues(corpus, tokenizer, length, end, say)

@@ -64,7 +64,7 @@ OURS = {  # TrainingArguments that this module fills in -> the setting to use in
     "adam_epsilon": "recipe.adam_eps",
     "max_grad_norm": "recipe.clip_norm",
     "logging_steps": "fairseq.common.log_interval",
-    "gradient_accumulation_steps": "nothing: BACKEND=hf takes one batch a step",
+    "gradient_accumulation_steps": "nothing: BACKEND=hf takes one batch per step",
     "lr_scheduler_type": "nothing: the schedule is fairseq's polynomial decay",
     "lr_scheduler_kwargs": "fairseq.lr_scheduler.power and fairseq.lr_scheduler.end_learning_rate",
     "warmup_steps": "fairseq.lr_scheduler.warmup_updates or recipe.warmup_share",

@@ -143,7 +143,7 @@ def refuse_unheeded(config: DictConfig, settings: DictConfig, usual: DictConfig)
                 why = WHY_NOT.get(name, WHY_NOT.get(str(group), "runs do not heed it"))
                 raise UsageError(f"fairseq.{name} cannot be given: {why}")
             if on_hf and key not in (*HEEDED_BY_BOTH.get(str(group), ()), *SPEED_ALONE):
-                why = "it takes one batch a step" if key == "update_freq" else "its runs do not heed it"
+                why = "it takes one batch per step" if key == "update_freq" else "its runs do not heed it"
                 raise UsageError(f"fairseq.{name} cannot be given with BACKEND=hf: {why}")
             if key in OF_FLOAT16 and not settings.common.fp16:
                 raise UsageError(f"fairseq.{name} cannot be given: it is a setting of PRECISION=fp16, and no other")

@@ -112,7 +112,7 @@ def test_the_report_is_one_file_that_needs_no_network(results: Path) -> None:
         "commonest class",
         "2 seeds: the 95",
         "7 of 117 dropped",
-        "tokens a text",
+        "tokens per text",
         "Commands that make all",
         "make prep MODEL=tiny",
         "make sweep MODEL=tiny",
