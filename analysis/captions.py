@@ -45,8 +45,8 @@ def caption_of_sources(best: dict[str, Baseline]) -> str:
     """Return the caption of the figure of sources. `best` has one baseline for each dataset."""
     lines = [f"{found.name.split(',')[0]} on {dataset} ({found.test:.2f} %)" for dataset, found in best.items()]
     return (
-        "One point per seed, a bar for their mean. Replications are others who did the same exercise; D and E share the "
-        f"report's draws.{f' Dashed: {listed(lines)}.' if lines else ''}"
+        "One point per seed, a bar for their mean. Replications are others who did the same exercise; D and E share "
+        f"the report's draws.{f' Dashed: {listed(lines)}.' if lines else ''}"
     )
 
 

@@ -35,7 +35,7 @@ def arguments_of(words: list[str]) -> argparse.Namespace:
     one = commands.add_parser("predict", help="the label a fine-tuned model gives to each text, as JSON lines")
     one.add_argument("folder", type=Path, help="a run folder, or a converted one")
     one.add_argument(
-        "texts", type=Path, help='.jsonl, one text per line, as {"text": "..."}; a split of data/splits, say'
+        "texts", type=Path, help='.jsonl, one text per line, as {"text": "..."}, like a split of data/splits'
     )
     one = commands.add_parser("lora", help="an adapter for a causal LM on one's own text")
     one.add_argument("--base", type=Path, required=True, help="folder of a causal LM")
