@@ -5,6 +5,7 @@
 The script downloads nothing and writes no file. docs/lora.md shows its output and explains it.
 """
 
+import argparse
 from typing import Any
 
 import peft
@@ -150,4 +151,9 @@ def lines() -> list[str]:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(
+        prog="python -m benchmarks.lora_settings",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
     print("\n".join(lines()))
