@@ -117,3 +117,27 @@ def test_folders_that_are_not_the_usual_ones_are_printed() -> None:
         "make prep DATA_DIR='mes données'",
         "make sweep DATA_DIR='mes données' RUNS_DIR='/scratch/$$me'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("dev,foo", "auto"), "error: EXTRAS=dev,foo: choose from dev, hf, cluster"),
+        (("dev", "gpu"), "error: TORCH=gpu: choose from auto, cpu, cuda"),
+    ],
+)
+def test_a_wrong_word_of_setup_is_one_sentence_before_anything_is_made(
+    tmp_path: Path, words: tuple[str, str], said: str
+) -> None:
+    shutil.copy(ROOT / "install.sh", tmp_path)
+    shutil.copytree(ROOT / "lock", tmp_path / "lock")
+    command = [str(tmp_path / "install.sh"), *words, sys.executable]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (answer.returncode, answer.stderr.strip()) == (2, said)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["install.sh", "lock"]
+
+
+def test_reproduce_checks_its_words_before_it_fetches_anything(make: Callable[..., str]) -> None:
+    called = [json.loads(line) for line in make("make reproduce SEEDS=0").splitlines() if line.startswith("[")]
+    assert [words[1] for words in called] == ["sweeps", "data_prep", "sweeps", "analysis"]
+    assert ["--check" in words for words in called] == [True, False, False, False]
