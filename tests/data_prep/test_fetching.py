@@ -138,7 +138,9 @@ def test_a_web_page_in_place_of_an_archive_is_named_and_the_next_address_is_aske
     wanted = file(web.url("/a"), sha256=None, name=name)
     with pytest.raises(UsageError) as caught:
         fetch_file(wanted, tmp_path)
-    assert f"({web.url('/a')}: what it sent is a web page, not the archive {name}); fetch it in" in str(caught.value)
+    assert f"({web.url('/a')}: what it sent is a web page, not the archive {name}); download it by hand" in str(
+        caught.value
+    )
     assert left(tmp_path) == []
     wanted.urls.append(web.url("/b"))
     assert fetch_file(wanted, tmp_path)[0].read_bytes() == archive(kind)

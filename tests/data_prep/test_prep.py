@@ -84,7 +84,7 @@ def test_another_validation_seed_remakes_the_splits_and_what_depends_on_them(own
     [
         (("--dataset", "nope"), "DATASET=nope: there is no such dataset; choose from allocine, amazon_fr"),
         (("--model", "nope"), "MODEL=nope: there is no such model"),
-        (("--model", "./nowhere"), "nowhere lacks model.pt, dict.txt, sentencepiece.bpe.model"),
+        (("--model", "./nowhere"), "MODEL=nowhere: there is no such folder"),
         (("dataset.titel=x",), "unknown configuration key 'dataset.titel' (did you mean 'title'?)"),
         (("dataset.expected.all=118",), "holds 117 examples for all, amazon_fr has 118"),
         (("dataset.n_test=200",), "dataset.n_test=200: there are 110 examples to draw from"),
