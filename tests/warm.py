@@ -1,12 +1,13 @@
-"""Runs commands of the project in processes that have imported what they need: a fork, in place of an import each time.
+"""Runs commands of the project in forked processes, so that packages are imported once and not for each command.
 
-`python -m tests.warm` imports, starts the server that runs are forked from, and then forks a process for each command
-that it reads. What a command does, prints and ends with is its own; what it imports was there.
+`python -m tests.warm` imports the packages and starts the server that runs are forked from. Then it forks a process for
+each command that it reads. The process does what the command does: only its imports are done already.
 """
 
 import atexit
 import functools
 import importlib
+import importlib.util
 import json
 import logging
 import multiprocessing.process
@@ -71,7 +72,7 @@ class Warm:
 
 
 def serve(backend: str) -> None:
-    """Read a request a line from standard input, and answer each with an exit code, or null after its timeout."""
+    """Read one request per line from standard input, and answer each with an exit code, or null after its timeout."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what an import says is no answer
     logging.basicConfig(level=logging.WARNING)  # before fairseq, which sets DEBUG
@@ -82,7 +83,7 @@ def serve(backend: str) -> None:
         importlib.import_module(module)
 
     preload = list(pool.IMPORTED)
-    if backend == "hf":
+    if backend == "hf" and importlib.util.find_spec("transformers"):
         importlib.import_module("hf_tasks.train")
         preload.append("hf_tasks.train")
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, child.ANSWERED)  # in the server for good, as `start_server` does
