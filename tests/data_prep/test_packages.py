@@ -252,6 +252,7 @@ def test_a_package_that_is_nowhere_is_one_sentence_with_every_place(
     )
     assert f"/no/such/folder: there is no such folder; {web.url('/simple')}/{config.package}/: HTTP 404)" in sentence
     assert "check the network and `pip config list`" in sentence
+    assert sentence.endswith(f"or put the package's {config.member} into {tmp_path / 'raw'}")
     assert "\n" not in sentence
 
 
