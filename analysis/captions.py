@@ -116,7 +116,7 @@ def runs_words(evidence: Evidence) -> str:
     """Return how many runs each group has: `3 runs per group`, `2 to 3 runs per group`."""
     counts = sorted({group.n for group in evidence.groups})
     if len(counts) == 1:
-        return f"{counted(counts[0], 'run')} a group"
+        return f"{counted(counts[0], 'run')} per group"
     return f"{counts[0]} to {counts[-1]} runs per group"
 
 
@@ -183,7 +183,7 @@ def caption_of_loss(counts: list[int]) -> str:
     """Return the caption of the loss figure. `counts` has the number of runs of each group."""
     few, many = min(counts), max(counts)
     n = counted(few, "run") if few == many else f"{few} to {many} runs"
-    words = f"{n} a group. Thin line: one run, mean over each logging interval."
+    words = f"{n} per group. Thin line: one run, mean over each logging interval."
     return words + (" Thick line: mean of a group." if many > 1 else "")
 
 
