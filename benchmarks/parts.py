@@ -202,9 +202,9 @@ def profile(arguments: argparse.Namespace) -> str:
         {
             "operation": f"`{event.key[:60]}`",
             "of the time": f"{100 * event.self_cpu_time_total / total:.1f} %",
-            "calls a step": f"{event.count / arguments.steps:.0f}",
+            "calls per step": f"{event.count / arguments.steps:.0f}",
         }
-        for event in operations[:8]
+        for event in operations[:14]
     ]
     return f"{arguments.steps} steps in {precision}, {total / 1e6 / arguments.steps:.2f} seconds each.\n\n{table(rows)}"
 
