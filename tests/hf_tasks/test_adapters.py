@@ -326,28 +326,19 @@ def test_another_kind_of_causal_lm_takes_the_targets_it_is_given(corpus: Path, b
     assert json.loads((tmp_path / "adapter/adapter_config.json").read_text())["target_modules"] == ["c_attn"]
 
 
+def one_epoch(base: object, corpus: Path, out: Path) -> list[str]:
+    """Return the words that train an adapter for one epoch."""
+    words = ["lora", "--base", str(base), "--corpus", str(corpus), "--out", str(out)]
+    return [*words, "--length", "16", "recipe.epochs=1"]
+
+
 def test_an_adapter_of_a_causal_lm_is_loaded_by_peft_alone(
     bloom: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From another folder, without the network: the base's place is written whole, the tokenizer is in the folder."""
     monkeypatch.chdir(bloom.parent)
     adapter = tmp_path / "adapter"
-    run(
-        arguments_of(
-            [
-                "lora",
-                "--base",
-                bloom.name,
-                "--corpus",
-                str(corpus),
-                "--out",
-                str(adapter),
-                "--length",
-                "16",
-                "recipe.epochs=1",
-            ]
-        )
-    )
+    run(arguments_of(one_epoch(bloom.name, corpus, adapter)))
     code = """
 import socket, sys
 
@@ -423,22 +414,7 @@ def test_a_base_that_is_no_causal_lm_is_refused_before_anything_is_measured(
 
 def test_a_merged_model_never_replaces_the_base(bloom: Path, corpus: Path, tmp_path: Path) -> None:
     adapter = tmp_path / "adapter"
-    run(
-        arguments_of(
-            [
-                "lora",
-                "--base",
-                str(bloom),
-                "--corpus",
-                str(corpus),
-                "--out",
-                str(adapter),
-                "--length",
-                "16",
-                "recipe.epochs=1",
-            ]
-        )
-    )
+    run(arguments_of(one_epoch(bloom, corpus, adapter)))
     weights = (bloom / "model.safetensors").read_bytes()
     with pytest.raises(UsageError, match="is the base of .*, which would be lost"):
         run(arguments_of(["merge", str(adapter), "--out", str(bloom)]))
@@ -461,22 +437,7 @@ def test_an_adapter_never_replaces_its_base(bloom: Path, corpus: Path) -> None:
 def test_an_adapter_whose_base_is_gone_is_one_sentence(bloom: Path, corpus: Path, tmp_path: Path) -> None:
     base = Path(shutil.copytree(bloom, tmp_path / "base"))
     adapter = tmp_path / "adapter"
-    run(
-        arguments_of(
-            [
-                "lora",
-                "--base",
-                str(base),
-                "--corpus",
-                str(corpus),
-                "--out",
-                str(adapter),
-                "--length",
-                "16",
-                "recipe.epochs=1",
-            ]
-        )
-    )
+    run(arguments_of(one_epoch(base, corpus, adapter)))
     shutil.rmtree(base)
     with pytest.raises(UsageError, match=f"was trained on {base}, which is not there any more"):
         run(arguments_of(["merge", str(adapter), "--out", str(tmp_path / "x")]))
