@@ -156,11 +156,12 @@ def prepared_folders(
     """
     with ExitStack() as held:
         try:
-            list_runs(root, runs, commands, auto)
+            list_runs(root, [], [], auto)
             claim = held.enter_context(claimed(root))
             for run in left:
                 if run.folder not in queued and (emptied := prepare(run, force, claim)):
                     print(f"  {emptied}", flush=True)
+            list_runs(root, runs, commands, auto)  # a command that is refused has made nothing
         except OSError as error:
             raise UsageError(
                 f"{error.filename or root} cannot be written ({error.strerror}); give another RUNS_DIR"

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from hydra_conf.compose import compose_config
 from sweeps import grid, planning, pool, run, standing
 from sweeps.folders import FAILED, NOT_OURS, find_runs, lease, read_json, read_status, set_status
 from sweeps.grid import PlannedRun
-from sweeps.planning import arguments_of_run
+from sweeps.planning import arguments_of_run, prepared_folders
 from sweeps.pool import SweepInterrupted
 from sweeps.provenance import input_hashes
 from sweeps.standing import claimed, prepare, to_do
@@ -616,3 +617,18 @@ def test_a_sweep_without_its_list_keeps_the_precision_of_its_runs(done: PlannedR
     assert standing.chosen_in(root) == {"device": "cpu", "cpu": "fp32"}
     (root / "sweep.json").write_text('{"runs": [], "auto": null}')
     assert standing.chosen_in(root) == {"device": "cpu", "cpu": "fp32"}
+
+
+def test_a_refused_command_is_not_listed_among_those_that_made_the_sweep(planned: PlannedRun) -> None:
+    root = planned.folder.parents[5]
+    auto = {"device": "cpu", "cpu": "fp32"}
+    with lease(root / "another"):
+        prepare(planned, False, root / "another")
+        other = replace(planned, config=planned.config.copy())
+        other.config.recipe.epochs += 1
+        with (
+            pytest.raises(UsageError, match="is about to be trained by another sweep"),
+            prepared_folders([other], [other], root, ["make sweep EPOCHS=9"], False, auto),
+        ):
+            pass
+    assert read_json(root / "sweep.json")["commands"] == read_json(root / "sweep.json")["runs"] == []
