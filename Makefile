@@ -4,7 +4,8 @@ PYTHON = python3
 TORCH = auto # of setup: cpu (small), cuda (5 GB), or auto, by the NVIDIA driver
 DATASET = # amazon_fr, or what EXPERIMENT says
 MODEL = # e5_small_fr, or what EXPERIMENT says (params: roberta_small_fr); a name or path/to/folder
-INIT = pretrained,random
+INIT = # pretrained,random, or what EXPERIMENT says
+TRAIN = # training texts, as in 50,100,all, or halves; all, or what EXPERIMENT says
 SEEDS = 0,1,2
 METHOD = full
 BACKEND = fairseq
@@ -52,7 +53,7 @@ prep: $(STAMP) ## fetch, split and binarise DATASET for MODEL
 
 sweep: $(STAMP) ## train every INIT with every SEEDS
 	@set -f; $(IN) -m sweeps --dataset $(call q,$(DATASET)) --model $(call q,$(MODEL)) --init $(call q,$(INIT)) \
-	  --seeds $(call q,$(SEEDS)) --method $(call q,$(METHOD)) --backend $(call q,$(BACKEND)) \
+	  --train $(call q,$(TRAIN)) --seeds $(call q,$(SEEDS)) --method $(call q,$(METHOD)) --backend $(call q,$(BACKEND)) \
 	  --experiment $(call q,$(EXPERIMENT)) --device $(call q,$(DEVICE)) --precision $(call q,$(PRECISION)) \
 	  --launcher $(call q,$(LAUNCHER)) --sweep $(call q,$(SWEEP)) --data-dir $(call q,$(DATA_DIR)) \
 	  --runs-dir $(call q,$(RUNS_DIR)) $(if $(EPOCHS),--epochs $(call q,$(EPOCHS))) $(if $(JOBS),--jobs $(call q,$(JOBS))) \

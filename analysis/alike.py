@@ -85,7 +85,8 @@ def _of_another_run(key: RunKey, folder: Path) -> str | None:
     if not path.is_file():
         return None
     config = configuration(folder)
-    own = {f"{name}.name": value for name, value in asdict(key).items() if name != "seed"}
+    own = {f"{name}.name": value for name, value in asdict(key).items() if name not in ("seed", "train")}
+    own["n_train"] = key.train or None
     seed = re.search(r"^seed: *(\d+) *$", path.read_text(encoding="utf-8"), re.MULTILINE)
     differing = [f"{name}={config[name]}" for name, value in own.items() if config.get(name, value) != value]
     differing += [f"seed={seed[1]}"] if seed and int(seed[1]) != key.seed else []

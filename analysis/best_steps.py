@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from analysis.event_files import KEYS, SweepLogs, key_of
 from analysis.statistics import spread
-from sweeps.folders import RunKey
+from sweeps.folders import ALL, RunKey
 
-GROUP = ["dataset", "model", "backend", "method", "init"]
+GROUP = ["dataset", "model", "backend", "method", "init", "train"]
 CURVE = ["step", "valid", "test"]
 
 
@@ -94,12 +94,31 @@ def results_of(logs: SweepLogs, planned: list[RunKey]) -> list[RunResult]:
     ]
 
 
-def by_group(results: list[RunResult]) -> dict[tuple[str, ...], list[RunResult]]:
-    """Return the results by (dataset, model, backend, method, init), in order."""
-    groups: dict[tuple[str, ...], list[RunResult]] = {}
+def by_group(results: list[RunResult]) -> dict[tuple[Any, ...], list[RunResult]]:
+    """Return the results by (dataset, model, backend, method, init, train).
+
+    Inits are in the order of `rung`. All training texts come first, then ever fewer.
+    """
+    groups: dict[tuple[Any, ...], list[RunResult]] = {}
     for result in results:
         groups.setdefault(tuple(getattr(result.key, name) for name in GROUP), []).append(result)
-    return groups
+    return dict(sorted(groups.items(), key=lambda group: _place(*group[0])))
+
+
+def _place(*names: Any) -> tuple[Any, ...]:
+    *rest, init, train = names
+    return *rest, rung(init), train != ALL, -train
+
+
+def rung(init: str) -> tuple[int, int, str]:
+    """Return the place of an init between pre-trained weights, which come first, and random weights, which come last.
+
+    Of two inits that load the bottom layers, the one with more layers comes first.
+    """
+    name, _, layers = init.partition("_")
+    known = ("pretrained", "bottom", "embeddings", "shuffled", "statistics", "random")
+    place = known.index(name) if name in known else len(known)
+    return place, -int(layers) if layers.isdigit() else 0, init
 
 
 def test_values(results: list[RunResult]) -> NDArray[np.float64]:
@@ -110,8 +129,8 @@ def test_values(results: list[RunResult]) -> NDArray[np.float64]:
 def summary_of(sweep: str, results: list[RunResult], classes: dict[str, list[str]]) -> dict[str, Any]:
     """Return the content of summary.json, with accuracies in percent.
 
-    `test_std` has ddof 0, as in the published tables, and `test_std_sample` has ddof 1. `classes` lists the class names
-    of each dataset, class 0 first.
+    `test_std` has ddof 0, as in the published tables, and `test_std_sample` has ddof 1. `train` is the number of
+    training texts, 0 for all. `classes` lists the class names of each dataset, class 0 first.
     """
     groups = []
     for names, members in by_group(results).items():

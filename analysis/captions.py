@@ -4,8 +4,8 @@ import numpy as np
 
 from analysis.baselines import Baseline
 from analysis.crossings import WAVER
-from analysis.evidence import Comparison, Evidence, Group
-from analysis.findings import POSSIBLE, above, label, listed, prose, tighter, times
+from analysis.evidence import Comparison, Evidence, Group, told
+from analysis.findings import POSSIBLE, above, label, listed, prose, tighter, times, with_texts
 from analysis.statistics import NEW_TEXTS, SAME_TEXTS
 from foundation.counts import counted
 
@@ -29,7 +29,7 @@ def title_of_gaps(evidence: Evidence) -> str:
 
 def of(c: Comparison, evidence: Evidence) -> str:
     own = label(c, evidence)
-    return f" on {own}" if own else ""
+    return (f" on {own}" if own else "") + with_texts(c.rest)
 
 
 def title_of_sources(published: dict[str, float], ours: dict[str, dict[str, float]]) -> str:
@@ -92,7 +92,7 @@ def title_of_spread(evidence: Evidence) -> str:
     found = evidence.leading()
     if len(found) != 1:
         return "Spread of test accuracy over seeds"
-    own = label(found[0], evidence)
+    own = (label(found[0], evidence) + with_texts(found[0].rest)).strip()
     return f"{own}: {tighter(found[0])}".removeprefix(": ").removesuffix(".")
 
 
@@ -108,7 +108,10 @@ def title_of_luck(evidence: Evidence) -> str:
 def shared_words(evidence: Evidence) -> str:
     """Return the names that all groups share, for a caption; empty when there are none."""
     first, *others = (group.names for group in evidence.groups)
-    shared = [value for key, value in first.items() if key != "init" and all(names[key] == value for names in others)]
+    same = {
+        key: value for key, value in first.items() if key != "init" and all(names[key] == value for names in others)
+    }
+    shared = told(same)
     return f"{' · '.join(shared)}. " if shared else ""
 
 

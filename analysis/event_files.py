@@ -19,7 +19,7 @@ from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_
 from foundation.counts import counted
 from sweeps.folders import RunKey, find_runs, read_status
 
-KEYS = ["dataset", "model", "backend", "method", "init", "seed"]
+KEYS = ["dataset", "model", "backend", "method", "init", "seed", "train"]
 COLUMNS = [*KEYS, "split", "tag", "step", "value", "wall_time"]
 LONGEST_ERROR = 300  # characters
 
@@ -117,5 +117,5 @@ def read_sweep(sweep_folder: Path) -> SweepLogs:
 
 def key_of(names: Any) -> RunKey:
     """Return the key of a run from its values of KEYS."""
-    *words, seed = names
-    return RunKey.parse("/".join([*map(str, words), f"seed={seed}"]))
+    dataset, model, backend, method, init, seed, train = names
+    return RunKey(dataset, model, backend, method, init, int(seed), int(train))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from analysis.alike import configuration, unequal_terms
 from analysis.answers import right_answers
-from analysis.best_steps import GROUP, RunResult, by_group
+from analysis.best_steps import GROUP, RunResult, by_group, rung
 from analysis.crossings import Bracket, Ratio, bracket_of, ratio_of_steps
 from analysis.statistics import (
     Estimate,
@@ -30,6 +30,8 @@ from analysis.statistics import (
     spread,
     std_interval,
 )
+from foundation.counts import counted
+from sweeps.folders import ALL
 
 DIFFERENCES = (1.0, 2.0, 5.0)  # points; the report gives the seeds needed to see each
 SHARED = {  # what two runs of one seed share, which makes them a pair
@@ -37,16 +39,22 @@ SHARED = {  # what two runs of one seed share, which makes them a pair
     "backend": "all first weights and the batches",
     "method": "all first weights and the batches",
 }
-ORDER = {"init": ["pretrained", "random"], "backend": ["fairseq", "hf"], "method": ["full", "lora"]}
+ALL_TEXTS = "all training texts"
+ORDER = {"init": [], "backend": ["fairseq", "hf"], "method": ["full", "lora", "frozen"]}  # rung has that of inits
 
 Array = NDArray[np.float64]
+
+
+def told(names: dict[str, str]) -> list[str]:
+    """Return the names to tell of a group or comparison. A group of all training texts does not say so."""
+    return [name for key, name in names.items() if (key, name) != ("train", ALL_TEXTS)]
 
 
 @dataclass(frozen=True)
 class Group:
     """Runs that differ only in the seed. Accuracies in percent."""
 
-    names: dict[str, str]  # dataset, model, backend, method, init
+    names: dict[str, str]  # dataset, model, backend, method, init, train
     runs: list[RunResult]  # the runs with a test accuracy
     brackets: list[Bracket]  # for each run, of the steps to the threshold
     config: dict[str, Any]  # configuration of the first run, {dotted key: value}
@@ -68,7 +76,7 @@ class Group:
 
     @property
     def title(self) -> str:
-        return " · ".join(self.names.values())
+        return " · ".join(told(self.names))
 
     @property
     def last_step(self) -> int:
@@ -143,11 +151,16 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        return f"{self.sides[0]} against {self.sides[1]}: {' · '.join(self.rest.values())}"
+        return f"{self.sides[0]} against {self.sides[1]}: {' · '.join(told(self.rest))}"
+
+
+def texts_of(train: int) -> str:
+    """Return the number of training texts of a run in words."""
+    return counted(train, "training text") if train != ALL else ALL_TEXTS
 
 
 def group_of(
-    names: tuple[str, ...], results: list[RunResult], folders: dict[str, Path], threshold: float
+    names: tuple[Any, ...], results: list[RunResult], folders: dict[str, Path], threshold: float
 ) -> Group | None:
     """Return the group of these runs, or None when no run has a test accuracy."""
     runs = [result for result in results if result.test is not None]
@@ -156,7 +169,7 @@ def group_of(
     curves = [result.curve.dropna(subset=["test"]) for result in runs]
     right, texts, no_texts = right_answers(runs, folders)
     return Group(
-        names=dict(zip(GROUP, names, strict=True)),
+        names=dict(zip(GROUP, [*names[:-1], texts_of(names[-1])], strict=True)),
         runs=runs,
         brackets=[bracket_of(curve["step"], curve["test"], threshold) for curve in curves],
         config=configuration(folders[str(runs[0].key)]),
@@ -249,7 +262,9 @@ def gather_evidence(results: list[RunResult], folders: dict[str, Path], threshol
         if len(differing) != 1 or differing[0] not in ORDER:
             continue
         axis = differing[0]
-        one, other = sorted(pair, key=lambda group: _rank(ORDER[axis], group.names[axis]))
+        one, other = sorted(pair, key=lambda group: _rank(axis, group.names[axis]))
+        if axis == "init" and other.names["init"] != "random" and _with(one, "random") in [g.names for g in groups]:
+            continue  # each init is compared with random weights
         why_not = unequal_terms(axis, *(folders[str(group.runs[0].key)] for group in (one, other)))
         comparison = compare(axis, one, other, threshold)
         if why_not:
@@ -260,8 +275,13 @@ def gather_evidence(results: list[RunResult], folders: dict[str, Path], threshol
     return Evidence(threshold, groups, comparisons, unequal)
 
 
-def _rank(known: list[str], name: str) -> tuple[int, str]:
-    return (known.index(name) if name in known else len(known), name)
+def _with(group: Group, init: str) -> dict[str, str]:
+    return {**group.names, "init": init}
+
+
+def _rank(axis: str, name: str) -> tuple[int, int, str]:
+    known = ORDER[axis]
+    return rung(name) if axis == "init" else (known.index(name) if name in known else len(known), 0, name)
 
 
 def as_json(evidence: Evidence) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis import captions
 from analysis.baselines import Baseline
 from analysis.event_files import KEYS
-from analysis.evidence import Evidence, Group
+from analysis.evidence import Evidence, Group, texts_of, told
 from analysis.findings import prose
 from analysis.replications import REPORT, sources
 from analysis.statistics import Estimate, mean_over_seeds
@@ -32,7 +32,7 @@ COLOURS = {"pretrained": PALETTE[0], "random": PALETTE[1]}
 MARKERS = {"pretrained": "o", "random": "s"}
 STYLE = {"axes.grid": True, "grid.color": "0.92"}
 WIDTH, PANELS_A_ROW = 7.2, 3  # inches
-PANEL = ["dataset", "model", "backend", "method"]
+PANEL = ["dataset", "model", "backend", "method", "train"]
 
 Colour = tuple[float, float, float]
 
@@ -104,7 +104,7 @@ def accuracy_over_steps(evidence: Evidence, split: str) -> Drawing | None:
         axis.set_xlabel("step (optimiser updates)")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(panels) > 1:
-            axis.set_title(" · ".join(names), fontsize="small", loc="left")
+            axis.set_title(" · ".join(told(dict(zip(PANEL, names, strict=True)))), fontsize="small", loc="left")
     axes[0].set_ylabel(f"{SPLITS[split]} accuracy (%)")
     margin = max(0.2 * float(np.ptp(values)), 2.0)  # not the band: with three seeds it may be far wider
     axes[0].set_ylim(max(float(values.min()) - margin, 0), min(float(values.max()) + margin, 100))
@@ -174,7 +174,8 @@ def training_loss(scalars: pd.DataFrame, evidence: Evidence) -> Drawing | None:
         axis.set_xlabel("step (optimiser updates)")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(panels) > 1:
-            axis.set_title(" · ".join(map(str, names)), fontsize="small", loc="left")
+            words = [*map(str, names[:-1]), texts_of(int(str(names[-1])))]
+            axis.set_title(" · ".join(told(dict(zip(PANEL, words, strict=True)))), fontsize="small", loc="left")
     axes[0].set_ylabel("training loss (nats an example)")
     _legend(axes[-1], sorted(map(str, own["init"].unique())))
     ends = own[own["step"] == own.groupby(KEYS)["step"].transform("max")]

@@ -11,7 +11,7 @@ from analysis.baselines import Baseline
 from analysis.best_steps import RunResult
 from analysis.crossings import Ratio, geometric_bounds
 from analysis.event_files import SweepLogs
-from analysis.evidence import SHARED, Comparison, Evidence, Group
+from analysis.evidence import ALL_TEXTS, SHARED, Comparison, Evidence, Group
 from analysis.statistics import (
     ALL_THE_SAME,
     LEVEL,
@@ -65,11 +65,16 @@ def answer(c: Comparison) -> str:
     """Return the answer: how much pre-training buys, with both means, the gap, the speed, and what they do not show."""
     names = c.rest
     start = (
-        f"On {names['dataset']}, {names['model']} ({names['backend']}, {names['method']}) reaches "
+        f"On {names['dataset']}{with_texts(names)}, {names['model']} ({names['backend']}, {names['method']}) reaches "
         f"{c.one.spread.mean:.2f} % test accuracy from pre-trained weights and {c.other.spread.mean:.2f} % from random "
         f"weights ({means_of(c)}): {bought(c.difference.value)}, {gap_interval(c)}."
     )
     return " ".join([start, *doubts(c), *left_out(c), steps_sentence(c)])
+
+
+def with_texts(names: dict[str, str]) -> str:
+    """Return ` with 49 training texts`, or nothing for a group or comparison of all training texts."""
+    return "" if names["train"] == ALL_TEXTS else f" with {names['train']}"
 
 
 def means_of(c: Comparison) -> str:
@@ -276,9 +281,9 @@ def against_baseline(c: Comparison, baseline: Baseline) -> str:
         for side, group in zip(c.sides, (c.one, c.other), strict=True)
     ]
     return (
-        f"{c.rest['dataset']}: {baseline.name} on the same splits reaches {baseline.test:.2f} % (95 % interval "
-        f"{baseline.low:.2f} to {baseline.high:.2f} for new texts). {c.rest['model']} ({c.rest['backend']}, "
-        f"{c.rest['method']}): {listed(standing)}."
+        f"{c.rest['dataset']}{with_texts(c.rest)}: {baseline.name} on the same splits reaches {baseline.test:.2f} % "
+        f"(95 % interval {baseline.low:.2f} to {baseline.high:.2f} for new texts). "
+        f"{c.rest['model']} ({c.rest['backend']}, {c.rest['method']}): {listed(standing)}."
     )
 
 
@@ -392,9 +397,14 @@ def of_test(c: Comparison) -> str:
 
 
 def label(c: Comparison, evidence: Evidence) -> str:
-    """Return the names that set a comparison apart from the sweep's other groups; empty when there are no others."""
+    """Return the names that set a comparison apart from the sweep's other groups; empty when there are no others.
+
+    The number of training texts is not among them: `with_texts` tells it.
+    """
     return " · ".join(
-        name for key, name in c.rest.items() if any(group.names[key] != name for group in evidence.groups)
+        name
+        for key, name in c.rest.items()
+        if key != "train" and any(group.names[key] != name for group in evidence.groups)
     )
 
 

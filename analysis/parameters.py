@@ -208,6 +208,9 @@ def print_account(config: DictConfig, methods: list[str], n_classes: int, words:
         if method == "full":
             idle = int(table[table["part"].str.startswith("masked-LM")]["parameters"].sum())
             print(f"full: {total - idle:,} trained; the masked-LM head ({idle:,}) has no part in classification")
+        elif method == "frozen":
+            head = int(table[table["part"] == "classification head"]["parameters"].sum())
+            print(f"frozen: {head:,} trained, the classification head alone")
         else:
             own = compose_config([*words, f"method={method}"]).method
             found = lora_counts(described, own)

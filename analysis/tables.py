@@ -7,7 +7,7 @@ import pandas as pd
 from analysis.baselines import Baseline
 from analysis.best_steps import RunResult, by_group
 from analysis.crossings import WAVER
-from analysis.evidence import Evidence, Group
+from analysis.evidence import Evidence, Group, texts_of
 from analysis.findings import (
     POSSIBLE,
     about_best_step,
@@ -24,6 +24,7 @@ from analysis.findings import (
 )
 from analysis.statistics import NEW_TEXTS, SAME_TEXTS, Estimate
 from foundation.whole_files import write_text
+from sweeps.folders import ALL
 
 BEST, MEAN = "best validation (step, accuracy %)", "mean, std"
 
@@ -39,15 +40,16 @@ def results_table(
     groups = {tuple(group.names.values()): group for group in evidence.groups}
     rows = []
     for names, members in by_group(results).items():
-        dataset, model, backend, method, init = names
-        group = groups.get(names)
+        dataset, model, backend, method, init, train = names
+        group = groups.get((*names[:-1], texts_of(train)))
+        of_texts = f", {texts_of(train)}" if train != ALL else ""
         for number, result in enumerate(members):
             first = number == 0
             best = f"{result.best_step}, {result.best_valid:.2f}" if result.best_step is not None else result.status
             rows.append(
                 {
                     "dataset": dataset if first else "",
-                    "model": f"{init} {model} ({backend}, {method})" if first else "",
+                    "model": f"{init} {model} ({backend}, {method}){of_texts}" if first else "",
                     "seed": result.key.seed,
                     BEST: best,
                     "test %": f"{result.test:.2f}" if result.test is not None else "none",

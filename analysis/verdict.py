@@ -36,6 +36,7 @@ COMPARED = (  # keys, or their beginnings, that change what a run learns
     "model.max_positions",
     "model.shape.",
     "dataset.leaks",
+    "n_train",
 )
 FREE = (  # of these, keys that change nothing that a run learns
     "recipe.source",

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import itertools
 import sys
 import time
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from data_prep.stages import build_stage, read_manifest
 from foundation.counts import counted
 from foundation.errors import UsageError, exit_code
 from foundation.whole_files import require_no_dead_link, sha256_of
-from hydra_conf.compose import choices, compose_config, group_words, quoted
+from hydra_conf.compose import choices, compose_config, group_words, parse_words, quoted
 
 LAYOUT = 8  # raise it when a stage changes what it writes: older folders are then rebuilt
 INITS = ("pretrained", "random")
@@ -87,7 +88,7 @@ def prepare_splits(config: DictConfig) -> Path:
 def prepare_model(config: DictConfig, inits: Sequence[str] = INITS) -> tuple[Path, dict[str, Any]]:
     """Return the model's fairseq folder and its facts. Build or fetch the folder unless the user brings it.
 
-    A model with a known vocabulary needs no checkpoint when `inits` does not contain `pretrained`. A checkpoint that is
+    A model with a known vocabulary needs no checkpoint when `random` is the only init. A checkpoint that is
     already in place is used all the same, with its own dictionary.
     """
     from data_prep.models.fairseq_folder import copy_folder, describe_folder, missing_files
@@ -122,7 +123,7 @@ def prepare_model(config: DictConfig, inits: Sequence[str] = INITS) -> tuple[Pat
     if model.files and not brought:
         if (
             model.vocabulary_of
-            and "pretrained" not in inits
+            and set(inits) == {"random"}
             and not all((raw / file.name).is_file() for file in model.files)
         ):
             return _without_checkpoint(config, folder)
@@ -259,21 +260,23 @@ def main() -> int:
     parser.add_argument("--dataset", help=f"one of: {', '.join(choices('dataset'))} (default: amazon_fr)")
     models = f"one of: {', '.join(choices('model'))}; or path/to/folder of a fairseq RoBERTa (default: e5_small_fr)"
     parser.add_argument("--model", help=models)
-    parser.add_argument("--init", default=",".join(INITS), help="inits that are to be trained (default: %(default)s)")
+    parser.add_argument("--init", help="inits that are to be trained (default: pretrained,random, or the experiment's)")
     parser.add_argument("--experiment", help=f"one of: {', '.join(choices('experiment'))}; it may choose both")
     parser.add_argument("--data-dir", default="data", help="where data stands (default: %(default)s)")
     parser.add_argument("overrides", nargs="*", help="Hydra overrides, such as dataset.valid_seed=1")
-    arguments = parser.parse_args()
+    arguments = parse_words(parser, sys.argv[1:])
     start = time.monotonic()
-    words = group_words(dataset=arguments.dataset, model=arguments.model, experiment=arguments.experiment)
+    words = group_words(experiment=arguments.experiment)
     require_no_dead_link(Path(arguments.data_dir).absolute(), "DATA_DIR")
     try:
-        inits = arguments.init.split(",")
+        inits = (arguments.init or compose_config(words).axes.get("init", ",".join(INITS))).split(",")
+        words.append(f"data_dir={quoted(arguments.data_dir)}")
+        named = ((arguments.dataset or "").split(","), (arguments.model or "").split(","))
+        kinds = [group_words(dataset=dataset, model=model) for dataset, model in itertools.product(*named)]
         for init in inits:
-            if init not in choices("init"):
-                raise UsageError(f"INIT={arguments.init}: choose from {', '.join(choices('init'))}")
-        config = compose_config([*words, f"data_dir={quoted(arguments.data_dir)}", *arguments.overrides])
-        prepare(config, inits)
+            compose_config([*words, *kinds[0], *group_words(init=init)])
+        for config in [compose_config([*words, *kind, *arguments.overrides]) for kind in kinds]:
+            prepare(config, inits)
     except OSError as error:
         raise UsageError(
             f"{error.filename or arguments.data_dir}: {error.strerror}; choose another DATA_DIR or free the place"

@@ -61,6 +61,31 @@ class PairDataset(_CutDataset):
         return torch.cat([one.new_tensor([self.bos]), one[:kept_one], end, end, other[:kept_other], end])
 
 
+class SubsetDataset(BaseWrapperDataset):
+    """The examples at `rows` of a dataset, in this order. An example keeps its own id."""
+
+    def __init__(self, dataset: Any, rows: NDArray[np.int64]) -> None:
+        super().__init__(dataset)
+        self.rows = rows
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[int(self.rows[index])]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        sizes: NDArray[np.int64] = np.asarray(self.dataset.sizes[0])[self.rows]
+        return sizes
+
+    def num_tokens(self, index: int) -> int:
+        return int(self.dataset.num_tokens(int(self.rows[index])))
+
+    def size(self, index: int) -> Any:
+        return self.dataset.size(int(self.rows[index]))
+
+
 class ShuffledDataset(BaseWrapperDataset):
     """Examples in random order, drawn anew each epoch, or only once with `reshuffle=False`, as in stock fairseq."""
 

@@ -35,7 +35,8 @@ from fairseq.logging import metrics, progress_bar
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, DictConfig, OmegaConf
 
-from fairseq_tasks.batches import PairDataset, ShuffledDataset, TruncatedDataset
+from data_prep.subsets import nested_subset
+from fairseq_tasks.batches import PairDataset, ShuffledDataset, SubsetDataset, TruncatedDataset
 from fairseq_tasks.initialisation import initialise
 from fairseq_tasks.progress import Progress
 from fairseq_tasks.resume import stop_if_asked
@@ -55,8 +56,10 @@ class ClassificationConfig(FairseqDataclass):
     """The settings of the task. The interpolations refer to other nodes of fairseq's configuration."""
 
     data: str = field(default=MISSING, metadata={"help": "folder made by data_prep: input0/, label/, manifest.json"})
-    init: str = field(default=MISSING, metadata={"help": "pretrained or random"})
-    checkpoint: str | None = field(default=None, metadata={"help": "fairseq checkpoint, for init=pretrained"})
+    init: str = field(default=MISSING, metadata={"help": "one of the inits of fairseq_tasks/initialisation.py"})
+    checkpoint: str | None = field(default=None, metadata={"help": "fairseq checkpoint; None for init=random"})
+    frozen: bool = field(default=False, metadata={"help": "train the classification head alone"})
+    n_train: int | None = field(default=None, metadata={"help": "training texts, a nested subset; None: all"})
     reshuffle: bool = field(default=True, metadata={"help": "new batches each epoch; False: stock's fixed ones"})
     autocast: bool = field(default=False, metadata={"help": "bfloat16 autocast around the forward pass"})
     goes_on: bool = field(default=False, metadata={"help": "take up progress.json of a run that was cut"})
@@ -124,13 +127,16 @@ class ClassificationTask(FairseqTask):
             "target": OffsetTokensDataset(classes, offset=-self.label_dictionary.nspecial),
         }
         dataset = NestedDictionaryDataset(fields, sizes=[tokens.sizes])
-        if split == self.cfg.train_subset:
-            dataset = ShuffledDataset(dataset, self.cfg.seed, self.cfg.reshuffle)
-        else:  # a batch holds texts of similar length: transformers, and fairseq on CUDA, compute on padding
-            dataset = SortDataset(dataset, sort_order=[tokens.sizes])
         expected = self.manifest["examples"][split]
         if len(dataset) != expected:
             raise UsageError(f"{self.cfg.data}: {split} holds {len(dataset)} examples, its manifest says {expected}")
+        if split == self.cfg.train_subset:
+            if self.cfg.n_train:
+                own = [int(classes[row]) - self.label_dictionary.nspecial for row in range(len(dataset))]
+                dataset = SubsetDataset(dataset, nested_subset(own, self.cfg.n_train, self.manifest["labels"]))
+            dataset = ShuffledDataset(dataset, self.cfg.seed, self.cfg.reshuffle)
+        else:  # a batch holds texts of similar length: transformers, and fairseq on CUDA, compute on padding
+            dataset = SortDataset(dataset, sort_order=[tokens.sizes])
         self.datasets[split] = dataset
         return dataset
 
@@ -163,6 +169,9 @@ class ClassificationTask(FairseqTask):
         if not from_checkpoint:
             record = initialise(model, self.cfg.init, self.cfg.checkpoint, self.dictionary)
             write_json(Path(self.cfg.save_dir) / "initialisation.json", record)
+        if self.cfg.frozen:
+            for name, weight in model.named_parameters():
+                weight.requires_grad_(name.startswith("classification_heads."))
         return model
 
     def build_criterion(self, cfg: DictConfig, from_checkpoint: bool = False) -> Any:

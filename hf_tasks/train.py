@@ -156,6 +156,9 @@ def converted(
     model = transformers_model(opened, config)
     model.roberta.embeddings.token_type_embeddings.weight.requires_grad_(False)
     _keep_head_in_float32(model.classifier)
+    if method.name == "frozen":
+        for name, weight in model.named_parameters():
+            weight.requires_grad_(name.startswith("classifier."))
     if method.name != "lora":
         return model
     if base is not None:
@@ -300,7 +303,6 @@ class Watch(TrainerCallback):
     ) -> None:
         assert self.trainer is not None
         self._write_training("train", self.trainer.lr_scheduler.get_last_lr()[0])
-        self.evaluate()
         control.should_save = self.step < state.max_steps and self.saver.due(self.step)
 
     def on_train_end(

@@ -1,5 +1,6 @@
 """Composes the typed root configuration from the groups and a list of Hydra overrides."""
 
+import argparse
 import difflib
 import math
 import re
@@ -35,6 +36,17 @@ def nearest(key: str, known: list[str], called: str = "known keys") -> str:
     """Return ` (did you mean ...?)` with the known key most like `key`. If no key is similar, list all known keys."""
     near = difflib.get_close_matches(key, known, n=1)
     return f" (did you mean {near[0]!r}?)" if near else f"; {called}: {', '.join(sorted(known))}"
+
+
+def parse_words(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
+    """Return the parsed words of a command with `overrides`. These may stand anywhere among its options.
+
+    Every word after `--` is an override.
+    """
+    end = words.index("--") if "--" in words else len(words)
+    arguments = parser.parse_intermixed_args(words[:end])
+    arguments.overrides += words[end + 1 :]
+    return arguments
 
 
 def compose_config(overrides: list[str]) -> DictConfig:
@@ -74,9 +86,31 @@ def group_words(**chosen: str | None) -> list[str]:
     for group, choice in chosen.items():
         if group == "model" and choice and "/" in choice:
             words += _folder_words(Path(choice).expanduser())
+        elif group == "init" and choice:
+            words += _init_words(choice)
         elif choice:
             words.append(f"{group}={choice}")
     return words
+
+
+def _init_words(init: str) -> list[str]:
+    """Return the overrides that choose an init. `bottom_2` is `init=bottom` with two layers."""
+    known = [f"{name}_<layers>" if name == "bottom" else name for name in choices("init")]
+    layers = re.fullmatch(r"bottom_([1-9][0-9]*)", init)
+    if layers:
+        return ["init=bottom", f"init.layers={layers[1]}"]
+    if init not in known:
+        raise UsageError(f"INIT={init}: there is no such init; choose from {', '.join(known)}, as in bottom_2")
+    return [f"init={init}"]
+
+
+def _recipe_of(model: str, init: str) -> str:
+    """Return the recipe of an init: its own, else that of random weights. The defaults list of warmstart.yaml asks."""
+    own = f"{model}_{init}"
+    return own if own in choices("recipe") or init in ("pretrained", "random") else f"{model}_random"
+
+
+OmegaConf.register_new_resolver("recipe_of", _recipe_of, replace=True)
 
 
 def _folder_words(folder: Path) -> list[str]:

@@ -90,11 +90,12 @@ class ModelConfig:
 class InitConfig:
     name: str = MISSING
     checkpoint: str | None = MISSING
+    layers: int | None = None  # bottom: how many layers come from the checkpoint
 
 
 @dataclass
 class MethodConfig:
-    name: str = MISSING  # full | lora
+    name: str = MISSING  # full | lora | frozen
     r: int = 0  # rank of the adapter (lora)
     alpha: int = 0  # the update is alpha / r times the product of the adapter's two matrices
     dropout: float = 0.0  # on the adapter's input
@@ -141,6 +142,7 @@ class RecipeConfig:
     adam_betas: str = MISSING
     adam_eps: float = MISSING
     clip_norm: float = MISSING  # 0: none
+    updates: str = "full"  # full | epochs: with TRAIN=n, as many steps as on all texts, or `epochs` passes over n texts
     evaluate_every: str = MISSING  # geometric | epoch | a number of steps; see fairseq_tasks/evaluation_steps.py
     reshuffle: bool = MISSING  # draw new batches each epoch (stock fairseq only reorders fixed batches)
     source: str = MISSING  # where the numbers come from
@@ -169,7 +171,9 @@ class RootConfig:
     speed: SpeedConfig = field(default_factory=SpeedConfig)
     fairseq: dict[str, Any] = field(default_factory=dict)
     hf: dict[str, Any] = field(default_factory=dict)
+    axes: dict[str, str] = field(default_factory=dict)  # what the experiment varies, as in {train: halves}
     seed: int = MISSING
+    n_train: int | None = None  # training texts, a nested subset (data_prep/subsets.py); None: all
     device: str = MISSING  # auto | cpu | cuda
     data_dir: str = MISSING
 

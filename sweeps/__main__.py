@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TextIO, cast
 
 from omegaconf import DictConfig
@@ -12,10 +13,11 @@ from rich.text import Text
 
 from foundation.counts import counted
 from foundation.errors import LastingOutput, UsageError, exit_code
+from hydra_conf.compose import parse_words
 from sweeps import slurm
 from sweeps.commands import commands_of
 from sweeps.device import Machine, choice_of, require_device
-from sweeps.folders import read_status
+from sweeps.folders import ALL, RunKey, read_status
 from sweeps.grid import PlannedRun
 from sweeps.planning import arguments_of_run, plan, prepared_folders, words_of
 from sweeps.pool import SweepInterrupted, run_all, start_server
@@ -41,19 +43,24 @@ def sweep(arguments: argparse.Namespace) -> int:
     done = len(runs) - len(left)
     console.print(f"sweep {arguments.sweep}: {counted(len(runs), 'run')}, {done} done already, {len(left)} to do")
     if left:
-        first = runs[0].config
+        names = [dict.fromkeys(getattr(run.key, name) for run in runs) for name in ("dataset", "model")]
         console.print(
-            f"  {first.dataset.name}, {first.model.name}; "
+            f"  {', '.join(names[0])}, {', '.join(names[1])}; "
             f"{machine.device} {machine.precision}, {launcher.jobs or 'as many as the cluster gives'} at a time, "
             f"{counted(launcher.threads, 'thread')} each"
         )
-        for kind in dict.fromkeys((run.key.backend, run.key.method, run.key.init) for run in runs):
-            of_kind = [run for run in runs if (run.key.backend, run.key.method, run.key.init) == kind]
+        kinds: dict[RunKey, list[PlannedRun]] = {}
+        for run in runs:
+            kinds.setdefault(replace(run.key, seed=0, train=ALL), []).append(run)
+        for kind, of_kind in kinds.items():
             config = of_kind[0].config
-            seeds = ", ".join(str(run.key.seed) for run in of_kind)
+            where = [name for name, found in zip((kind.dataset, kind.model), names, strict=True) if len(found) > 1]
+            seeds = list(dict.fromkeys(str(run.key.seed) for run in of_kind))
+            sizes = list(dict.fromkeys(f"{run.key.train or 'all'}" for run in of_kind))
+            texts = f"{', '.join(sizes)} training texts; " if sizes != ["all"] else ""
             console.print(
-                f"  {' '.join(kind)}: seed{'s' if len(of_kind) > 1 else ''} {seeds}; "
-                f"{counted(config.recipe.epochs, 'epoch')}, learning rate "
+                f"  {' '.join([*where, kind.backend, kind.method, kind.init])}: seed{'s' if len(seeds) > 1 else ''} "
+                f"{', '.join(seeds)}; {texts}{counted(config.recipe.epochs, 'epoch')}, learning rate "
                 f"{', '.join(f'{float(rate):g}' for rate in config.fairseq.optimization.lr)}"
             )
         if launcher.name == "local":
@@ -110,7 +117,7 @@ def main() -> int:
     for word in sys.argv[1:2]:
         if word[:1] != "-" and "=" not in word:
             raise UsageError(f"{word!r} is no command of a sweep; give options, or status, prune or search")
-    arguments = arguments_of_run().parse_args()
+    arguments = parse_words(arguments_of_run(), sys.argv[1:])
     if arguments.check:
         words_of(arguments)
         return 0

@@ -27,6 +27,7 @@ def commands_of(arguments: argparse.Namespace, usual: argparse.ArgumentParser) -
         "dataset",
         "model",
         "init",
+        "train",
         "seeds",
         "method",
         "backend",

@@ -37,6 +37,8 @@ OURS = {  # keys that are filled in here -> what the user sets instead
     "task.autocast": "PRECISION",
     "task.fp16": "PRECISION",
     "task.data": "DATASET, MODEL and DATA_DIR",
+    "task.n_train": "TRAIN",
+    "task.frozen": "METHOD",
 }
 
 
@@ -88,6 +90,8 @@ def fairseq_config(config: DictConfig, data: Path, run_folder: Path, device: str
     merged.common.fp16 = precision == "fp16"
     merged.task.autocast = precision == "bf16"
     merged.task.data = str(data)
+    merged.task.n_train = config.n_train
+    merged.task.frozen = config.method.name == "frozen"
     merged.checkpoint.save_dir = str(run_folder)
     merged.common.tensorboard_logdir = str(run_folder / "tb")
     _check_subsets(merged.dataset.valid_subset)

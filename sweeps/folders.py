@@ -18,6 +18,7 @@ from foundation.whole_files import write_json
 
 LEASE = 60.0  # seconds
 _claims: dict[Path, tuple[int, float]] = {}  # lock file: its mtime (ns), when this mtime was first seen (monotonic)
+ALL = 0  # as a number of training texts: all of the split
 STATES = ("pending", "running", "done", "failed")
 DONE, FAILED, NOT_OURS, STOPPED = 0, 1, 3, 75  # exit codes of a run's process
 
@@ -32,20 +33,21 @@ class RunKey:
     method: str
     init: str
     seed: int
+    train: int = ALL  # training texts, a nested subset; ALL: all of them
 
     @classmethod
     def parse(cls, text: str) -> "RunKey":
-        """Return the key whose `str` is `text`: `dataset/model/backend/method/init/seed=n`."""
-        dataset, model, backend, method, init, seed = text.split("/")
-        return cls(dataset, model, backend, method, init, int(seed.removeprefix("seed=")))
+        """Return the key whose `str` is `text`: `dataset/model/backend/method/init[/train=n]/seed=n`."""
+        dataset, model, backend, method, init, *train, seed = text.split("/")
+        size = int(train[0].removeprefix("train=")) if train else ALL
+        return cls(dataset, model, backend, method, init, int(seed.removeprefix("seed=")), size)
 
     def folder(self, runs_dir: Path, sweep: str) -> Path:
-        return (
-            runs_dir / sweep / self.dataset / self.model / self.backend / self.method / self.init / f"seed={self.seed}"
-        )
+        return runs_dir / sweep / str(self)
 
     def __str__(self) -> str:
-        return f"{self.dataset}/{self.model}/{self.backend}/{self.method}/{self.init}/seed={self.seed}"
+        train = f"/train={self.train}" if self.train != ALL else ""
+        return f"{self.dataset}/{self.model}/{self.backend}/{self.method}/{self.init}{train}/seed={self.seed}"
 
 
 def require_name(sweep: str) -> None:
@@ -57,10 +59,16 @@ def require_name(sweep: str) -> None:
 def find_runs(sweep_folder: Path) -> dict[RunKey, Path]:
     """Return every run folder below `runs/<sweep>` by its key, sorted by key."""
     found = {}
-    for path in sweep_folder.glob("*/*/*/*/*/seed=*"):
-        if path.is_dir() and path.name.removeprefix("seed=").isdigit():
+    for path in [*sweep_folder.glob("*/*/*/*/*/seed=*"), *sweep_folder.glob("*/*/*/*/*/train=*/seed=*")]:
+        numbers = [part.partition("=")[2] for part in path.parts[-2:] if part.startswith(("train=", "seed="))]
+        if path.is_dir() and all(number.isdigit() for number in numbers):
             found[RunKey.parse(path.relative_to(sweep_folder).as_posix())] = path
     return dict(sorted(found.items()))
+
+
+def sweep_folder_of(folder: Path) -> Path:
+    """Return the folder of the sweep that a run folder belongs to."""
+    return folder.parents[6 if folder.parent.name.startswith("train=") else 5]
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,24 +1,28 @@
 """Turns the user's arguments into runs: one composed configuration for each run, checked for a fair comparison."""
 
+import itertools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from data_prep.subsets import halves
+from foundation.counts import counted
 from foundation.errors import UsageError
-from hydra_conf.compose import CONF_DIR, compose_config
+from hydra_conf.compose import CONF_DIR, compose_config, group_words
 from sweeps.device import Machine
 from sweeps.fairseq_keys import SPEED_ALONE
-from sweeps.folders import RunKey
+from sweeps.folders import ALL, RunKey
 from sweeps.provenance import comparable, input_hashes, prepared
 from sweeps.seeds import LARGEST
 
-WORDS = {"seed": "SEEDS", "device": "DEVICE", "data_dir": "DATA_DIR"}
+WORDS = {"seed": "SEEDS", "device": "DEVICE", "data_dir": "DATA_DIR", "n_train": "TRAIN", "axes": "EXPERIMENT"}
 WORDS |= {
     key: group.upper() for group in ("precision", "init", "backend", "method") for key in (group, f"{group}.name")
 }
+GROUPS = ("dataset", "model", "backend", "method", "init")  # the configuration groups that name a run
 MAY_DIFFER = ("recipe.learning_rate", "recipe.warmup_share", "recipe.source", "fairseq.optimization.lr")
 
 
@@ -30,6 +34,9 @@ class Axes:
     methods: list[str]
     inits: list[str]
     seeds: list[int]
+    trains: list[str] = field(default_factory=lambda: ["all"])  # numbers of training texts, `all`, or `halves`
+    datasets: list[str | None] = field(default_factory=lambda: [None])  # None: what the other words say
+    models: list[str | None] = field(default_factory=lambda: [None])
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return the (backend, method) pairs that exist. LoRA adapters need transformers and peft, so lora needs hf."""
@@ -66,6 +73,30 @@ def parse_seeds(text: str) -> list[int]:
         if not (word.isascii() and word.isdigit() and int(word) <= LARGEST):
             raise UsageError(f"SEEDS={text}: {word!r} is not a whole number from 0 to {LARGEST}")
     return parse_list("SEEDS", text, [int(word) for word in words])
+
+
+def parse_train(text: str) -> list[str]:
+    """Return the words of TRAIN: numbers of texts, `all`, or `halves` alone. Raises `UsageError` for another word."""
+    words = parse_list("TRAIN", text)
+    for word in words:
+        if word not in ("all", "halves") and not (word.isascii() and word.isdigit() and int(word)):
+            raise UsageError(
+                f"TRAIN={text}: {word!r} is no number of training texts; give such numbers, all, or halves"
+            )
+    if "halves" in words and len(words) > 1:
+        raise UsageError(f"TRAIN={text}: halves is all texts and their halves down to 25 or fewer; give it alone")
+    return words
+
+
+def train_sizes(words: list[str], n: int) -> list[int | None]:
+    """Return the numbers of training texts that the words of TRAIN ask for, of `n` texts; None is all of them."""
+    if words == ["halves"]:
+        return [None, *halves(n)]
+    if str(n) in words:
+        raise UsageError(f"TRAIN={n}: these are all training texts; say all")
+    if more := [word for word in words if word != "all" and int(word) > n]:
+        raise UsageError(f"TRAIN={more[0]}: there are {counted(n, 'training text')}; give fewer, or all")
+    return [None if word == "all" else int(word) for word in words]
 
 
 def parse_list(name: str, text: str, values: list[Any] | None = None) -> list[Any]:
@@ -123,17 +154,18 @@ def refuse_speed(overrides: list[str], backends: list[str]) -> None:
 
 
 def compose_runs(words: list[str], axes: Axes, overrides: list[str], machine: Machine, root: Path) -> list[PlannedRun]:
-    """Compose one run for each backend, method, init and seed.
+    """Compose one run for each dataset, model, backend, method, init, number of training texts and seed.
 
     `words` are the overrides that choose groups and keys, `overrides` are the user's own, `root` is `runs/<sweep>`.
     Raises `UsageError` for a bad configuration, for data that is not prepared, or if inits would differ in more than
     learning rate and warm-up.
     """
     runs = []
-    for backend, method in axes.pairs():
+    for dataset, model, (backend, method) in itertools.product(axes.datasets, axes.models, axes.pairs()):
         first_of_init = {}
         for init in axes.inits:
-            chosen = [*words, f"backend={backend}", f"method={method}", f"init={init}"]
+            of_kind = group_words(dataset=dataset, model=model, backend=backend, method=method, init=init)
+            chosen = [*words, *of_kind]
             config = compose_config([*chosen, *overrides])
             as_prepared(config, prepared(config), overrides)
             if config.model.shape_from_checkpoint:
@@ -143,10 +175,12 @@ def compose_runs(words: list[str], axes: Axes, overrides: list[str], machine: Ma
                 config.device, config.precision.name = machine.device, machine.precision
             inputs = input_hashes(config)
             first_of_init[init] = comparable(config)
-            for seed in axes.seeds:
+            sizes = train_sizes(axes.trains, inputs["examples"]["train"])
+            for size, seed in itertools.product(sizes, axes.seeds):
                 own = config.copy()
-                own.seed = seed
-                key = RunKey(own.dataset.name, own.model.name, own.backend.name, own.method.name, own.init.name, seed)
+                own.n_train, own.seed = size, seed
+                named = "/".join(own[group].name for group in GROUPS)
+                key = RunKey.parse(f"{named}/train={size or ALL}/seed={seed}")
                 folder = key.folder(root.parent, root.name)
                 runs.append(PlannedRun(key, own, inputs, folder, config.launcher.threads))
         _refuse_unfair(first_of_init)

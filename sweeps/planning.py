@@ -15,9 +15,20 @@ from foundation.whole_files import require_no_dead_link
 from hydra_conf.compose import choices, compose_config, group_words, quoted
 from sweeps.device import Machine, cluster_machine, resolve_machine, share_machine
 from sweeps.folders import require_name
-from sweeps.grid import Axes, PlannedRun, compose_runs, parse_list, parse_seeds, refuse_axes, refuse_speed, refuse_twice
+from sweeps.grid import (
+    Axes,
+    PlannedRun,
+    compose_runs,
+    parse_list,
+    parse_seeds,
+    parse_train,
+    refuse_axes,
+    refuse_speed,
+    refuse_twice,
+)
 from sweeps.standing import chosen_in, claimed, keep_precision, list_runs, prepare
 
+INITS = "pretrained,random"
 ABOUT = (
     "Runs a sweep: every init with every seed, on prepared data. `python -m sweeps status` shows where it stands; "
     "`python -m sweeps prune` deletes checkpoints that nobody needs any more; `python -m sweeps search` chooses "
@@ -28,9 +39,10 @@ ABOUT = (
 def arguments_of_run() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sweeps", description=ABOUT)
     add = parser.add_argument
-    add("--dataset", help=f"one of: {', '.join(choices('dataset'))} (default: amazon_fr)")
-    add("--model", help=f"one of: {', '.join(choices('model'))}; or path/to/folder (default: e5_small_fr)")
-    add("--init", default="pretrained,random", help=f"comma-separated, of: {', '.join(choices('init'))}")
+    add("--dataset", help=f"comma-separated, of: {', '.join(choices('dataset'))} (default: amazon_fr)")
+    add("--model", help=f"comma-separated, of: {', '.join(choices('model'))}; or path/to/folder (default: e5_small_fr)")
+    add("--init", help=f"comma-separated, of: {', '.join(choices('init'))} (default: {INITS}, or the experiment's)")
+    add("--train", help="numbers of training texts, as in 50,100,all; or halves (default: all, or the experiment's)")
     add("--seeds", default="0,1,2", help="comma-separated whole numbers (default: %(default)s)")
     add("--method", default="full", help=f"comma-separated, of: {', '.join(choices('method'))}")
     add("--backend", default="fairseq", help=f"comma-separated, of: {', '.join(choices('backend'))}")
@@ -50,24 +62,33 @@ def arguments_of_run() -> argparse.ArgumentParser:
     return parser
 
 
-def words_of(arguments: argparse.Namespace) -> tuple[Axes, list[str], dict[tuple[str, str, str], DictConfig]]:
-    """Return the axes, the overrides that choose groups and keys, and a configuration for each kind of run.
-
-    A kind is a backend, a method and an init. Nothing but the words is looked at: no data, no machine. Raises
-    `UsageError` for a word that no sweep takes.
-    """
-    axes = Axes(
+def axes_of(arguments: argparse.Namespace) -> Axes:
+    """Return what the arguments vary. The experiment says it where the user does not."""
+    experiment = compose_config(group_words(experiment=arguments.experiment)).axes
+    return Axes(
         backends=parse_list("BACKEND", arguments.backend),
         methods=parse_list("METHOD", arguments.method),
-        inits=parse_list("INIT", arguments.init),
+        inits=parse_list("INIT", arguments.init or experiment.get("init", INITS)),
         seeds=parse_seeds(arguments.seeds),
+        trains=parse_train(arguments.train or experiment.get("train", "all")),
+        datasets=parse_list("DATASET", arguments.dataset) if arguments.dataset else [None],
+        models=parse_list("MODEL", arguments.model) if arguments.model else [None],
     )
+
+
+def words_of(arguments: argparse.Namespace) -> tuple[Axes, list[str], list[DictConfig]]:
+    """Return the axes, the overrides that choose groups and keys, and a configuration for each kind of run.
+
+    A kind is a dataset, a model, a backend, a method and an init. Nothing but the words is looked at: no data, no
+    machine. Raises `UsageError` for a word that no sweep takes.
+    """
+    axes = axes_of(arguments)
     require_transformers(axes)
     refuse_axes(arguments.overrides, axes.backends, axes.methods)
     refuse_twice(arguments.overrides, epochs=arguments.epochs, jobs=arguments.jobs)
     refuse_speed(arguments.overrides, axes.backends)
     require_name(arguments.sweep)
-    names = ("dataset", "model", "launcher", "experiment", "precision", "device")
+    names = ("launcher", "experiment", "precision", "device")
     words = group_words(**{name: getattr(arguments, name) for name in names})
     words.append(f"data_dir={quoted(arguments.data_dir.absolute())}")
     for name in ("epochs", "jobs"):
@@ -78,17 +99,18 @@ def words_of(arguments: argparse.Namespace) -> tuple[Axes, list[str], dict[tuple
     words += [f"launcher.jobs={arguments.jobs}"] if arguments.jobs else []
     if arguments.precision and arguments.precision not in choices("precision"):
         raise UsageError(f"PRECISION={arguments.precision}: choose from {', '.join(choices('precision'))}")
-    composed = {}
-    for (backend, method), init in itertools.product(axes.pairs(), axes.inits):
-        kind = [f"backend={backend}", f"method={method}", f"init={init}"]
-        composed[backend, method, init] = compose_config([*words, *kind, *arguments.overrides])
+    composed = []
+    kinds = itertools.product(axes.datasets, axes.models, axes.pairs(), axes.inits)
+    for dataset, model, (backend, method), init in kinds:
+        kind = group_words(dataset=dataset, model=model, backend=backend, method=method, init=init)
+        composed.append(compose_config([*words, *kind, *arguments.overrides]))
     return axes, words, composed
 
 
 def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
     """Return the runs that the arguments ask for and the machine. The runs' jobs and threads are set, too."""
     axes, words, composed = words_of(arguments)
-    first = next(iter(composed.values()))
+    first = composed[0]
     launcher, precision = first.launcher, first.precision.name
     root = arguments.runs_dir.absolute() / arguments.sweep
     require_no_dead_link(root, "RUNS_DIR")
@@ -102,11 +124,11 @@ def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
             f"WAIT=0 needs LAUNCHER=slurm: runs of LAUNCHER={launcher.name} end with the command that started them"
         )
     runs = compose_runs(words, axes, arguments.overrides, machine, root)
-    if first.dataset.name in choices("dataset"):
-        usual = settings_of(first.dataset)
-        for key, value in settings_of(runs[0].config.dataset).items():
-            if value != usual[key]:
-                print(f"  dataset.{key}={value}, as the data was prepared ({usual[key]} is usual)", flush=True)
+    usual = {config.dataset.name: settings_of(config.dataset) for config in composed}
+    for name, config in {run.key.dataset: run.config for run in runs}.items():
+        for key, value in settings_of(config.dataset).items() if name in choices("dataset") else []:
+            if value != usual[name][key]:
+                print(f"  dataset.{key}={value}, as the data was prepared ({usual[name][key]} is usual)", flush=True)
     for run in runs if precision == "auto" else []:
         keep_precision(run)
     if launcher.name == "local":

@@ -1,8 +1,10 @@
 """Finds errors that would stop every run of a kind, before the first run starts."""
 
+import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain, pairwise
 from pathlib import Path
 
@@ -12,9 +14,10 @@ from omegaconf import DictConfig
 from foundation.errors import UsageError, is_out_of_memory
 from sweeps.device import Machine
 from sweeps.fairseq_keys import check_schedule, check_values, refuse_unheeded, with_nothing_given
+from sweeps.folders import ALL
 from sweeps.grid import PlannedRun
 from sweeps.provenance import binarised_folder
-from sweeps.run import plan_of, plan_steps, with_schedule
+from sweeps.run import plan_steps, planned
 
 ELSEWHERE = ("dataset.", "launcher.")  # overrides that fairseq and transformers do not get
 
@@ -22,10 +25,12 @@ ELSEWHERE = ("dataset.", "launcher.")  # overrides that fairseq and transformers
 def preflight(runs: list[PlannedRun], machine: Machine, overrides: list[str]) -> None:
     """Build one run of each kind, up to its first step. An error that would stop all runs becomes one sentence.
 
-    A kind is a back end, a method and an init. Raises `UsageError`. `overrides` are the user's own, which the error
-    names when fairseq or transformers refuse the configuration.
+    A kind is everything but the seed and the number of training texts; of these the fewest are taken. Raises
+    `UsageError`. `overrides` are the user's own, which the error names when fairseq or transformers refuse the
+    configuration.
     """
-    for run in {(run.key.backend, run.key.method, run.key.init): run for run in runs}.values():
+    fewest_last = sorted(runs, key=lambda run: run.config.n_train or math.inf, reverse=True)
+    for run in {replace(run.key, seed=0, train=ALL): run for run in fewest_last}.values():
         with tempfile.TemporaryDirectory() as scratch, _told(overrides):
             _make(run, machine, Path(scratch), overrides)
 
@@ -79,8 +84,7 @@ def _make(run: PlannedRun, machine: Machine, folder: Path, overrides: list[str])
     refuse_unheeded(run.config, settings, settings_of(with_nothing_given(run.config)))
     check_values(settings)
     utils.import_user_module(settings.common)
-    plan = plan_of(settings, run.config.recipe.evaluate_every)
-    settings = with_schedule(settings, run.config, plan.steps)
+    settings, plan = planned(settings, run.config)
     check_schedule(settings, plan.steps)
     task = tasks.setup_task(settings.task)
     trains_here = run.config.launcher.name == "local" and machine.device == "cpu"

@@ -32,6 +32,7 @@ PACKAGES = (
 )
 # Paths and launcher settings do not change what a run is. Its inputs are compared by their hashes.
 NOT_COMPARED = (
+    "axes",
     "data_dir",
     "dataset.train",
     "dataset.valid",

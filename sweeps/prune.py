@@ -39,7 +39,11 @@ def prune_sweep(words: list[str]) -> int:
 def in_report(summary: dict[str, Any]) -> set[RunKey]:
     """Return the runs whose test accuracies are in a report, according to its summary.json."""
     names = RunKey.__dataclass_fields__
-    return {RunKey(**{name: run[name] for name in names}) for run in summary["runs"] if run["test"] is not None}
+    return {
+        RunKey(**{name: run[name] for name in names if name in run})
+        for run in summary["runs"]
+        if run["test"] is not None
+    }
 
 
 def prune(runs: list[Path], analysed: float) -> tuple[int, int]:

@@ -93,12 +93,29 @@ class Plan:
         return self.evaluations[-1]
 
 
-def plan_of(config: DictConfig, every: str) -> Plan:
-    """Return the plan of a run. `every` is `recipe.evaluate_every`."""
+def planned(settings: DictConfig, config: DictConfig) -> tuple[DictConfig, Plan]:
+    """Return fairseq's whole configuration with the run's length and schedule, and the plan of the run.
+
+    A run on a subset of the training texts takes as many steps as a run on all of them and is evaluated at the same
+    steps (`recipe.updates=full`): fewer texts in fewer steps would measure the steps. Its epochs are as many as needed.
+    """
     from fairseq_tasks.evaluation_steps import evaluation_steps
 
-    epoch_ends, batches = plan_steps(config)
-    return Plan(batches, evaluation_steps(epoch_ends, every))
+    every = config.recipe.evaluate_every
+    if not config.n_train or config.recipe.updates == "epochs":
+        ends, batches = plan_steps(settings)
+        plan = Plan(batches, evaluation_steps(ends, every))
+    else:
+        whole = settings.copy()
+        whole.task.n_train = None
+        whole_ends, _ = plan_steps(whole)
+        last = whole_ends[-1]
+        settings.optimization.max_update = settings.optimization.max_epoch = last
+        ends, batches = plan_steps(settings)
+        settings.optimization.max_epoch = len(ends)
+        settings.dataset.validate_interval = len(ends) + 1  # no evaluation at the end of each of many epochs
+        plan = Plan(batches, evaluation_steps(whole_ends, every))
+    return with_schedule(settings, config, plan.steps), plan
 
 
 def plan_steps(config: DictConfig) -> tuple[list[int], int]:
@@ -126,6 +143,8 @@ def plan_steps(config: DictConfig) -> tuple[list[int], int]:
             seed=config.common.seed,
             epoch=epoch,
         )
+        if steps == limit:
+            break
         frequency = frequencies[min(epoch, len(frequencies)) - 1]
         in_epoch = len(iterator.frozen_batches)
         if max(frequencies) > in_epoch:
@@ -178,9 +197,8 @@ def train(folder: Path, config: DictConfig) -> None:
         use_deterministic_algorithms()
     torch.set_num_threads(config.launcher.threads)
     settings = resolved(fairseq_config(config, binarised_folder(config), folder, config.device, config.precision.name))
-    plan = plan_of(settings, config.recipe.evaluate_every)
+    settings, plan = planned(settings, config)
     steps = plan.steps
-    settings = with_schedule(settings, config, steps)
     if config.backend.name == "fairseq":
         write_text(folder / "fairseq.yaml", OmegaConf.to_yaml(settings))
     checkpoint, taken_up, damaged = take_up(folder)

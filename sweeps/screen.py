@@ -1,6 +1,7 @@
 """What a sweep shows on screen: a table of its runs, and their progress while they train."""
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -10,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.folders import RunKey, read_status
+from sweeps.folders import ALL, RunKey, read_status, sweep_folder_of
 from sweeps.standing import ABSENT, OWNED, standing
 
 COLOURS = {"done": "green", "running": "cyan", "cut": "yellow", "pending": "dim", "failed": "bold red"}
@@ -48,10 +49,13 @@ def status_table(rows: list[tuple[str, dict[str, Any], str]]) -> Table:
 
 def short_names(runs: dict[Path, RunKey]) -> list[str]:
     """Name each run by init and seed, and by any other part (sweep, dataset...) that differs among these runs."""
-    parts = [(folder.parents[5].name, *str(key).split("/")) for folder, key in runs.items()]
-    n = len(parts[0])
-    shown = [index for index in range(n) if index >= n - 2 or len({part[index] for part in parts}) > 1]
-    return [" ".join(part[index] for index in shown) for part in parts]
+    parts = [{"sweep": sweep_folder_of(folder).name, **asdict(key)} for folder, key in runs.items()]
+    for part in parts:
+        part["train"] = "all texts" if part["train"] == ALL else f"{part['train']} texts"
+        part["seed"] = f"seed={part['seed']}"
+    order = ("sweep", "dataset", "model", "backend", "method", "init", "train", "seed")
+    shown = [name for name in order if name in ("init", "seed") or len({part[name] for part in parts}) > 1]
+    return [" ".join(part[name] for name in shown) for part in parts]
 
 
 class Progress:

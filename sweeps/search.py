@@ -20,9 +20,9 @@ from data_prep.__main__ import prepare
 from foundation.counts import counted
 from foundation.errors import UsageError
 from foundation.whole_files import require_no_dead_link, write_json
-from hydra_conf.compose import compose_config, group_words, quoted
+from hydra_conf.compose import compose_config, group_words, parse_words, quoted
 from sweeps.device import Machine, choice_of, require_device, resolve_machine, share_machine
-from sweeps.folders import read_status
+from sweeps.folders import read_status, sweep_folder_of
 from sweeps.grid import Axes, PlannedRun, compose_runs, parse_list, refuse_axes
 from sweeps.planning import prepared_folders
 from sweeps.pool import run_all
@@ -49,7 +49,7 @@ def arguments_of_search(words: list[str]) -> argparse.Namespace:
     add("--data-dir", type=Path, default=Path("data"))
     add("--runs-dir", type=Path, default=Path("runs"))
     add("overrides", nargs="*", help="Hydra overrides, the same for every run, such as recipe.epochs=4")
-    return parser.parse_args(words)
+    return parse_words(parser, words)
 
 
 def search(arguments: argparse.Namespace) -> tuple[list[tuple[str, PlannedRun]], Machine]:
@@ -149,7 +149,7 @@ def run_search(words: list[str]) -> int:
         require_device(machine, "search")
         preflight(left, machine, arguments.overrides)
         with ExitStack() as held, Progress({run.folder: run.key for run in left}) as progress:
-            for root in dict.fromkeys(run.folder.parents[5] for run in left):
+            for root in dict.fromkeys(sweep_folder_of(run.folder) for run in left):
                 of_root = [run for run in left if root in run.folder.parents]
                 auto = choice_of(machine, chosen_in(root))
                 held.enter_context(prepared_folders(of_root, of_root, root, [], False, auto))

@@ -36,6 +36,7 @@ from sweeps.folders import (
     read_json,
     read_status,
     set_status,
+    sweep_folder_of,
     texts_in,
 )
 from sweeps.grid import PlannedRun, resolved_yaml
@@ -252,7 +253,9 @@ def claimed(root: Path) -> Iterator[Path]:
 
 def is_claimed(folder: Path) -> bool:
     """Return whether a living sweep is going to train the run."""
-    return any(is_held(folder.parents[5] / claim) for claim in read_json(folder / "status.json").get("claims", []))
+    return any(
+        is_held(sweep_folder_of(folder) / claim) for claim in read_json(folder / "status.json").get("claims", [])
+    )
 
 
 def _claim(folder: Path, claim: Path) -> None:
@@ -260,7 +263,7 @@ def _claim(folder: Path, claim: Path) -> None:
     living = [
         name
         for name in read_json(folder / "status.json").get("claims", [])
-        if name != claim.name and is_held(folder.parents[5] / name)
+        if name != claim.name and is_held(sweep_folder_of(folder) / name)
     ]
     set_status(folder, claims=[*living, claim.name])
 

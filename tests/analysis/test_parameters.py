@@ -66,7 +66,7 @@ def test_the_command_counts_a_prepared_model_full_and_lora(
 
 def test_a_model_that_is_not_there_is_one_sentence(refusals: Refusals, tmp_path: Path) -> None:
     assert "run `make prep MODEL=e5_small_fr` first" in refusals.of(main, ["--model", "e5_small_fr"], tmp_path)
-    assert "choose from full, lora" in refusals.of(main, ["--method", "half"], tmp_path)
+    assert "choose from frozen, full, lora" in refusals.of(main, ["--method", "half"], tmp_path)
     assert "a head has at least one" in refusals.of(main, ["--classes", "0"], tmp_path)
 
 

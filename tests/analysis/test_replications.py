@@ -118,7 +118,7 @@ def test_the_worth_of_leaks_is_that_of_runs_with_them_minus_the_same_without(tmp
     gains = [1.0, 2.0, 1.5]
     kept = [made_up((1125, 80.0, 79.0 + gain), seed, dataset="cls_books_published") for seed, gain in enumerate(gains)]
     dropped = [made_up((1125, 80.0, 79.0), seed) for seed in range(4)]
-    evidence = with_leaks(evidence_of(tmp_path / "runs", [*kept, *dropped]), "keep", "drop")
+    evidence = with_leaks(evidence_of(tmp_path / "runs", [*dropped, *kept]), "drop", "keep")
     [(one, other, difference)] = leak_effects(evidence)
     assert (one.n, other.n, one.names["dataset"]) == (3, 3, "cls_books_published")
     assert difference.value == pytest.approx(1.5)
@@ -126,7 +126,7 @@ def test_the_worth_of_leaks_is_that_of_runs_with_them_minus_the_same_without(tmp
     assert said.startswith("Pre-trained runs (roberta_small_fr, fairseq, full), with the leaks minus without them")
     assert "+1.50 points of test accuracy over 3 paired seeds, 95 % interval +0.26 to +2.74." in said
     table = leaks_table(evidence, tmp_path)
-    assert table["in train or validation"].tolist() == ["kept", "dropped"]
+    assert table["in train or validation"].tolist() == ["dropped", "kept"]
     assert table["test texts"].tolist() == ["54 leaked, 1946 others"] * 2
     group = evidence.groups[1]
     assert group.right is not None

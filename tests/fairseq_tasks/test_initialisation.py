@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from data_prep.models.checkpoints import read_checkpoint
-from fairseq_tasks.initialisation import ENCODER, encoder_weights, fingerprint
+from fairseq_tasks.initialisation import ENCODER, encoder_weights, fingerprint, part_of
 from foundation.errors import UsageError
 from tests.conftest import Workspace, write_tiny_model
 from tests.fairseq_tasks.plain import plain_settings, plain_task
@@ -50,6 +50,106 @@ def test_every_encoder_weight_comes_from_the_checkpoint(workspace: Workspace, tm
 def test_random_takes_no_weight_from_any_checkpoint(workspace: Workspace, tmp_path: Path) -> None:
     drawn, loaded = build(workspace, tmp_path, "init=random"), build(workspace, tmp_path)
     assert fingerprint(drawn) != fingerprint(loaded)
+
+
+def record_of(save_dir: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((save_dir / "initialisation.json").read_text())
+    return found
+
+
+def seeded(workspace: Workspace, save_dir: Path, seed: int, *overrides: str) -> dict[str, torch.Tensor]:
+    """Return the weights of a model that is drawn from a seed, by name."""
+    torch.manual_seed(seed)
+    save_dir.mkdir(exist_ok=True)
+    task = plain_task(workspace, save_dir, *overrides)
+    model: torch.nn.Module = task.build_model(plain_settings(workspace, save_dir, *overrides).model)
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+
+BETWEEN = {  # init -> the parts that come from the checkpoint, and how many weight tensors that are
+    "embeddings": (["init=embeddings"], ["embeddings"], 2),
+    "bottom_1": (["init=bottom", "init.layers=1"], ["embeddings", "layer 0", "layernorm_embedding"], 2 + 2 + 16),
+    "bottom_2": (
+        ["init=bottom", "init.layers=2"],
+        ["embeddings", "layer 0", "layer 1", "layernorm_embedding"],
+        2 + 2 + 2 * 16,
+    ),
+}
+
+
+@pytest.mark.parametrize("init", BETWEEN)
+def test_an_init_between_takes_its_parts_from_the_checkpoint_and_draws_the_rest(
+    workspace: Workspace, tmp_path: Path, init: str
+) -> None:
+    words, parts, n = BETWEEN[init]
+    there = read_checkpoint(workspace.model / "model.pt")["model"]
+    own = seeded(workspace, tmp_path, 5, *words)
+    drawn = seeded(workspace, tmp_path / "random", 5, "init=random")
+    record = record_of(tmp_path)
+    assert record["init"] == init
+    assert len(record["encoder_weights_loaded"]) == n
+    for name, weight in own.items():
+        loaded = name.startswith(ENCODER) and part_of(name) in parts
+        assert (name in record["encoder_weights_loaded"]) == loaded
+        assert (name in record["new"]) != loaded
+        assert torch.equal(weight, there[name] if loaded else drawn[name])
+    pretrained = seeded(workspace, tmp_path / "pretrained", 5)
+    whole = record_of(tmp_path / "pretrained")["fingerprints"]
+    alike = {part for part, digest in record["fingerprints"].items() if whole[part] == digest}
+    assert alike - {"layernorm_embedding"} == set(parts) - {"layernorm_embedding"}  # ones and zeros, drawn or loaded
+    assert own.keys() == pretrained.keys()
+
+
+@pytest.mark.parametrize("init", ["statistics", "shuffled"])
+def test_remade_weights_keep_what_they_promise_and_no_more(workspace: Workspace, tmp_path: Path, init: str) -> None:
+    there = read_checkpoint(workspace.model / "model.pt")["model"]
+    own = seeded(workspace, tmp_path, 5, f"init={init}")
+    record = record_of(tmp_path)
+    names = [name for name in own if name.startswith(ENCODER)]
+    assert record["encoder_weights_remade"] == sorted(names)
+    assert record["encoder_weights_loaded"] == []
+    for name in names:
+        made, pretrained = own[name].flatten(), there[name].float().flatten()
+        if init == "shuffled":
+            assert torch.equal(made.sort().values, pretrained.sort().values), name
+            assert len(pretrained.unique()) < 9 or not torch.equal(made, pretrained), name
+        elif pretrained.std() > 0:
+            error = float(pretrained.std()) / len(made) ** 0.5
+            assert abs(float(made.mean() - pretrained.mean())) < 5 * error, name
+            assert abs(float(made.std() - pretrained.std())) < 5 * error, name
+            assert int((made == pretrained).sum()) <= 1, name
+
+
+@pytest.mark.parametrize("init", ["statistics", "shuffled"])
+def test_remade_weights_are_those_of_their_seed_and_disturb_nothing_else(
+    workspace: Workspace, tmp_path: Path, init: str
+) -> None:
+    first, again, other = (
+        seeded(workspace, tmp_path / str(number), seed, f"init={init}") for number, seed in enumerate((5, 5, 6))
+    )
+    drawn = seeded(workspace, tmp_path / "random", 5, "init=random")
+    heads = [name for name in first if name.startswith("classification_heads.")]
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert all(torch.equal(first[name], drawn[name]) for name in heads)
+    matrices = [name for name in first if name.startswith(ENCODER) and first[name].dim() == 2]
+    assert not any(torch.equal(first[name], other[name]) for name in matrices)
+    normal = [first[name].flatten() for name in matrices], [drawn[name].flatten() for name in matrices]
+    together = torch.corrcoef(torch.stack([torch.cat(part) for part in normal]))[0, 1]
+    assert abs(float(together)) < 0.05  # not the numbers that random weights of this seed are drawn from
+
+
+def test_pretrained_parts_are_those_of_every_seed_and_drawn_parts_are_not(workspace: Workspace, tmp_path: Path) -> None:
+    records = []
+    for seed in (5, 6):
+        seeded(workspace, tmp_path / str(seed), seed, "init=bottom", "init.layers=1")
+        records.append(record_of(tmp_path / str(seed))["fingerprints"])
+    same = {part for part in records[0] if records[0][part] == records[1][part]}
+    assert same == {"embeddings", "layer 0", "layernorm_embedding"}
+
+
+def test_more_layers_than_the_encoder_has_are_refused(workspace: Workspace, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="INIT=bottom_3: the encoder has 2 layers; give a number from 1 to 2"):
+        build(workspace, tmp_path, "init=bottom", "init.layers=3")
 
 
 def test_both_inits_of_a_seed_share_the_head(workspace: Workspace, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The composed configuration: interpolations, choices, and errors that name the key and the nearest right one."""
 
+import argparse
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foundation.errors import UsageError
-from hydra_conf.compose import CONF_DIR, choices, compose_config, group_words, quoted
+from hydra_conf.compose import CONF_DIR, choices, compose_config, group_words, parse_words, quoted
 
 
 def test_the_default_is_the_real_dataset_and_model() -> None:
@@ -178,3 +179,34 @@ def test_ones_own_data_and_model_do_not_take_the_name_of_a_known_one(overrides: 
 def test_an_unknown_choice_is_named_whatever_characters_it_holds(group: str) -> None:
     with pytest.raises(UsageError, match=rf"{group.upper()}=é, \$\(a: there is no such {group}; choose from"):
         compose_config([f"{group}=é, $(a"])
+
+
+def test_overrides_may_stand_anywhere_among_the_options() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seeds")
+    parser.add_argument("overrides", nargs="*")
+    for words in (
+        ["a=1", "--seeds", "0", "b=2"],
+        ["--seeds", "0", "--", "a=1", "b=2"],
+        ["a=1", "--seeds", "0", "--", "b=2"],
+    ):
+        found = parse_words(parser, words)
+        assert (found.seeds, found.overrides) == ("0", ["a=1", "b=2"])
+    assert parse_words(parser, ["--", "--wrong"]).overrides == ["--wrong"]
+
+
+def test_an_init_of_layers_is_chosen_by_their_number() -> None:
+    assert group_words(init="bottom_3") == ["init=bottom", "init.layers=3"]
+    assert compose_config(group_words(init="bottom_3")).init.name == "bottom_3"
+    for wrong in ("bottom", "bottom_0", "bottom_x", "middle"):
+        with pytest.raises(
+            UsageError, match=f"INIT={wrong}: there is no such init; choose from bottom_<layers>, embed"
+        ):
+            group_words(init=wrong)
+
+
+def test_an_init_without_a_recipe_of_its_own_takes_that_of_random_weights() -> None:
+    between, drawn = (compose_config(["model=tiny", f"init={init}"]).recipe for init in ("shuffled", "random"))
+    assert between == drawn
+    published = compose_config(group_words(experiment="published", init="statistics")).recipe
+    assert published.learning_rate == 1e-5

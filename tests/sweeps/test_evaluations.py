@@ -8,7 +8,7 @@ import pytest
 
 from hydra_conf.compose import compose_config
 from sweeps.folders import read_json
-from sweeps.run import plan_of
+from sweeps.run import planned
 from tests.conftest import SIZES, Workspace
 from tests.sweeps.test_sweep import scalars
 
@@ -62,9 +62,9 @@ def folders(request: pytest.FixtureRequest, workspace: Workspace) -> dict[str, P
 
 
 def test_both_splits_are_evaluated_at_the_planned_steps_and_at_none_twice(folders: dict[str, Path]) -> None:
-    for every, planned in PLANNED.items():
-        assert read_json(folders[every] / "progress.json")["evaluated"] == {"valid": planned, "test": planned}
-        assert [steps_of(folders[every], split) for split in ("valid", "test")] == [planned, planned]
+    for every, steps in PLANNED.items():
+        assert read_json(folders[every] / "progress.json")["evaluated"] == {"valid": steps, "test": steps}
+        assert [steps_of(folders[every], split) for split in ("valid", "test")] == [steps, steps]
 
 
 def test_evaluations_leave_no_trace_in_training(folders: dict[str, Path]) -> None:
@@ -108,7 +108,7 @@ def test_the_plan_counts_real_batches(workspace: Workspace, tmp_path: Path) -> N
     def plan(*words: str) -> tuple[int, list[int]]:
         config = compose_config(["model=tiny", "init=random", "recipe.epochs=3", *words, *workspace.overrides])
         settings = resolved(fairseq_config(config, workspace.binarised, tmp_path, "cpu", "fp32"))
-        made = plan_of(settings, config.recipe.evaluate_every)
+        made = planned(settings, config)[1]
         return made.batches, made.evaluations
 
     assert plan() == (24, [0, 8, 16, 24])

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from foundation.errors import UsageError
 from hydra_conf.compose import compose_config
 from sweeps.fairseq_keys import HEEDED, NAMES, check_schedule, refuse_unheeded, with_nothing_given
-from sweeps.run import plan_of, with_schedule
+from sweeps.run import planned
 from tests.conftest import Workspace
 
 
@@ -81,8 +81,7 @@ def rates(workspace: Workspace, *words: str) -> list[float]:
 
     config = composed("recipe.learning_rate=1", *words)
     settings = settings_of(config, workspace)
-    plan = plan_of(settings, "epoch")
-    settings = with_schedule(settings, config, plan.steps)
+    settings, plan = planned(settings, config)
     check_schedule(settings, plan.steps)
     weight = torch.nn.Parameter(torch.zeros(1))
     schedule = build_lr_scheduler(settings.lr_scheduler, build_optimizer(settings.optimizer, [weight]))

@@ -1,0 +1,104 @@
+"""TRAIN: runs on subsets of the training texts, in as many updates, evaluated at the same steps."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from analysis.event_files import read_run
+from sweeps.folders import RunKey, find_runs
+from tests.conftest import Workspace, refused
+
+BACKENDS = ["fairseq", *(["hf"] if importlib.util.find_spec("transformers") else [])]
+
+
+def progress(folder: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads((folder / "progress.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_run_on_fewer_texts_takes_as_many_steps_and_the_same_evaluations(workspace: Workspace, backend: str) -> None:
+    name = f"sizes-{backend}"
+    words = ["--sweep", name, "--seeds", "0", "--epochs", "3", "--backend", backend]
+    answer = workspace.sweep(*words, "--train", "10,20,all")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    runs = find_runs(workspace.root / "runs" / name)
+    assert sorted({key.train for key in runs}) == [0, 10, 20]
+    whole = {key.init: progress(folder) for key, folder in runs.items() if key.train == 0}
+    for key, folder in runs.items():
+        own = progress(folder)
+        assert (own["step"], own["batches"]) == (24, 24)
+        assert own["evaluated"] == whole[key.init]["evaluated"]
+        assert own["weights"] != whole[key.init]["weights"] or key.train == 0
+    of_ten = runs[RunKey("amazon_fr", "tiny", backend, "full", "random", 0, 10)]
+    scalars, _ = read_run(of_ten)
+    seen = scalars[(scalars["split"] == "train") & (scalars["tag"] == "n")]
+    assert seen["value"].tolist() == [10.0] * 12  # two batches an epoch, 12 epochs in 24 steps
+    again = workspace.sweep(*words, "--train", "20,10")
+    assert "4 runs, 4 done already, 0 to do" in again.stdout
+
+
+def test_with_epochs_a_run_on_fewer_texts_is_shorter(workspace: Workspace) -> None:
+    words = ["--sweep", "own-epochs", "--seeds", "0", "--init", "random", "--epochs", "2", "--train", "16"]
+    answer = workspace.sweep(*words, "recipe.updates=epochs")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    (folder,) = find_runs(workspace.root / "runs" / "own-epochs").values()
+    assert progress(folder)["step"] == 4
+
+
+def test_inits_and_seeds_train_on_the_same_texts(workspace: Workspace, tmp_path: Path) -> None:
+    from fairseq import tasks
+
+    from hydra_conf.compose import compose_config
+    from sweeps.fairseq_config import fairseq_config, resolved
+
+    found = []
+    for init, seed in (("pretrained", 0), ("random", 5)):
+        words = ["model=tiny", f"init={init}", f"data_dir={workspace.root / 'data'}", *workspace.overrides]
+        config = compose_config(words)
+        config.seed, config.n_train = seed, 20
+        settings = resolved(fairseq_config(config, workspace.binarised, tmp_path, "cpu", "fp32"))
+        train = tasks.setup_task(settings.task).load_dataset("train")
+        found.append({int(train[row]["id"]) for row in range(len(train))})
+    assert len(found[0]) == 20
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        ("5000", "TRAIN=5000: there are 60 training texts; give fewer, or all"),
+        ("60", "TRAIN=60: these are all training texts; say all"),
+        ("few", "TRAIN=few: 'few' is no number of training texts; give such numbers, all, or halves"),
+        ("halves,all", "give it alone"),
+        ("10,10", "10 is given twice"),
+        ("1", "TRAIN=1: class "),
+    ],
+)
+def test_a_wrong_train_is_one_sentence(workspace: Workspace, train: str, said: str) -> None:
+    words = ["--sweep", "wrong-train", "--seeds", "0", "--init", "random", "--epochs", "1", "--train", train]
+    assert said in refused(workspace.sweep(*words))
+
+
+def test_a_report_tells_the_sizes_apart(workspace: Workspace) -> None:
+    name = "sizes-report"
+    words = ["--sweep", name, "--seeds", "0,1", "--epochs", "1", "--train", "10,all"]
+    answer = workspace.sweep(*words)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    made = workspace.python("analysis", "--sweep", name)
+    assert made.returncode == 0, made.stderr
+    summary = json.loads((workspace.root / "results" / name / "summary.json").read_text())
+    assert [(group["init"], group["train"], group["n"]) for group in summary["groups"]] == [
+        ("pretrained", 0, 2),
+        ("pretrained", 10, 2),
+        ("random", 0, 2),
+        ("random", 10, 2),
+    ]
+    assert "random tiny (fairseq, full), 10 training texts" in made.stdout
+    report = (workspace.root / "results" / name / "report.md").read_text()
+    assert "pretrained against random: amazon_fr · tiny · fairseq · full · 10 training texts" in report
+    assert "On amazon_fr with 10 training texts, tiny (fairseq, full) reaches" in report
+    assert "On amazon_fr, tiny (fairseq, full) reaches" in report
+    assert "of test accuracy with 10 training texts (95 % interval" in report
