@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from data_prep.stages import MANIFEST
 from foundation.errors import UsageError, exit_code
 from foundation.whole_files import replaced, require_no_dead_link, write_json
-from sweeps.folders import RunKey, find_runs, read_json, require_name, texts_in
+from sweeps.folders import ALL, RunKey, find_runs, read_json, require_name, texts_in
 
 if TYPE_CHECKING:  # functions import these modules late: an up-to-date report needs none of them
     from analysis.baselines import Baseline
+    from analysis.bought import Fits
     from analysis.evidence import Evidence
 
 READ = ("status.json", "progress.json", "predictions.parquet", "provenance.json", "config.yaml")
@@ -90,15 +91,17 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     evidence = gather_evidence(results, folders, threshold)
     if not evidence.groups:
         raise UsageError(nothing_to_report(sweep, sweep_folder, results))
-    baselines, classes, unfitted = baselines_and_classes(evidence, folders, data_dir, folder / "baselines.json")
-    problems = [*problems_of_logs(logs, results), *unrecorded(evidence, folders), *unfitted]
+    memory = folder / "baselines.json"
+    baselines, classes, unfitted = baselines_and_classes(evidence, folders, data_dir, memory)
+    fits, without_probe = simple_fits(evidence, folders, baselines, data_dir, memory)
+    problems = [*problems_of_logs(logs, results), *unrecorded(evidence, folders), *unfitted, *without_probe]
     weights = encoder_weights(published()["model"], data_dir) if published_groups(evidence) else None
     numbers, claims = number_verdicts(evidence, weights), claim_verdicts(evidence)
     with replaced(folder / "scalars.parquet") as temporary:
         logs.scalars.to_parquet(temporary, index=False)
-    titles = write_figures(folder / "figures", logs.scalars, evidence, baselines)
+    titles = write_figures(folder / "figures", logs.scalars, evidence, baselines, fits)
     below = foot(results, evidence, classes, problems)
-    write_tables(folder / "tables", results_table(results, evidence, baselines), below)
+    write_tables(folder / "tables", results_table(results, evidence, baselines, fits), below)
     of = {"sweep_folder": str(sweep_folder.resolve())}
     write_json(folder / "summary.json", {**of, **summary_of(sweep, results, classes)})
     write_json(folder / "statistics.json", as_json(evidence))
@@ -112,6 +115,7 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
             results,
             evidence,
             baselines,
+            fits,
             numbers,
             claims,
             titles,
@@ -154,6 +158,51 @@ def baselines_and_classes(
         if len(found) == 1
     ]
     return baselines, classes, problems
+
+
+def simple_fits(
+    evidence: "Evidence",
+    folders: dict[str, Path],
+    baselines: "dict[str, list[Baseline]]",
+    data_dir: Path,
+    memory: Path,
+) -> "tuple[Fits, list[str]]":
+    """Return the baselines and probes for each dataset, model and number of training texts, and what is missing.
+
+    A probe needs the checkpoint that the pre-trained runs of this dataset and model started from.
+    """
+    from analysis.baselines import baselines_of, remembered
+    from analysis.probe import features, fit_probes, probe_inputs
+    from data_prep.subsets import nested_subset
+
+    fits: Fits = {}
+    problems = []
+    for group in evidence.groups:
+        dataset, model, train = group.names["dataset"], group.names["model"], group.runs[0].key.train
+        if dataset in baselines and group.n_train is not None:
+            own = baselines[dataset] if train == ALL else baselines_of(data_dir / "splits" / dataset, memory, train)
+            fits.setdefault((dataset, model, group.n_train), own)
+    pretrained = {
+        (group.names["dataset"], group.names["model"]): folders[str(group.runs[0].key)]
+        for group in evidence.groups
+        if group.names["init"] == "pretrained" and group.names["dataset"] in baselines
+    }
+    for (dataset, model), run in pretrained.items():
+        made_from, why_none = probe_inputs(run, data_dir)
+        if made_from is None:
+            problems.append(f"{dataset}, {model}: no probe on the frozen encoder, because {why_none}.")
+            continue
+        for key in [key for key in fits if key[:2] == (dataset, model)]:
+            size = key[2]
+
+            def fit(run: Path = run, size: int = size, made_from: dict[str, Any] = made_from) -> "list[Baseline]":
+                found = features(run, data_dir, made_from)
+                classes = found["train/class"].tolist()
+                names = [str(name) for name in range(max(classes) + 1)]
+                return fit_probes(found, nested_subset(classes, size, names))
+
+            fits[key] = [*fits[key], *remembered(memory, f"{dataset}, {model}, {size} texts: probes", made_from, fit)]
+    return fits, problems
 
 
 def percentage(text: str) -> float:

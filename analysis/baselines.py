@@ -1,13 +1,16 @@
 """Simple baselines: TF-IDF with logistic regression, and the commonest class, on the same splits."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from analysis.statistics import share_interval
 from data_prep.stages import read_manifest
+from data_prep.subsets import nested_subset
 from foundation.whole_files import write_json
+from sweeps.folders import ALL
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)  # C; scikit-learn's own default, 1, costs 6 points on amazon_fr
 SETTINGS = f"TF-IDF of words and pairs of words, logistic regression, C of {STRENGTHS} chosen on validation"
@@ -22,6 +25,7 @@ class Baseline:
     test: float
     low: float
     high: float
+    seconds: float | None = None  # to make it, where it is told
 
 
 def data_problem(binarised: Path, splits: Path, outputs: dict[str, str]) -> str | None:
@@ -38,16 +42,37 @@ def data_problem(binarised: Path, splits: Path, outputs: dict[str, str]) -> str 
     return None
 
 
-def baselines_of(splits: Path, memory: Path) -> list[Baseline]:
-    """Return the baselines on a folder of data/splits. The JSON file `memory` keeps them for unchanged splits."""
+def baselines_of(splits: Path, memory: Path, train: int = ALL) -> list[Baseline]:
+    """Return the baselines on a folder of data/splits, fitted on all training texts or on the subset of `train`.
+
+    The JSON file `memory` keeps them for unchanged splits.
+    """
     made_from = {"splits": (read_manifest(splits) or {})["outputs"], "settings": SETTINGS}
-    known = _read(memory).get(splits.name, {})
+    name = splits.name if train == ALL else f"{splits.name}, {train} training texts"
+    return remembered(memory, name, made_from, lambda: fit_baselines(splits, train))
+
+
+def remembered(memory: Path, name: str, made_from: dict[str, Any], fit: Callable[[], list[Baseline]]) -> list[Baseline]:
+    """Return the baselines that the JSON file `memory` keeps under `name`, or fit them when it keeps others."""
+    known = _read(memory).get(name, {})
     if known.get("made_from") == made_from:
         return [Baseline(**record) for record in known["baselines"]]
-    found = fit_baselines(splits)
+    found = fit()
     record = {"made_from": made_from, "baselines": [asdict(baseline) for baseline in found]}
-    write_json(memory, {**_read(memory), splits.name: record})
+    write_json(memory, {**_read(memory), name: record})
     return found
+
+
+def judged(name: str, classifier: Any, features: dict[str, Any], gold: dict[str, Any]) -> Baseline:
+    """Fit a classifier of scikit-learn on train, and return its accuracies on validation and test.
+
+    `features` and `gold` hold (texts, features) and the class of each text, for each split.
+    """
+    classifier.fit(features["train"], gold["train"])
+    right = {split: int((classifier.predict(features[split]) == gold[split]).sum()) for split in ("valid", "test")}
+    low, high = share_interval(right["test"], len(gold["test"]))
+    valid, test = (100 * right[split] / len(gold[split]) for split in ("valid", "test"))
+    return Baseline(name, valid, test, 100 * low, 100 * high)
 
 
 def _read(memory: Path) -> dict[str, Any]:
@@ -58,11 +83,12 @@ def _read(memory: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def fit_baselines(splits: Path) -> list[Baseline]:
-    """Fit both baselines on train. C is chosen by validation accuracy; on a tie, the smallest C.
+def fit_baselines(splits: Path, train: int = ALL) -> list[Baseline]:
+    """Fit both baselines on train, or on its nested subset of `train` texts.
 
-    The words of the two texts of a pair are counted separately. TF-IDF counts words of two letters or more. When no
-    text has such a word, only the commonest class is returned.
+    C is chosen by validation accuracy; on a tie, the smallest C. The words of the two texts of a pair are counted
+    separately. TF-IDF counts words of two letters or more. When no text has such a word, only the commonest class is
+    returned.
     """
     import scipy.sparse
     from sklearn.dummy import DummyClassifier
@@ -72,6 +98,10 @@ def fit_baselines(splits: Path) -> list[Baseline]:
     from data_prep.splits import SPLITS, read_split
 
     examples = {split: list(read_split(splits / f"{split}.jsonl")) for split in SPLITS}
+    if train != ALL:
+        names = (read_manifest(splits) or {})["labels"]
+        rows = nested_subset([names.index(example.label) for example in examples["train"]], train, names)
+        examples["train"] = [examples["train"][row] for row in rows]
     sides = ["text", "text_pair"] if examples["train"][0].text_pair is not None else ["text"]
     words = TfidfVectorizer(ngram_range=(1, 2))
     find = words.build_analyzer()
@@ -84,18 +114,16 @@ def fit_baselines(splits: Path) -> list[Baseline]:
     features = {split: scipy.sparse.hstack(parts).tocsr() for split, parts in counted.items()}
     gold = {split: [example.label for example in examples[split]] for split in SPLITS}
 
-    def judged(name: str, classifier: Any) -> Baseline:
-        classifier.fit(features["train"], gold["train"])
-        right = {split: int((classifier.predict(features[split]) == gold[split]).sum()) for split in ("valid", "test")}
-        low, high = share_interval(right["test"], len(gold["test"]))
-        valid, test = (100 * right[split] / len(gold[split]) for split in ("valid", "test"))
-        return Baseline(name, valid, test, 100 * low, 100 * high)
-
-    commonest = judged("commonest class", DummyClassifier(strategy="most_frequent"))
+    commonest = judged("commonest class", DummyClassifier(strategy="most_frequent"), features, gold)
     if not sides:
         return [commonest]
     by_strength = [
-        judged(f"TF-IDF + logistic regression, C = {strength:g}", LogisticRegression(C=strength, max_iter=1_000))
+        judged(
+            f"TF-IDF + logistic regression, C = {strength:g}",
+            LogisticRegression(C=strength, max_iter=1_000),
+            features,
+            gold,
+        )
         for strength in STRENGTHS
     ]
     best = max(by_strength, key=lambda baseline: baseline.valid)  # on a tie, the first: the smallest C

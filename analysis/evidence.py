@@ -4,6 +4,7 @@ A group is a set of runs that differ only in the seed. A comparison is two group
 """
 
 import math
+import sys
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -31,7 +32,7 @@ from analysis.statistics import (
     std_interval,
 )
 from foundation.counts import counted
-from sweeps.folders import ALL
+from sweeps.folders import ALL, read_json
 
 DIFFERENCES = (1.0, 2.0, 5.0)  # points; the report gives the seeds needed to see each
 SHARED = {  # what two runs of one seed share, which makes them a pair
@@ -61,6 +62,7 @@ class Group:
     right: Array | None  # shape (runs, texts): 100 for a correct answer, 0 for a wrong answer
     texts: list[str]  # the ids of the texts
     no_texts: str | None  # why `right` is None
+    n_train: int | None  # training texts of a run; None: not recorded
 
     @property
     def n(self) -> int:
@@ -176,7 +178,15 @@ def group_of(
         right=right,
         texts=texts,
         no_texts=no_texts,
+        n_train=runs[0].key.train or _recorded_texts(folders[str(runs[0].key)]),
     )
+
+
+def _recorded_texts(folder: Path) -> int | None:
+    """Return the number of all training texts that a run's provenance.json tells, or None."""
+    inputs = read_json(folder / "provenance.json").get("inputs")
+    found = inputs.get("examples") if isinstance(inputs, dict) else None
+    return int(found["train"]) if isinstance(found, dict) and "train" in found else None
 
 
 def pairs_of(one: list[int], other: list[int]) -> list[int]:
@@ -239,13 +249,30 @@ class Evidence:
     unequal: list[tuple[Comparison, list[str]]]  # comparisons on unequal terms, and how they differ
 
     def of_init(self) -> list[Comparison]:
-        """Return the comparisons of pre-trained with random weights. They answer the report's question."""
-        return [comparison for comparison in self.comparisons if comparison.sides == ("pretrained", "random")]
+        """Return the comparisons of pre-trained with random weights. They answer the report's question.
+
+        Where a sweep has several numbers of training texts, only the comparisons with the most are returned.
+        """
+        found = [comparison for comparison in self.comparisons if comparison.sides == ("pretrained", "random")]
+        most: dict[str, int] = {}
+        for c in found:
+            most[_but_texts(c)] = max(most.get(_but_texts(c), 0), _texts(c))
+        return [c for c in found if _texts(c) == most[_but_texts(c)]]
 
     def leading(self) -> list[Comparison]:
         """Return the comparisons for titles: pre-trained with random, or else all with the sides of the first."""
         sides = self.comparisons[0].sides if self.comparisons else ()
         return self.of_init() or [comparison for comparison in self.comparisons if comparison.sides == sides]
+
+
+def _texts(c: Comparison) -> int:
+    """Return the number of training texts of a comparison, for the order; all texts are the most."""
+    train = c.one.runs[0].key.train
+    return sys.maxsize if train == ALL else train
+
+
+def _but_texts(c: Comparison) -> str:
+    return " ".join(name for key, name in c.rest.items() if key != "train")
 
 
 def gather_evidence(results: list[RunResult], folders: dict[str, Path], threshold: float) -> Evidence:

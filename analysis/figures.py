@@ -1,8 +1,8 @@
 """Draw the figures in one style. Colours show inits, titles state the finding, captions give n and what is drawn."""
 
 import textwrap
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis import captions
 from analysis.baselines import Baseline
+from analysis.bought import Fits
+from analysis.bought_figures import labels_curve, ladder
+from analysis.drawing import COLOURS, STYLE, WIDTH, Drawing, add_legend, colour_of, framed, grid_of, marker_of
 from analysis.event_files import KEYS
 from analysis.evidence import Evidence, Group, texts_of, told
 from analysis.findings import prose
@@ -25,43 +28,7 @@ from analysis.statistics import Estimate, mean_over_seeds
 from analysis.verdict import published_groups
 from foundation.whole_files import replaced
 
-matplotlib.use("Agg")
-
-PALETTE = sns.color_palette("colorblind")
-COLOURS = {"pretrained": PALETTE[0], "random": PALETTE[1]}
-MARKERS = {"pretrained": "o", "random": "s"}
-STYLE = {"axes.grid": True, "grid.color": "0.92"}
-WIDTH, PANELS_A_ROW = 7.2, 3  # inches
 PANEL = ["dataset", "model", "backend", "method", "train"]
-
-Colour = tuple[float, float, float]
-
-
-def _colour(init: object) -> Colour:
-    return COLOURS.get(str(init), PALETTE[2])
-
-
-def _marker(init: object) -> str:
-    return MARKERS.get(str(init), "D")
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure, its title (the finding, above the figure) and its caption (what is drawn, below the figure)."""
-
-    figure: Figure
-    title: str
-    caption: str
-
-
-def _framed(title: str, caption: str, figure: Figure) -> Drawing:
-    """Put the title above the figure and the caption below, both wrapped to the figure's width."""
-    width = int(figure.get_figwidth() * 8.6)
-    figure.suptitle("\n".join(textwrap.wrap(title, width)), x=0.01, ha="left", fontsize="large", fontweight="bold")
-    lines = "\n".join(textwrap.wrap(caption, int(width * 1.52)))
-    figure.supxlabel(lines, x=0.01, ha="left", fontsize="small", color="0.35")
-    sns.despine(figure)
-    return Drawing(figure, title, caption)
 
 
 def _panels(evidence: Evidence) -> dict[tuple[str, ...], list[Group]]:
@@ -71,30 +38,13 @@ def _panels(evidence: Evidence) -> dict[tuple[str, ...], list[Group]]:
     return panels
 
 
-def _grid(n: int, height: float) -> tuple[Figure, list[Axes]]:
-    columns = min(n, PANELS_A_ROW)
-    rows = -(-n // columns)
-    figure = Figure(figsize=(max(WIDTH, 4.2 * columns), height * rows + 0.7), layout="constrained")
-    axes = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
-    for axis in axes[n:]:
-        axis.remove()
-    return figure, axes[:n]
-
-
-def _legend(axis: Axes, inits: Iterable[str], more: Sequence[Line2D] = ()) -> None:
-    lines = [
-        Line2D([], [], color=_colour(init), lw=2.2, marker=_marker(init), ms=5, label=prose(init)) for init in inits
-    ]
-    axis.legend(handles=[*lines, *more], loc="best", fontsize="small", frameon=True, framealpha=0.85, edgecolor="none")
-
-
 SPLITS = {"valid": "validation", "test": "test"}
 
 
 def accuracy_over_steps(evidence: Evidence, split: str) -> Drawing | None:
     """Return a figure of each run's accuracy over steps, a marker at its best step, and each mean with its interval."""
     panels = _panels(evidence)
-    figure, axes = _grid(len(panels), 3.9)
+    figure, axes = grid_of(len(panels), 3.9)
     values = pd.concat([run.curve[split] for group in evidence.groups for run in group.runs]).dropna()
     if values.empty:
         return None
@@ -109,8 +59,8 @@ def accuracy_over_steps(evidence: Evidence, split: str) -> Drawing | None:
     margin = max(0.2 * float(np.ptp(values)), 2.0)  # not the band: with three seeds it may be far wider
     axes[0].set_ylim(max(float(values.min()) - margin, 0), min(float(values.max()) + margin, 100))
     best = Line2D([], [], color="0.3", lw=0, marker="o", mfc="white", ms=6, label="best step of a run")
-    _legend(axes[-1], sorted({group.names["init"] for group in evidence.groups}), [best])
-    return _framed(captions.title_of_curves(evidence, split), captions.caption_of_curves(evidence), figure)
+    add_legend(axes[-1], sorted({group.names["init"] for group in evidence.groups}), [best])
+    return framed(captions.title_of_curves(evidence, split), captions.caption_of_curves(evidence), figure)
 
 
 def _row_label(group: Group, groups: list[Group]) -> str:
@@ -130,13 +80,13 @@ def _draw_curves(axis: Axes, group: Group, split: str) -> None:
         return
     faint = min(0.65, 6 / len(tables))
     for run, table in zip([run for run in group.runs if run.curve[split].notna().any()], tables, strict=True):
-        axis.plot(table["step"], table[split], color=_colour(init), lw=0.8, alpha=faint)
+        axis.plot(table["step"], table[split], color=colour_of(init), lw=0.8, alpha=faint)
         best = table[table["step"] == run.best_step]
         axis.plot(
             best["step"],
             best[split],
-            color=_colour(init),
-            marker=_marker(init),
+            color=colour_of(init),
+            marker=marker_of(init),
             mfc="white",
             ms=6,
             lw=0,
@@ -150,9 +100,9 @@ def _draw_curves(axis: Axes, group: Group, split: str) -> None:
     whole = at.count() == len(tables)  # the mean would jump where some runs have no value
     means = [(float(str(step)), mean_over_seeds(values)) for step, values in at if whole[step]]
     steps = [step for step, _ in means]
-    axis.plot(steps, [found.value for _, found in means], color=_colour(init), lw=2.2, zorder=3)
+    axis.plot(steps, [found.value for _, found in means], color=colour_of(init), lw=2.2, zorder=3)
     low, high = [max(found.low, 0) for _, found in means], [min(found.high, 100) for _, found in means]
-    axis.fill_between(steps, low, high, color=_colour(init), alpha=0.14, lw=0)
+    axis.fill_between(steps, low, high, color=colour_of(init), alpha=0.14, lw=0)
 
 
 def training_loss(scalars: pd.DataFrame, evidence: Evidence) -> Drawing | None:
@@ -162,26 +112,26 @@ def training_loss(scalars: pd.DataFrame, evidence: Evidence) -> Drawing | None:
     if own.empty:
         return None
     panels = list(own.groupby(PANEL))
-    figure, axes = _grid(len(panels), 3.9)
+    figure, axes = grid_of(len(panels), 3.9)
     for axis, (names, panel) in zip(axes, panels, strict=True):
         for init, of_init in panel.groupby("init"):
             runs = of_init.groupby("seed")
             for _, run in runs:
-                axis.plot(run["step"], run["value"], color=_colour(init), lw=0.7, alpha=min(0.5, 5 / len(runs)))
+                axis.plot(run["step"], run["value"], color=colour_of(init), lw=0.7, alpha=min(0.5, 5 / len(runs)))
             if len(runs) > 1:
                 mean = of_init.groupby("step")["value"].mean()
-                axis.plot(mean.index, mean, color=_colour(init), lw=2.2)
+                axis.plot(mean.index, mean, color=colour_of(init), lw=2.2)
         axis.set_xlabel("step (optimiser updates)")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(panels) > 1:
             words = [*map(str, names[:-1]), texts_of(int(str(names[-1])))]
             axis.set_title(" · ".join(told(dict(zip(PANEL, words, strict=True)))), fontsize="small", loc="left")
     axes[0].set_ylabel("training loss (nats an example)")
-    _legend(axes[-1], sorted(map(str, own["init"].unique())))
+    add_legend(axes[-1], sorted(map(str, own["init"].unique())))
     ends = own[own["step"] == own.groupby(KEYS)["step"].transform("max")]
     last = {str(init): float(values.mean()) for init, values in ends.groupby("init")["value"]}
     counts = own.drop_duplicates(KEYS).groupby([*PANEL, "init"]).size()
-    return _framed(
+    return framed(
         captions.title_of_loss(last if len(panels) == 1 else {}), captions.caption_of_loss(counts.tolist()), figure
     )
 
@@ -195,8 +145,8 @@ def validation_against_test(evidence: Evidence) -> Drawing:
         axis.plot(
             [valid or 0],
             [test or 0],
-            marker=_marker(init),
-            color=_colour(init),
+            marker=marker_of(init),
+            color=colour_of(init),
             mec="white",
             ms=8,
             lw=0,
@@ -212,8 +162,8 @@ def validation_against_test(evidence: Evidence) -> Drawing:
         xlabel="validation accuracy at the best step (%)",
         ylabel="test accuracy at that step (%)",
     )
-    _legend(axis, sorted({init for init, _, _ in runs}))
-    return _framed(captions.title_of_luck(evidence), captions.caption_of_luck(evidence), figure)
+    add_legend(axis, sorted({init for init, _, _ in runs}))
+    return framed(captions.title_of_luck(evidence), captions.caption_of_luck(evidence), figure)
 
 
 def _rows(groups: list[Group]) -> tuple[Figure, Axes, list[float]]:
@@ -233,8 +183,8 @@ def _draw_points(axis: Axes, height: float, group: Group, values: Sequence[float
     axis.plot(
         values,
         height + shifts,
-        marker=_marker(init),
-        color=_colour(init),
+        marker=marker_of(init),
+        color=colour_of(init),
         mec="white",
         ms=6.5,
         lw=0,
@@ -243,7 +193,7 @@ def _draw_points(axis: Axes, height: float, group: Group, values: Sequence[float
 
 
 def _draw_interval(axis: Axes, height: float, group: Group, found: Estimate | None, width: float, shown: bool) -> None:
-    colour = _colour(group.names["init"])
+    colour = colour_of(group.names["init"])
     if found is not None and found.has_interval:
         ends = [max(found.low, 0), min(found.high, 100)]
         axis.plot(ends, [height, height], color=colour, lw=width, solid_capstyle="butt")
@@ -274,7 +224,7 @@ def final_accuracy(evidence: Evidence, baselines: dict[str, list[Baseline]]) -> 
                 va="bottom",
             )
     axis.set_xlabel("test accuracy at the best step (%)")
-    return _framed(captions.title_of_gaps(evidence), captions.caption_of_gaps(evidence), figure)
+    return framed(captions.title_of_gaps(evidence), captions.caption_of_gaps(evidence), figure)
 
 
 def steps_to_threshold(evidence: Evidence) -> Drawing:
@@ -285,7 +235,7 @@ def steps_to_threshold(evidence: Evidence) -> Drawing:
     figure, axis, heights = _rows(evidence.groups)
     end = 1.06 * max(group.last_step for group in evidence.groups)
     for height, group in zip(heights, evidence.groups, strict=True):
-        colour = _colour(group.names["init"])
+        colour = colour_of(group.names["init"])
         places = height + np.linspace(-0.28, 0.28, group.n) if group.n > 1 else [height]
         width = max(1.0, min(4.5, 14 / group.n))
         for place, run, bracket in zip(places, group.runs, group.brackets, strict=True):
@@ -298,7 +248,7 @@ def steps_to_threshold(evidence: Evidence) -> Drawing:
                     line[0].set(marker=">", markevery=[1], mfc="white", ms=7, clip_on=False)
     axis.set_xlim(0, end)
     axis.set_xlabel(f"steps to {evidence.threshold:g} % test accuracy (optimiser updates)")
-    return _framed(captions.title_of_steps(evidence), captions.caption_of_steps(evidence), figure)
+    return framed(captions.title_of_steps(evidence), captions.caption_of_steps(evidence), figure)
 
 
 def seed_spread(evidence: Evidence) -> Drawing:
@@ -308,10 +258,10 @@ def seed_spread(evidence: Evidence) -> Drawing:
         _draw_points(axis, height, group, (group.test - group.test.mean()).tolist())
         std = group.spread.std
         if group.n > 1:
-            axis.plot([-std, std], [height, height], color=_colour(group.names["init"]), lw=5, solid_capstyle="butt")
+            axis.plot([-std, std], [height, height], color=colour_of(group.names["init"]), lw=5, solid_capstyle="butt")
     axis.axvline(0, color="0.6", lw=1, zorder=1)
     axis.set_xlabel("test accuracy minus the mean of its group (points)")
-    return _framed(captions.title_of_spread(evidence), captions.caption_of_spread(evidence), figure)
+    return framed(captions.title_of_spread(evidence), captions.caption_of_spread(evidence), figure)
 
 
 def published_sources(evidence: Evidence, baselines: dict[str, list[Baseline]]) -> Drawing | None:
@@ -324,11 +274,11 @@ def published_sources(evidence: Evidence, baselines: dict[str, list[Baseline]]) 
     figure = Figure(figsize=(WIDTH, 1.9 + 0.42 * len(names)), layout="constrained")
     axis = figure.subplots()
     for source in found:
-        height, colour = float(-names.index(source.name)), _colour(source.init)
+        height, colour = float(-names.index(source.name)), colour_of(source.init)
         alpha, size = (0.95, 8) if source.is_ours else (0.6, 6)
         places = [height + 0.14] * len(source.values)
         axis.plot(
-            source.values, places, marker=_marker(source.init), color=colour, mec="white", lw=0, alpha=alpha, ms=size
+            source.values, places, marker=marker_of(source.init), color=colour, mec="white", lw=0, alpha=alpha, ms=size
         )
         axis.plot([source.mean], [height - 0.14], marker="|", color=colour, ms=11, mew=2.4, lw=0)
     axis.set_yticks([float(-number) for number in range(len(names))], names)
@@ -341,17 +291,17 @@ def published_sources(evidence: Evidence, baselines: dict[str, list[Baseline]]) 
     for baseline in best.values():
         axis.axvline(baseline.test, color="0.45", lw=1.2, ls="--", zorder=1)
     axis.set_xlabel("test accuracy at the best validation step (%)")
-    _legend(axis, [init for init in COLOURS if any(source.init == init for source in found)])
+    add_legend(axis, [init for init in COLOURS if any(source.init == init for source in found)])
     published = {source.init: source.mean for source in found if source.name == REPORT}
     ours: dict[str, dict[str, float]] = {}
     for group in groups:
         if group.names["backend"] == "fairseq":
             ours.setdefault(group.names["init"], {})[group.names["dataset"]] = group.spread.mean
-    return _framed(captions.title_of_sources(published, ours), captions.caption_of_sources(best), figure)
+    return framed(captions.title_of_sources(published, ours), captions.caption_of_sources(best), figure)
 
 
 def write_figures(
-    folder: Path, scalars: pd.DataFrame, evidence: Evidence, baselines: dict[str, list[Baseline]]
+    folder: Path, scalars: pd.DataFrame, evidence: Evidence, baselines: dict[str, list[Baseline]], fits: Fits
 ) -> dict[str, tuple[str, str]]:
     """Write every figure that has data as PNG and SVG. Return the finding and the caption of each figure by name."""
     written = {}
@@ -365,6 +315,8 @@ def write_figures(
             "test_accuracy": accuracy_over_steps(evidence, "test"),
             "valid_accuracy": accuracy_over_steps(evidence, "valid"),
             "final_accuracy": final_accuracy(evidence, baselines),
+            "labels": labels_curve(evidence, fits),
+            "ladder": ladder(evidence),
             "steps_to_threshold": steps_to_threshold(evidence),
             "seed_spread": seed_spread(evidence) if any(group.n > 1 for group in evidence.groups) else None,
             "valid_against_test": validation_against_test(evidence),

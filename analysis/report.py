@@ -9,7 +9,8 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from omegaconf import OmegaConf
 
 from analysis.beside_published import beside_published
-from analysis.evidence import Evidence
+from analysis.bought import about_labels, about_ladder, against_probe, bought, labels_table, ladder_table, probe_of
+from analysis.evidence import ALL_TEXTS, Evidence, Group, told
 from analysis.findings import (
     about_best_step,
     about_leaks,
@@ -23,6 +24,8 @@ from analysis.findings import (
     notes,
     tied_steps,
 )
+from analysis.labels import label_curves
+from analysis.ladder import ladders
 from analysis.leaks import leak_effects, leaks_table
 from analysis.sections import Material, Picture, Section, Table
 from analysis.statistics import NEW_TEXTS, SAME_TEXTS
@@ -35,7 +38,7 @@ from sweeps.folders import read_json, texts_in
 
 QUESTION = "How much does pre-training buy?"
 THRESHOLD = 70.0  # percent; the default test accuracy for the comparison of steps
-FIRST = ("test_accuracy", "final_accuracy")  # figures directly below the answer
+FIRST = ("labels", "ladder", "test_accuracy", "final_accuracy")  # figures directly below the answer
 SOURCES = "published_sources"  # the figure next to the published numbers
 
 
@@ -51,15 +54,16 @@ def sections(material: Material) -> list[Section]:
     pictures = _pictures(material)
     missing = [*absent(material.results), *material.problems]
     ties = [said for group in evidence.groups if (said := tied_steps(group))]
-    table = Table("", results_table(material.results, evidence, material.baselines))
+    table = Table("", results_table(material.results, evidence, material.baselines, material.fits))
     return [
         Section(
             "Answer",
-            answers(evidence, material.results),
+            [*answers(evidence, material.results), *bought(evidence)],
             _standing(material),
             pictures=[pictures[name] for name in FIRST if name in pictures],
         ),
         Section("Results", items=[about_std(), about_best_step(), *ties], tables=[table]),
+        *_bought(material),
         Section("Which ends higher, is faster, spreads less", items=_questions(evidence)),
         Section("What few seeds allow", items=notes(evidence)),
         *beside_published(material, pictures.get(SOURCES)),
@@ -92,7 +96,35 @@ def _standing(material: Material) -> list[str]:
         for group in material.evidence.groups
         if material.baselines.get(group.names["dataset"])
     ]
-    return [*standing, *filter(None, nothing)]
+    return [*_probes(material), *standing, *filter(None, nothing)]
+
+
+def _probes(material: Material) -> list[str]:
+    """Return how far fully fine-tuned pre-trained runs are above or below the probe on the same encoder, frozen."""
+    said = []
+    for group in material.evidence.groups:
+        names = group.names
+        fits = material.fits.get((names["dataset"], names["model"], group.n_train or 0), [])
+        probe = probe_of(fits)
+        if probe is not None and (names["init"], names["method"], names["train"]) == ("pretrained", "full", ALL_TEXTS):
+            said.append(against_probe(group, probe))
+    return said
+
+
+def _bought(material: Material) -> list[Section]:
+    """Return the sections on labels and on parts of the first weights, where the sweep varies them."""
+    made = []
+    for curves in label_curves(material.evidence):
+        title = f"Labels: {' · '.join(curves.rest.values())}"
+        made.append(Section(title, [about_labels(curves)], tables=[Table("", labels_table(curves, material.fits))]))
+    for top, bottom, rungs in ladders(material.evidence):
+        title = f"Parts of the first weights: {' · '.join(told(_rest(top)))}"
+        made.append(Section(title, [about_ladder()], tables=[Table("", ladder_table(top, bottom, rungs))]))
+    return made
+
+
+def _rest(group: Group) -> dict[str, str]:
+    return {key: name for key, name in group.names.items() if key != "init"}
 
 
 def _questions(evidence: Evidence) -> list[str]:

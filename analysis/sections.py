@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.baselines import Baseline
 from analysis.best_steps import RunResult
+from analysis.bought import Fits
 from analysis.evidence import Evidence
 from analysis.tables import in_markdown
 from analysis.verdict import ClaimVerdict, Verdict
@@ -16,6 +17,8 @@ LONG = 40  # rows; a longer table is collapsed
 ALSO = {
     "test_accuracy": "Test accuracy over steps.",
     "valid_accuracy": "Validation accuracy over steps.",
+    "labels": "Test accuracy over the number of labels.",
+    "ladder": "Test accuracy by the part of the first weights that is pre-trained.",
     "final_accuracy": "Test accuracy at the best step of each run.",
     "steps_to_threshold": "Steps to the threshold.",
     "seed_spread": "Spread over seeds.",
@@ -79,7 +82,8 @@ class Material:
     data_dir: Path
     results: list[RunResult]
     evidence: Evidence
-    baselines: dict[str, list[Baseline]]
+    baselines: dict[str, list[Baseline]]  # TF-IDF and the commonest class, by dataset
+    fits: Fits  # the same and probes, by dataset, model and number of training texts
     numbers: list[Verdict]
     claims: list[ClaimVerdict]
     titles: dict[str, tuple[str, str]]  # figure -> its finding and caption

@@ -223,6 +223,31 @@ def difference_over_seeds(one: ArrayLike, other: ArrayLike, paired: bool, level:
     return _around(gap, error, _freedom_of_sum(parts), SAME_TEXTS, method, level)
 
 
+def ratio_of_means(parts: ArrayLike, wholes: ArrayLike, level: float = LEVEL) -> Estimate:
+    """Return mean(parts) / mean(wholes) and its interval. Target: this test set, new seeds.
+
+    Both have shape (runs,), and value k of both is of the same seed. Source: Fieller (1954), the ratios r for which
+    Student's t does not reject that parts - r wholes has a mean of 0. There is no interval for one seed, or when the
+    interval of mean(wholes) holds 0: every ratio is then possible.
+    """
+    top, bottom = checked(parts), checked(wholes)
+    if len(top) != len(bottom):
+        raise ValueError(f"pairs need as many values of each, got {len(top)} and {len(bottom)}")
+    n, mean, of = len(top), float(top.mean()), float(bottom.mean())
+    ratio = mean / of if of else math.nan
+    if n < 2:
+        return _none(ratio, SAME_TEXTS, ONE_SEED)
+    if not difference_over_seeds(bottom, np.zeros(n), paired=True, level=level).excludes(0):
+        return _none(ratio, SAME_TEXTS, "the interval of the whole holds 0")
+    square = float(stats.t.ppf((1 + level) / 2, n - 1)) ** 2 / n
+    (of_top, both), (_, of_bottom) = np.cov(top, bottom)
+    a, b, c = of**2 - square * of_bottom, mean * of - square * both, mean**2 - square * of_top
+    half = math.sqrt(max(b * b - a * c, 0.0)) / a
+    if half <= 1e-9:
+        return _none(ratio, SAME_TEXTS, ALL_THE_SAME)
+    return Estimate(ratio, b / a - half, b / a + half, SAME_TEXTS, f"Fieller, {n} paired seeds")
+
+
 def _crossed(groups: list[tuple[float, Array]], level: float, method: str) -> Estimate:
     """Return the signed sum of the groups' means. Seeds and texts are random and crossed; all groups share the texts.
 

@@ -6,6 +6,7 @@ import pandas as pd
 
 from analysis.baselines import Baseline
 from analysis.best_steps import RunResult, by_group
+from analysis.bought import PROBE, Fits
 from analysis.crossings import WAVER
 from analysis.evidence import Evidence, Group, texts_of
 from analysis.findings import (
@@ -30,7 +31,10 @@ BEST, MEAN = "best validation (step, accuracy %)", "mean, std"
 
 
 def results_table(
-    results: list[RunResult], evidence: Evidence, baselines: dict[str, list[Baseline]] | None = None
+    results: list[RunResult],
+    evidence: Evidence,
+    baselines: dict[str, list[Baseline]] | None = None,
+    fits: Fits | None = None,
 ) -> pd.DataFrame:
     """Return one row for each run, then one row for each baseline.
 
@@ -59,22 +63,34 @@ def results_table(
                     f"95 %: {NEW_TEXTS}": within(group.over_texts if group else None) if first else "",
                 }
             )
-    for dataset, found in (baselines or {}).items():
-        for baseline in found:
-            rows.append(
-                {
-                    "dataset": dataset,
-                    "model": baseline.name,
-                    "seed": "no seed",
-                    BEST: f"no steps, {baseline.valid:.2f}",
-                    "test %": f"{baseline.test:.2f}",
-                    MEAN: "one fit",
-                    "n": "",
-                    f"95 %: {SAME_TEXTS}": "no seeds",
-                    f"95 %: {NEW_TEXTS}": f"{baseline.low:.2f} to {baseline.high:.2f}",
-                }
-            )
+    simple = [(dataset, "", baseline) for dataset, found in (baselines or {}).items() for baseline in found]
+    simple += [
+        (dataset, f", {model}", probe)
+        for (dataset, model), of_all in _with_all_texts(fits or {}).items()
+        for probe in of_all
+        if probe.name.startswith(PROBE)
+    ]
+    for dataset, of_model, baseline in simple:
+        rows.append(
+            {
+                "dataset": dataset,
+                "model": f"{baseline.name}{of_model}",
+                "seed": "no seed",
+                BEST: f"no steps, {baseline.valid:.2f}",
+                "test %": f"{baseline.test:.2f}",
+                MEAN: "one fit" if baseline.seconds is None else f"one fit, {baseline.seconds:.0f} s",
+                "n": "",
+                f"95 %: {SAME_TEXTS}": "no seeds",
+                f"95 %: {NEW_TEXTS}": f"{baseline.low:.2f} to {baseline.high:.2f}",
+            }
+        )
     return pd.DataFrame(rows)
+
+
+def _with_all_texts(fits: Fits) -> dict[tuple[str, str], list[Baseline]]:
+    """Return the fits on the most training texts of each dataset and model."""
+    most = {key[:2]: max(other[2] for other in fits if other[:2] == key[:2]) for key in fits}
+    return {(dataset, model): fits[dataset, model, n] for (dataset, model), n in most.items()}
 
 
 def mean_and_std(group: Group | None) -> str:

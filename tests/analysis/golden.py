@@ -62,10 +62,11 @@ class Run:
     state: str = "done"  # or failed, or absent: planned without a folder; damaged: its log breaks off
     status: dict[str, Any] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
+    train: int = 0  # training texts; 0: all
 
     @property
     def key(self) -> RunKey:
-        return RunKey(self.dataset, self.model, self.backend, self.method, self.init, self.seed)
+        return RunKey(self.dataset, self.model, self.backend, self.method, self.init, self.seed, self.train)
 
 
 def of_seeds(init: str, tests: list[float], **more: Any) -> list[Run]:
@@ -100,7 +101,31 @@ LONGER = (
 )
 THIRTY = (4 * np.random.default_rng(1).normal(0, 1.5, (2, 30))).round() / 4  # quarters of a point: whole texts of 400
 
+LABELS = {0: (87.0, 73.0), 30: (85.0, 68.0), 15: (76.0, 61.0)}  # training texts of 60 -> pre-trained, random
+LADDER = {"bottom_4": 84.0, "bottom_2": 80.0, "embeddings": 77.0, "shuffled": 73.5, "statistics": 74.0}
+SCATTER = [0.75, -0.5, -0.25]
 SWEEPS: dict[str, list[Run]] = {
+    "labels": [
+        run
+        for train, means in LABELS.items()
+        for init, mean in zip(("pretrained", "random"), means, strict=True)
+        for run in of_seeds(init, [mean + gap * (1 + (init == "random")) for gap in SCATTER], train=train)
+    ],
+    "labels_of_one_seed_with_a_run_that_learned_nothing": [
+        Run(init, 0, test, train=train)
+        for train, tests in {0: (87.0, 73.0), 30: (50.0, 73.25)}.items()
+        for init, test in zip(("pretrained", "random"), tests, strict=True)
+    ],
+    "ladder": [
+        run
+        for init, mean in {"pretrained": 87.0, **LADDER, "random": 73.0}.items()
+        for run in of_seeds(init, [mean + gap * len(init) / 8 // 0.25 * 0.25 for gap in SCATTER])
+    ],
+    "ladder_without_a_gain": [
+        *of_seeds("pretrained", [73.0, 75.0, 71.0]),
+        *of_seeds("embeddings", [74.0, 72.0, 73.0]),
+        *of_seeds("random", [72.0, 74.0, 75.0]),
+    ],
     "three_seeds": [*PRETRAINED, *RANDOM],
     "one_seed": [PRETRAINED[0], RANDOM[0]],
     "one_init": PRETRAINED,
@@ -270,6 +295,7 @@ def write_run(root: Path, sweep: str, run: Run, inputs: dict[str, Any]) -> None:
     folder = run.key.folder(root / "runs", sweep)
     folder.mkdir(parents=True)
     text = configuration(run.dataset, run.model, run.backend, run.method, run.init, run.overrides)
+    text = text.replace("n_train: null\n", f"n_train: {run.train}\n") if run.train else text
     (folder / "config.yaml").write_text(f"{text}seed: {run.seed}\n")
     state = "failed" if run.state == "failed" else "done"
     (folder / "status.json").write_text(json.dumps({"state": state, **run.status}))

@@ -1,0 +1,91 @@
+"""Draw what pre-training buys: accuracy over the number of labels, and accuracy over parts of the first weights."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from analysis import bought
+from analysis.bought import Fits
+from analysis.drawing import WIDTH, Drawing, add_legend, colour_of, framed, grid_of, marker_of
+from analysis.evidence import Evidence
+from analysis.findings import prose
+from analysis.labels import label_curves
+from analysis.ladder import ladders
+
+SIMPLE = {"TF-IDF": ("0.35", "--", bought.tf_idf_of), "probe": ("0.55", ":", bought.probe_of)}
+
+
+def labels_curve(evidence: Evidence, fits: Fits) -> Drawing | None:
+    """Return a figure of test accuracy over the number of training texts (log axis), or None without such curves."""
+    found = label_curves(evidence)
+    if not found:
+        return None
+    figure, axes = grid_of(len(found), 4.2)
+    simple: dict[str, Line2D] = {}
+    for axis, curves in zip(axes, found, strict=True):
+        shown = [value for groups in curves.inits.values() for group in groups for value in group.test]
+        for init, groups in curves.inits.items():
+            beside = 0.98 if init == "pretrained" else 1.02  # so that the two inits do not hide each other
+            for group, size in zip(groups, curves.sizes, strict=True):
+                axis.plot(
+                    [beside * size] * group.n,
+                    group.test,
+                    color=colour_of(init),
+                    marker=marker_of(init),
+                    mec="white",
+                    ms=5.5,
+                    lw=0,
+                )
+                if group.over_seeds.has_interval:
+                    ends = max(group.over_seeds.low, 0), min(group.over_seeds.high, 100)
+                    axis.plot([beside * size] * 2, ends, color=colour_of(init), lw=1.4, alpha=0.4, zorder=1)
+            means = [group.spread.mean for group in groups]
+            axis.plot([beside * size for size in curves.sizes], means, color=colour_of(init), lw=2.2, zorder=3)
+        for name, (colour, style, of) in SIMPLE.items():
+            own = [of(fits.get((curves.rest["dataset"], curves.rest["model"], size), [])) for size in curves.sizes]
+            values = [np.nan if fit is None else fit.test for fit in own]
+            if np.isfinite(values).any():
+                line = axis.plot(curves.sizes, values, color=colour, ls=style, lw=1.8, zorder=2, label=name)[0]
+                simple.setdefault(name, line)
+                shown += [value for value in values if np.isfinite(value)]
+        axis.set_ylim(max(min(shown) - 4, 0), min(max(shown) + 3, 101))  # not the bars: with three seeds they are long
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(FixedLocator(curves.sizes))
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
+        axis.set_xlabel("labels (training texts)")
+        if len(found) > 1:
+            axis.set_title(" · ".join(curves.rest.values()), fontsize="small", loc="left")
+    axes[0].set_ylabel("test accuracy at the best step (%)")
+    add_legend(axes[0], ["pretrained", "random"], list(simple.values()))
+    return framed(bought.title_of_labels(evidence), bought.caption_of_labels(evidence, bool(simple)), figure)
+
+
+def ladder(evidence: Evidence) -> Drawing | None:
+    """Return a figure of the test accuracy for each init from pre-trained to random, or None without inits between."""
+    found = ladders(evidence)
+    if not found:
+        return None
+    rows = [(top, bottom, [top, *(rung.group for rung in rungs), bottom]) for top, bottom, rungs in found]
+    figure = Figure(figsize=(WIDTH, 1.9 + 0.5 * max(len(groups) for _, _, groups in rows)), layout="constrained")
+    axes = list(figure.subplots(1, len(rows), squeeze=False).flat)
+    for axis, (top, bottom, groups) in zip(axes, rows, strict=True):
+        heights = [float(-number) for number in range(len(groups))]
+        for height, group in zip(heights, groups, strict=True):
+            init = group.names["init"]
+            axis.plot(
+                group.test, [height + 0.16] * group.n, lw=0, marker=marker_of(init), color=colour_of(init), mec="white"
+            )
+            if group.over_seeds.has_interval:
+                ends = [max(group.over_seeds.low, 0), min(group.over_seeds.high, 100)]
+                axis.plot(ends, [height, height], color=colour_of(init), lw=4, solid_capstyle="butt", alpha=0.5)
+            axis.plot([group.spread.mean], [height], marker="|", color=colour_of(init), ms=14, mew=2.6, lw=0)
+        for group in (top, bottom):
+            axis.axvline(group.spread.mean, color="0.6", lw=1, ls="--", zorder=1)
+        axis.set_yticks(heights, [f"{prose(group.names['init'])} (n\u00a0=\u00a0{group.n})" for group in groups])
+        axis.grid(axis="y", visible=False)
+        axis.set_xlabel("test accuracy at the best step (%)")
+        if len(rows) > 1:
+            axis.set_title(" · ".join((top.names["dataset"], top.names["model"])), fontsize="small", loc="left")
+    return framed(bought.title_of_ladder(found), bought.caption_of_ladder(found), figure)

@@ -1,0 +1,69 @@
+"""What all figures share: colours and markers of inits, the frame of title and caption, panels, the legend."""
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.findings import prose
+
+matplotlib.use("Agg")
+
+PALETTE = sns.color_palette("colorblind")
+COLOURS = dict(zip(("pretrained", "random", "embeddings", "shuffled", "statistics"), PALETTE, strict=False))
+MARKERS = {"pretrained": "o", "random": "s"}
+STYLE = {"axes.grid": True, "grid.color": "0.92"}
+WIDTH, PANELS_A_ROW = 7.2, 3  # inches
+
+Colour = tuple[float, float, float]
+
+
+def colour_of(init: object) -> Colour:
+    """Return the colour of an init. Inits of the bottom layers get one by their number of layers."""
+    layers = str(init).rpartition("_")[2]
+    return COLOURS.get(str(init), PALETTE[5 + int(layers).bit_length() % 5 if layers.isdigit() else 2])
+
+
+def marker_of(init: object) -> str:
+    return MARKERS.get(str(init), "D")
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure, its title (the finding, above the figure) and its caption (what is drawn, below the figure)."""
+
+    figure: Figure
+    title: str
+    caption: str
+
+
+def framed(title: str, caption: str, figure: Figure) -> Drawing:
+    """Put the title above the figure and the caption below, both wrapped to the figure's width."""
+    width = int(figure.get_figwidth() * 8.6)
+    figure.suptitle("\n".join(textwrap.wrap(title, width)), x=0.01, ha="left", fontsize="large", fontweight="bold")
+    lines = "\n".join(textwrap.wrap(caption, int(width * 1.52)))
+    figure.supxlabel(lines, x=0.01, ha="left", fontsize="small", color="0.35")
+    sns.despine(figure)
+    return Drawing(figure, title, caption)
+
+
+def grid_of(n: int, height: float) -> tuple[Figure, list[Axes]]:
+    columns = min(n, PANELS_A_ROW)
+    rows = -(-n // columns)
+    figure = Figure(figsize=(max(WIDTH, 4.2 * columns), height * rows + 0.7), layout="constrained")
+    axes = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
+    for axis in axes[n:]:
+        axis.remove()
+    return figure, axes[:n]
+
+
+def add_legend(axis: Axes, inits: Iterable[str], more: Sequence[Line2D] = ()) -> None:
+    lines = [
+        Line2D([], [], color=colour_of(init), lw=2.2, marker=marker_of(init), ms=5, label=prose(init)) for init in inits
+    ]
+    axis.legend(handles=[*lines, *more], loc="best", fontsize="small", frameon=True, framealpha=0.85, edgecolor="none")

@@ -1,0 +1,115 @@
+"""Compute what labels are worth: how many training texts a curve needs for the accuracy that another curve reaches."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from analysis.evidence import Evidence, Group
+from analysis.statistics import ALL_THE_SAME, LEVEL, ONE_SEED, checked
+
+STEPS = 100  # of the grid between two numbers of texts that were trained
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Needed:
+    """How many training texts a curve needs for a level, and the 95 % interval over seeds.
+
+    0: the fewest that were trained or fewer. Infinity: more than the most that were trained. `low` and `high` are NaN
+    without an interval, and `why_none` says why.
+    """
+
+    value: float
+    low: float
+    high: float
+    fewest: int
+    most: int
+    why_none: str = ""
+
+    @property
+    def has_interval(self) -> bool:
+        return not math.isnan(self.low)
+
+
+def labels_needed(sizes: Sequence[int], curve: ArrayLike, level: ArrayLike, confidence: float = LEVEL) -> Needed:
+    """Return how many training texts a curve of accuracies needs to reach the mean of `level`.
+
+    `sizes` has the numbers of texts, ascending, shape (k,). `curve` has shape (k, runs), or (k, 1) for a method without
+    seeds. `level` has shape (runs,): accuracies of runs of the same seeds, in the same order. The value is read from
+    the curve's means, made monotone (isotonic regression) and joined by straight lines over the logarithm of the
+    number of texts: between two numbers that were trained it is an interpolation. The interval holds the numbers at
+    which Student's t over seeds does not reject that the curve is at the level (test inversion), each seed's curve
+    joined in the same way. A bootstrap of three seeds would hold the truth three times in four (docs/coverage.md).
+    """
+    from sklearn.isotonic import IsotonicRegression
+
+    scores, target = checked(curve, dimensions=2), checked(level)
+    logs = np.log2(np.asarray(sizes, dtype=np.float64))
+    fewest, most = int(sizes[0]), int(sizes[-1])
+    rising = IsotonicRegression().fit_transform(logs, scores.mean(axis=1))
+    value = _first_at(logs, rising, float(target.mean()))
+    gaps = scores - target
+    if gaps.shape[1] < 2:
+        return Needed(value, math.nan, math.nan, fewest, most, ONE_SEED)
+    grid = np.concatenate([np.linspace(low, high, STEPS + 1) for low, high in pairwise(logs)])
+    at = np.stack([np.interp(grid, logs, seed) for seed in gaps.T], axis=1)
+    errors = at.std(axis=1, ddof=1) / math.sqrt(at.shape[1])
+    if (errors <= 1e-9).all():
+        return Needed(value, math.nan, math.nan, fewest, most, ALL_THE_SAME)
+    half = float(stats.t.ppf((1 + confidence) / 2, at.shape[1] - 1)) * errors
+    is_possible = np.abs(at.mean(axis=1)) <= half
+    if not is_possible.any():  # every number is rejected: the curve is above the level everywhere, or below it
+        is_above = at.mean() > 0
+        return Needed(value, 0.0 if is_above else most, fewest if is_above else math.inf, fewest, most)
+    found = np.flatnonzero(is_possible)
+    low = 0.0 if found[0] == 0 else float(2 ** grid[found[0]])
+    high = math.inf if found[-1] == len(grid) - 1 else float(2 ** grid[found[-1]])
+    return Needed(value, low, high, fewest, most)
+
+
+def _first_at(logs: Array, rising: Array, level: float) -> float:
+    if rising[0] >= level:
+        return 0.0
+    if rising[-1] < level:
+        return math.inf
+    after = int(np.argmax(rising >= level))
+    share = (level - rising[after - 1]) / (rising[after] - rising[after - 1])
+    return float(2 ** (logs[after - 1] + share * (logs[after] - logs[after - 1])))
+
+
+@dataclass(frozen=True)
+class LabelCurves:
+    """The groups of one dataset, model, back end and method that differ in init and number of training texts."""
+
+    rest: dict[str, str]  # dataset, model, backend, method
+    sizes: list[int]  # numbers of training texts that both inits have, ascending
+    inits: dict[str, list[Group]]  # pretrained and random: a group for each size
+    seeds: list[int]  # that all groups have
+
+    def scores(self, init: str) -> Array:
+        """Return the test accuracies in percent, shape (sizes, seeds)."""
+        return np.stack([group.only(self.seeds).test for group in self.inits[init]])
+
+
+def label_curves(evidence: Evidence) -> list[LabelCurves]:
+    """Return the curves of a sweep that has both inits with two numbers of training texts or more."""
+    found: dict[tuple[str, ...], dict[str, dict[int, Group]]] = {}
+    for group in evidence.groups:
+        if group.n_train is not None and group.names["init"] in ("pretrained", "random"):
+            rest = tuple(group.names[key] for key in ("dataset", "model", "backend", "method"))
+            found.setdefault(rest, {}).setdefault(group.names["init"], {})[group.n_train] = group
+    curves = []
+    for rest, inits in found.items():
+        sizes = sorted(set.intersection(*(set(groups) for groups in inits.values())))
+        if len(inits) == 2 and len(sizes) > 1:
+            chosen = {init: [groups[size] for size in sizes] for init, groups in inits.items()}
+            seeds = sorted(set.intersection(*(set(group.seeds) for groups in chosen.values() for group in groups)))
+            names = dict(zip(("dataset", "model", "backend", "method"), rest, strict=True))
+            curves += [LabelCurves(names, sizes, chosen, seeds)] if seeds else []
+    return curves

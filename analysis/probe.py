@@ -1,0 +1,134 @@
+"""A third simple baseline: logistic regression on what a frozen, pre-trained encoder computes of each text.
+
+Two vectors describe a text: the mean of the last layer over its tokens, and the last layer at `<s>`. They are computed
+once for each dataset and model, on the texts as runs see them, and kept in data/features/<dataset>.<model>.
+"""
+
+import tempfile
+import time
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+
+from analysis.baselines import Baseline, judged
+from data_prep.splits import SPLITS
+from data_prep.stages import build_stage, read_manifest
+from foundation.whole_files import sha256_of
+from sweeps.folders import read_json
+from sweeps.provenance import binarised_folder
+
+LAYOUT = 1  # raise it when the features change: kept ones are then computed anew
+STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)  # C, on features with a mean of 0 and a std of 1 on train
+VECTORS = {"mean": "mean of the last layer", "first": "last layer at <s>"}
+FILE = "features.npz"
+
+Array = NDArray[Any]
+
+
+def _config(run_folder: Path, data_dir: Path) -> DictConfig:
+    config = OmegaConf.load(run_folder / "config.yaml")
+    assert isinstance(config, DictConfig)
+    config.data_dir = str(data_dir.absolute())
+    return config
+
+
+def probe_inputs(run_folder: Path, data_dir: Path) -> tuple[dict[str, Any] | None, str]:
+    """Return what the features for a pre-trained run's encoder are made from, or None and why they cannot be made."""
+    if not (run_folder / "config.yaml").is_file():
+        return None, f"{run_folder / 'config.yaml'} is not there"
+    config = _config(run_folder, data_dir)
+    checkpoint = Path(str(config.model.checkpoint))
+    made_from = read_json(run_folder / "provenance.json").get("inputs", {})
+    if not checkpoint.is_file():
+        return None, f"the checkpoint {checkpoint} is not there"
+    if sha256_of(checkpoint) != made_from.get("checkpoint"):
+        return None, f"the checkpoint {checkpoint} is not the one that the runs started from"
+    manifest = read_manifest(binarised_folder(config)) or {}
+    inputs = {"layout": LAYOUT, "data": manifest.get("outputs"), "checkpoint": made_from["checkpoint"]}
+    return {**inputs, "precision": config.precision.name}, ""
+
+
+def features(run_folder: Path, data_dir: Path, made_from: dict[str, Any]) -> dict[str, Array]:
+    """Return the features for the encoder that a pre-trained run starts from; `made_from` is of `probe_inputs`.
+
+    The keys are `train/mean`, `train/first` with shape (texts, width), `train/class` with shape (texts,), the same for
+    valid and test, and `seconds`.
+    """
+    config = _config(run_folder, data_dir)
+    config.n_train = None
+    folder = data_dir / "features" / f"{config.dataset.name}.{config.model.name}"
+    build_stage(folder, made_from, lambda scratch: _compute(scratch, config))
+    with np.load(folder / FILE) as found:
+        return dict(found)
+
+
+def _compute(scratch: Path, config: DictConfig) -> dict[str, Any]:
+    """Write the features of every text of every split, in the order of the split."""
+    import torch
+    from fairseq import tasks, utils
+
+    from sweeps.fairseq_config import fairseq_config, resolved
+
+    warnings.filterwarnings("ignore", message=".*pin_memory.*")  # fairseq asks for it on every machine
+    start = time.monotonic()
+    on_cuda = config.device == "cuda" and torch.cuda.is_available()
+    with tempfile.TemporaryDirectory() as folder:
+        device, precision = ("cuda", "fp32") if on_cuda else ("cpu", config.precision.name)
+        settings = resolved(fairseq_config(config, binarised_folder(config), Path(folder), device, precision))
+        task = tasks.setup_task(settings.task)
+        model = task.build_model(settings.model).eval()
+    model = model.cuda() if on_cuda else model
+    made: dict[str, Array] = {}
+    for split in SPLITS:
+        dataset = task.load_dataset(split)
+        parts: dict[str, list[Array]] = {"id": [], "mean": [], "first": [], "class": []}
+        batches = task.get_batch_iterator(dataset, max_sentences=settings.dataset.batch_size_valid)
+        for sample in batches.next_epoch_itr(shuffle=False):
+            sample = utils.move_to_cuda(sample) if on_cuda else sample
+            tokens = sample["net_input"]["src_tokens"]
+            with torch.inference_mode(), task._autocast(sample):
+                layer = model(**sample["net_input"], features_only=True)[0].float()
+            real = tokens.ne(task.dictionary.pad())[:, :, None]
+            parts["id"].append(sample["id"].cpu().numpy())
+            parts["mean"].append(((layer * real).sum(1) / real.sum(1)).cpu().numpy())
+            parts["first"].append(layer[:, 0].cpu().numpy())
+            parts["class"].append(sample["target"].view(-1).cpu().numpy())
+        order = np.argsort(np.concatenate(parts.pop("id")))
+        made |= {f"{split}/{name}": np.concatenate(rows)[order] for name, rows in parts.items()}
+    np.savez(scratch / FILE, seconds=np.array(time.monotonic() - start), **made)  # type: ignore[arg-type]
+    return {"model": config.model.name, "dataset": config.dataset.name}
+
+
+def fit_probes(found: dict[str, Array], rows: Array) -> list[Baseline]:
+    """Return a probe for each of the two vectors of a text, trained on the training texts at `rows`.
+
+    C is chosen by validation accuracy; on a tie, the smallest C.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    probes = []
+    for vector, words in VECTORS.items():
+        start = time.monotonic()
+        own = {split: found[f"{split}/{vector}"] for split in SPLITS}
+        gold = {split: found[f"{split}/class"] for split in SPLITS}
+        own["train"], gold["train"] = own["train"][rows], gold["train"][rows]
+        by_strength = [
+            judged(
+                f"probe: {words}, C = {strength:g}",
+                make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2_000)),
+                own,
+                gold,
+            )
+            for strength in STRENGTHS
+        ]
+        best = max(by_strength, key=lambda baseline: baseline.valid)
+        seconds = float(found["seconds"]) + time.monotonic() - start
+        probes.append(replace(best, seconds=seconds))
+    return probes

@@ -1,0 +1,186 @@
+"""What pre-training buys: labels needed, shares of the gain, the probe on a frozen encoder."""
+
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from analysis.baselines import baselines_of
+from analysis.labels import labels_needed
+from analysis.probe import features, fit_probes, probe_inputs
+from analysis.statistics import ratio_of_means
+from data_prep.splits import read_split
+from data_prep.subsets import nested_subset
+from tests.conftest import Workspace
+
+SIZES = [24, 49, 98, 196, 392, 784]
+Array = NDArray[np.float64]
+
+
+def log_line(sizes: list[int], at_fewest: float, a_doubling: float) -> Array:
+    return at_fewest + a_doubling * np.log2(np.array(sizes) / sizes[0])
+
+
+def test_labels_needed_are_those_of_a_known_curve() -> None:
+    """A curve that rises by 4 points a doubling reaches a level after as many doublings as the level asks for."""
+    curve = log_line(SIZES, 60.0, 4.0)
+    for labels in (24, 40, 100, 300, 784):
+        level = 60.0 + 4.0 * math.log2(labels / 24)
+        found = labels_needed(SIZES, curve[:, None] + [[-1.0, 0.0, 1.0]], level + np.array([-0.5, 0.5, 0.0]))
+        assert (found.value or 24) == pytest.approx(labels, rel=1e-6)
+        assert found.low <= labels <= found.high
+
+
+def test_labels_needed_agree_with_a_search_through_every_number() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(200):
+        rise = np.cumsum(rng.normal(3, 3, len(SIZES)))[:, None] + rng.normal(0, 1, (len(SIZES), 4))
+        level = rng.uniform(rise.min() - 2, rise.max() + 2) + rng.normal(0, 1, 4)
+        found = labels_needed(SIZES, rise, level)
+        means = rise.mean(axis=1)
+        isotonic = np.array(  # its definition: the largest of the smallest means of a stretch
+            [
+                max(min(means[begin : end + 1].mean() for end in range(k, len(means))) for begin in range(k + 1))
+                for k in range(len(means))
+            ]
+        )
+        numbers = np.arange(24, 785)
+        reached = np.interp(np.log2(numbers), np.log2(SIZES), isotonic) >= level.mean()
+        brute = math.inf if not reached.any() else 0 if reached[0] else numbers[reached.argmax()]
+        assert found.value == brute or abs(found.value - brute) <= 1
+
+
+def test_a_level_that_is_never_reached_or_reached_at_once_is_censored() -> None:
+    curve = log_line(SIZES, 60.0, 2.0)[:, None] + [[-0.5, 0.0, 0.5]]
+    over = labels_needed(SIZES, curve, [90.0, 91.0, 90.5])
+    assert (over.value, over.low, over.high) == (math.inf, 784, math.inf)
+    under = labels_needed(SIZES, curve, [40.0, 41.0, 40.5])
+    assert (under.value, under.low, under.high) == (0, 0, 24)
+    near = labels_needed(SIZES, curve, [69.0, 71.5, 70.5])  # the curve ends at 70
+    assert math.isinf(near.high)
+    assert 24 < near.low < 784
+
+
+def test_one_seed_and_equal_seeds_have_no_interval() -> None:
+    curve = log_line(SIZES, 60.0, 4.0)
+    assert labels_needed(SIZES, curve[:, None], [68.0]).why_none == "one seed"
+    assert labels_needed(SIZES, np.tile(curve[:, None], 3), [68.0] * 3).why_none == "all values are the same"
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_the_interval_of_labels_needed_holds_the_truth(n: int) -> None:
+    """Curves that bend, seeds that share a shift, as fine-tuning runs of one seed do."""
+    rng = np.random.default_rng(n)
+    truth_curve = 55 + 25 * (1 - np.exp(-np.log2(np.array(SIZES) / 12) / 3))
+    true = 150.0
+    level = float(np.interp(math.log2(true), np.log2(SIZES), truth_curve))
+    held = given = 0
+    for _ in range(400):
+        shared = rng.normal(0, 1, n)
+        curve = truth_curve[:, None] + shared + rng.normal(0, 1.5, (len(SIZES), n))
+        found = labels_needed(SIZES, curve, level + shared + rng.normal(0, 1.5, n))
+        held += found.low <= true <= found.high
+        given += found.has_interval
+    assert given == 400
+    assert 0.92 <= held / given <= 0.995
+
+
+@pytest.mark.parametrize("n", [3, 10])
+def test_the_interval_of_a_share_holds_the_truth(n: int) -> None:
+    rng = np.random.default_rng(n)
+    held = given = 0
+    for _ in range(2000):
+        floor = rng.normal(0, 1, n)
+        whole, part = 14 + rng.normal(0, 1.5, n) - floor, 5 + rng.normal(0, 1.5, n) - floor
+        found = ratio_of_means(part, whole)
+        given += found.has_interval
+        held += found.has_interval and found.low <= 5 / 14 <= found.high
+    assert given > 1900
+    assert held / given == pytest.approx(0.95, abs=0.015)
+
+
+def test_a_share_is_that_of_a_search_and_has_no_interval_where_there_is_no_gain() -> None:
+    part, whole = np.array([4.0, 6.0, 5.5, 3.0]), np.array([13.0, 15.0, 12.5, 14.0])
+    found = ratio_of_means(part, whole)
+    assert found.value == pytest.approx(part.mean() / whole.mean())
+    grid = np.linspace(0, 1, 100_001)
+    rest = part - grid[:, None] * whole
+    t = np.abs(rest.mean(axis=1)) / (rest.std(axis=1, ddof=1) / 2)
+    possible = grid[t <= 3.182446305]
+    assert (found.low, found.high) == (pytest.approx(possible[0], abs=2e-5), pytest.approx(possible[-1], abs=2e-5))
+    none = ratio_of_means([1.0, 2.0, 0.5], [3.0, -2.0, 1.0])
+    assert none.why_none == "the interval of the whole holds 0"
+    assert ratio_of_means([1.0], [2.0]).why_none == "one seed"
+
+
+def test_baselines_of_a_subset_are_fitted_on_the_texts_that_runs_see(swept: Workspace) -> None:
+    splits, memory = swept.root / "data/splits/amazon_fr", swept.root / "few.json"
+    few, whole = baselines_of(splits, memory, 10), baselines_of(splits, memory)
+    assert [fit.name.split(",")[0] for fit in few] == ["TF-IDF + logistic regression", "commonest class"]
+    names = json.loads((splits / "manifest.json").read_text())["labels"]
+    classes = [names.index(example.label) for example in read_split(splits / "train.jsonl")]
+    rows = nested_subset(classes, 10, names)
+    share = max(np.bincount(np.array(classes)[rows])) / 10
+    assert 0.4 <= share <= 0.6
+    assert json.loads(memory.read_text()).keys() == {"amazon_fr", "amazon_fr, 10 training texts"}
+    assert [fit.name.split(",")[0] for fit in whole] == [fit.name.split(",")[0] for fit in few]
+
+
+def test_the_probe_reads_the_frozen_encoder_and_never_the_test_texts(swept: Workspace) -> None:
+    run, data = swept.run_folder("pretrained", 0), swept.root / "data"
+    made_from, why = probe_inputs(run, data)
+    assert made_from is not None, why
+    found = features(run, data, made_from)
+    assert found["train/mean"].shape == found["train/first"].shape == (60, 64)
+    assert found["test/class"].shape == (30,)
+    every = np.arange(60)
+    probes = fit_probes(found, every)
+    assert [re.sub(r", C = .*", "", probe.name) for probe in probes] == [
+        "probe: mean of the last layer",
+        "probe: last layer at <s>",
+    ]
+    turned = dict(found) | {"test/class": 1 - found["test/class"]}
+    for probe, other in zip(probes, fit_probes(turned, every), strict=True):
+        assert (probe.name, probe.valid) == (other.name, other.valid)  # C is chosen without test
+        assert probe.test + other.test == pytest.approx(100)
+    shuffled = dict(found) | {"train/class": found["train/class"][np.random.default_rng(0).permutation(60)]}
+    assert max(probe.valid for probe in probes) > max(probe.valid for probe in fit_probes(shuffled, every)) + 10
+
+
+def test_features_are_those_of_each_text_in_the_order_of_the_split(swept: Workspace) -> None:
+    """A text alone gives the features that it has in its batch: rows are not mixed up, padding counts for nothing."""
+    import torch
+
+    from fairseq_tasks.folders import open_checkpoint
+
+    run, data = swept.run_folder("pretrained", 0), swept.root / "data"
+    made_from, _ = probe_inputs(run, data)
+    assert made_from is not None
+    found = features(run, data, made_from)
+    opened = open_checkpoint(swept.model / "model.pt", swept.model)
+    from fairseq.data import data_utils
+
+    texts = data_utils.load_indexed_dataset(str(swept.binarised / "input0/valid"), opened.dictionary, combine=False)
+    for row in (0, 3, 11):
+        tokens = torch.cat([torch.tensor([opened.dictionary.bos()]), texts[row].long()])
+        tokens = torch.cat([tokens[:63], tokens[-1:]])[None] if len(tokens) > 64 else tokens[None]
+        with torch.inference_mode():
+            layer = opened.model(tokens, features_only=True)[0][0]
+        assert np.allclose(found["valid/mean"][row], layer.mean(0).numpy(), atol=1e-4)
+        assert np.allclose(found["valid/first"][row], layer[0].numpy(), atol=1e-4)
+
+
+def test_a_checkpoint_that_changed_since_the_runs_gives_no_probe(swept: Workspace) -> None:
+    run, data = swept.run_folder("pretrained", 0), swept.root / "data"
+    checkpoint = swept.model / "model.pt"
+    whole = checkpoint.read_bytes()
+    try:
+        checkpoint.write_bytes(whole + b" ")
+        assert "is not the one that the runs started from" in probe_inputs(run, data)[1]
+        checkpoint.unlink()
+        assert probe_inputs(run, data)[1] == f"the checkpoint {checkpoint} is not there"
+    finally:
+        checkpoint.write_bytes(whole)
