@@ -25,6 +25,8 @@ PACKAGES = "tests/data_prep/test_packages.py -k "
 ARCHIVES = "tests/data_prep/test_archives.py -k "
 PREP = "tests/data_prep/test_prep.py -k "
 MALFORMED = "tests/data_prep/test_malformed.py -k "
+SUBSETS = "tests/data_prep/test_subsets.py -k "
+BOUGHT = "tests/analysis/test_bought.py -k "
 
 
 @dataclass(frozen=True)
@@ -1189,5 +1191,90 @@ MUTATIONS = [
         "np.concatenate([high, low], axis=1)",
         "weights of the 4-bit file are in each other's place",
         "tests/data_prep/test_e5_small_fr.py -k reads_back",
+    ),
+    # --- labels, parts of the weights, probes
+    Mutation(
+        "data_prep/subsets.py",
+        "places[rows] = (np.arange(len(rows)) + 0.5) / len(rows)",
+        "places[rows] = np.random.default_rng(SEED + label).random(len(rows))",
+        "subsets do not hold the classes in proportion",
+        SUBSETS + "proportion",
+    ),
+    Mutation(
+        "data_prep/subsets.py",
+        ".permutation(np.flatnonzero(labels == label))",
+        ".permutation(1)[:0].size or np.flatnonzero(labels == label)",
+        "a subset takes the first texts of the file",
+        SUBSETS + "drawn",
+    ),
+    Mutation(
+        "data_prep/subsets.py",
+        "    if without:\n",
+        "    if without and n > len(classes):\n",
+        "a subset may lack a class",
+        SUBSETS + "without_a_text",
+    ),
+    Mutation(
+        "analysis/labels.py",
+        "errors = at.std(axis=1, ddof=1) / math.sqrt(at.shape[1])",
+        "errors = at.std(axis=1, ddof=0) / math.sqrt(at.shape[1])",
+        "the interval of the labels needed is too narrow",
+        BOUGHT + "interval_of_labels",
+    ),
+    Mutation(
+        "analysis/labels.py",
+        "gaps = scores - target",
+        "gaps = scores - target.mean()",
+        "the labels needed do not heed that seeds are paired",
+        BOUGHT + "interval_of_labels",
+    ),
+    Mutation(
+        "analysis/labels.py",
+        "    if rising[-1] < level:\n        return math.inf\n",
+        "    if rising[-1] < level:\n        return float(2 ** logs[-1])\n",
+        "a curve that never gets there needs all labels",
+        BOUGHT + "censored",
+    ),
+    Mutation(
+        "analysis/statistics.py",
+        "half = math.sqrt(max(b * b - a * c, 0.0)) / a",
+        "half = math.sqrt(max(b * b - a * c, 0.0)) / (2 * a)",
+        "the interval of a share is half as wide",
+        BOUGHT + "share_holds",
+    ),
+    Mutation(
+        "analysis/bought.py",
+        "if own.mean() >= target.mean()]",
+        "if own.mean() >= target.min()]",
+        "the labels' worth is that of the worst random run",
+        report("labels"),
+    ),
+    Mutation(
+        "analysis/bought.py",
+        "return max(probes, key=lambda fit: fit.valid) if probes else None",
+        "return max(probes, key=lambda fit: fit.test) if probes else None",
+        "the probe is chosen by test accuracy",
+        BOUGHT + "never_by_test",
+    ),
+    Mutation(
+        "analysis/probe.py",
+        'order = np.argsort(np.concatenate(parts.pop("id")))',
+        'order = np.arange(len(np.concatenate(parts.pop("id"))))',
+        "features belong to other texts",
+        BOUGHT + "features_are_those",
+    ),
+    Mutation(
+        "analysis/probe.py",
+        "((layer * real).sum(1) / real.sum(1))",
+        "layer.mean(1)",
+        "padding counts in the mean of the last layer",
+        BOUGHT + "features_are_those",
+    ),
+    Mutation(
+        "analysis/ladder.py",
+        "gain = difference_over_seeds(own, floor, paired=True)",
+        "gain = difference_over_seeds(own, whole, paired=True)",
+        "an init's gain is counted from pre-trained weights",
+        report("ladder"),
     ),
 ]

@@ -3,17 +3,21 @@
 import json
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from analysis.baselines import baselines_of
+from analysis.baselines import Baseline, baselines_of
+from analysis.bought import against_probe, probe_of
+from analysis.evidence import gather_evidence
 from analysis.labels import labels_needed
 from analysis.probe import features, fit_probes, probe_inputs
 from analysis.statistics import ratio_of_means
 from data_prep.splits import read_split
 from data_prep.subsets import nested_subset
+from tests.analysis.made_up import made_up
 from tests.conftest import Workspace
 
 SIZES = [24, 49, 98, 196, 392, 784]
@@ -78,14 +82,14 @@ def test_the_interval_of_labels_needed_holds_the_truth(n: int) -> None:
     true = 150.0
     level = float(np.interp(math.log2(true), np.log2(SIZES), truth_curve))
     held = given = 0
-    for _ in range(400):
+    for _ in range(2_000):
         shared = rng.normal(0, 1, n)
         curve = truth_curve[:, None] + shared + rng.normal(0, 1.5, (len(SIZES), n))
         found = labels_needed(SIZES, curve, level + shared + rng.normal(0, 1.5, n))
         held += found.low <= true <= found.high
         given += found.has_interval
-    assert given == 400
-    assert 0.92 <= held / given <= 0.995
+    assert given == 2_000
+    assert 0.94 <= held / given <= 0.99  # the numbers that are not rejected may have gaps, and the interval spans them
 
 
 @pytest.mark.parametrize("n", [3, 10])
@@ -110,7 +114,8 @@ def test_a_share_is_that_of_a_search_and_has_no_interval_where_there_is_no_gain(
     rest = part - grid[:, None] * whole
     t = np.abs(rest.mean(axis=1)) / (rest.std(axis=1, ddof=1) / 2)
     possible = grid[t <= 3.182446305]
-    assert (found.low, found.high) == (pytest.approx(possible[0], abs=2e-5), pytest.approx(possible[-1], abs=2e-5))
+    assert found.low == pytest.approx(possible[0], abs=2e-5)
+    assert found.high == pytest.approx(possible[-1], abs=2e-5)
     none = ratio_of_means([1.0, 2.0, 0.5], [3.0, -2.0, 1.0])
     assert none.why_none == "the interval of the whole holds 0"
     assert ratio_of_means([1.0], [2.0]).why_none == "one seed"
@@ -184,3 +189,19 @@ def test_a_checkpoint_that_changed_since_the_runs_gives_no_probe(swept: Workspac
         assert probe_inputs(run, data)[1] == f"the checkpoint {checkpoint} is not there"
     finally:
         checkpoint.write_bytes(whole)
+
+
+def test_the_probe_that_is_told_is_chosen_by_validation_never_by_test() -> None:
+    by_valid, by_test = Baseline("probe: a", 80.0, 70.0, 60.0, 80.0), Baseline("probe: b", 79.0, 75.0, 60.0, 80.0)
+    assert probe_of([Baseline("commonest class", 99.0, 99.0, 90.0, 100.0), by_test, by_valid]) == by_valid
+    assert probe_of([]) is None
+
+
+def test_a_probe_that_wins_is_told_first() -> None:
+    group = made_up((98, 80.0, 81.0), 0)
+    evidence = gather_evidence([group], {str(group.key): Path("nowhere")}, 70.0)
+    won, lost = (Baseline("probe: mean, C = 1", 80.0, test, 70.0, 90.0) for test in (83.0, 79.0))
+    said = against_probe(evidence.groups[0], won)
+    assert said.startswith("The frozen encoder is enough: cls_books: logistic regression on frozen roberta_small_fr")
+    assert "The run is 2.00 points below it" in said
+    assert against_probe(evidence.groups[0], lost).startswith("cls_books: logistic regression on frozen")

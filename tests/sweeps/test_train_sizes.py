@@ -2,12 +2,14 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from analysis.event_files import read_run
 from sweeps.folders import RunKey, find_runs
+from sweeps.planning import arguments_of_run, axes_of
 from tests.conftest import Workspace, refused
 
 BACKENDS = ["fairseq", *(["hf"] if importlib.util.find_spec("transformers") else [])]
@@ -99,6 +101,34 @@ def test_a_report_tells_the_sizes_apart(workspace: Workspace) -> None:
     assert "random tiny (fairseq, full), 10 training texts" in made.stdout
     report = (workspace.root / "results" / name / "report.md").read_text()
     assert "pretrained against random: amazon_fr · tiny · fairseq · full · 10 training texts" in report
-    assert "On amazon_fr with 10 training texts, tiny (fairseq, full) reaches" in report
-    assert "On amazon_fr, tiny (fairseq, full) reaches" in report
-    assert "of test accuracy with 10 training texts (95 % interval" in report
+    assert report.count("On amazon_fr, tiny (fairseq, full) reaches") == 1  # of all texts; the table has the others
+    assert "## Labels: amazon_fr · tiny · fairseq · full\n\n2 paired seeds, seeds 0, 1." in report
+    assert re.search(r"^\| 10 +\| \d", report, re.MULTILINE)
+    answer = workspace.sweep("--sweep", "few-only", "--seeds", "0", "--epochs", "1", "--train", "10")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    made = workspace.python("analysis", "--sweep", "few-only")
+    assert "On amazon_fr with 10 training texts, tiny (fairseq, full) reaches" in made.stdout
+
+
+def test_the_experiments_say_what_they_vary_and_the_user_may_say_otherwise() -> None:
+    def axes(*words: str) -> tuple[list[str], list[str]]:
+        found = axes_of(arguments_of_run().parse_args(list(words)))
+        return found.inits, found.trains
+
+    assert axes() == (["pretrained", "random"], ["all"])
+    assert axes("--experiment", "labels") == (["pretrained", "random"], ["halves"])
+    assert axes("--experiment", "labels", "--train", "50,all") == (["pretrained", "random"], ["50", "all"])
+    inits, trains = axes("--experiment", "ladder")
+    assert (inits[0], inits[-1], trains) == ("pretrained", "random", ["all"])
+    assert {"bottom_2", "embeddings", "shuffled", "statistics"} <= set(inits)
+
+
+def test_a_ladder_with_more_layers_than_the_model_has_is_one_sentence(workspace: Workspace) -> None:
+    said = refused(workspace.sweep("--sweep", "tall", "--experiment", "ladder", "--seeds", "0", "--epochs", "1"))
+    assert "INIT=bottom_8: the encoder has 2 layers; give a number from 1 to 2" in said
+
+
+def test_datasets_and_models_are_lists_too(workspace: Workspace) -> None:
+    said = refused(workspace.python("sweeps", "--dataset", "amazon_fr,cls_dvd", "--model", "tiny", "--seeds", "0"))
+    assert "cls_dvd is not prepared for tiny" in said
+    assert "amazon_fr is given twice" in refused(workspace.python("sweeps", "--dataset", "amazon_fr,amazon_fr"))
