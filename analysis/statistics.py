@@ -2,7 +2,7 @@
 
 Means and differences have two targets, because the intervals have different widths. *This test set, new seeds* asks
 what other seeds would give on the same test texts. *New texts, new seeds* asks what other seeds would give on other
-texts of the same kind. docs/statistics.md has the coverage of each interval, by simulation
+texts of the same kind. docs/coverage.md has the coverage of each interval, by simulation
 (`python -m benchmarks.coverage`).
 
 Estimates and tests of arrays raise `ValueError` for NaN, an infinite value, a wrong shape or no value at all.

@@ -5,7 +5,7 @@ covers its target, of the worlds in which it is given. A run of a seed answers a
 + text effect + noise is above zero, all normal; pre-trained and random runs of one seed share half of the seed effect's
 variance, `strangers` are random runs of other seeds, and all runs share the texts. Each run also has a curve that rises
 and bends, 50 + 38 (1 - exp(-step / tau)) percent; it is seen at the evaluations of the default schedule, and passes
-70 % at a step that is log-normal over seeds.
+70 % at a step that is log-normal over seeds. Accuracies over the number of labels rise and bend, too.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.crossings import Bracket, bracket_of, mean_steps, ratio_of_steps
+from analysis.labels import labels_needed
 from analysis.statistics import (
     LEVEL,
     NEW_TEXTS,
@@ -30,6 +31,7 @@ from analysis.statistics import (
     mean_over_seeds,
     mean_over_texts,
     one_more_run,
+    ratio_of_means,
     share_interval,
     std_interval,
     std_ratio,
@@ -50,6 +52,10 @@ LOG_STEPS = {
 OF_LOG_STEPS = 0.35  # standard deviation over seeds; 5 % of the random runs then end below 70 %
 START, TOP, THRESHOLD = 50.0, 88.0, 70.0  # percent
 RESAMPLES = 1_000
+SIZES = [24, 49, 98, 196, 392, 784]  # labels, as on amazon_fr
+LABELS = 150.0  # that the curve needs for the level
+GAIN, PART = 14.0, 5.0  # points over random weights: of all pre-trained weights, of a part of them
+OF_RUN = 1.5  # standard deviation of an accuracy over seeds, in points; seeds also share a shift of 1 point
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,8 @@ class World:
 
     right: dict[str, Array]  # (runs, texts) of 0 or 100
     brackets: dict[str, list[Bracket]]
+    labels: tuple[Array, Array]  # accuracies over SIZES, (sizes, runs), and at the level, (runs,)
+    ladder: tuple[Array, Array]  # gains of a part of the weights and of all of them, (runs,)
     normal: tuple[Array, Array]  # two samples of shape (runs,), true std 1
     one_more: float  # accuracy of one more pre-trained run on these texts
     of_first: float  # accuracy of the first pre-trained run on any texts
@@ -65,8 +73,26 @@ class World:
     on_any_texts: dict[str, float]
 
 
-def draw(n: int, rng: np.random.Generator) -> World:
-    """Return a world with a sweep of n seeds."""
+def accuracy_at(labels: Array) -> Array:
+    """Return the true accuracy in percent of a run with so many labels: a curve that rises and bends."""
+    return 55 + 25 * (1 - np.exp(-np.log2(labels / 12) / 3))
+
+
+def draw_labels(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Return a curve over labels and the accuracies that it is to reach. Runs of one seed share a shift."""
+    shift = rng.normal(0, 1, n)
+    curve = accuracy_at(np.array(SIZES))[:, None] + shift + rng.normal(0, OF_RUN, (len(SIZES), n))
+    return curve, accuracy_at(np.array(LABELS)) + shift + rng.normal(0, OF_RUN, n)
+
+
+def draw_ladder(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Return the gains of a part of the weights and of all weights over random ones, which both share."""
+    floor = rng.normal(0, 1, n)
+    return PART + rng.normal(0, OF_RUN, n) - floor, GAIN + rng.normal(0, OF_RUN, n) - floor
+
+
+def draw(n: int, rng: np.random.Generator, more_rng: np.random.Generator) -> World:
+    """Return a world with a sweep of n seeds. `more_rng` draws the accuracies over labels and parts of the weights."""
     of_text, shared, pace = rng.normal(0, OF_TEXT, TEXTS), rng.normal(0, 1, (n, 1)), rng.normal(0, 1, n)
     right, brackets, these, anything = {}, {}, {}, {}
     for init, ability in ABILITY.items():
@@ -82,7 +108,8 @@ def draw(n: int, rng: np.random.Generator) -> World:
             first = 100 * float(stats.norm.cdf((ability + of_seed[0, 0]) / np.hypot(OF_NOISE, OF_TEXT)))
     more = ABILITY["pretrained"] + OF_SEED * rng.normal() + of_text + rng.normal(0, OF_NOISE, TEXTS) > 0
     normal = rng.normal(0, 1, n), rng.normal(0, 1, n)
-    return World(right, brackets, normal, 100 * float(more.mean()), first, these, anything)
+    labels, ladder = draw_labels(n, more_rng), draw_ladder(n, more_rng)
+    return World(right, brackets, labels, ladder, normal, 100 * float(more.mean()), first, these, anything)
 
 
 def _seen(step: float) -> Bracket:
@@ -98,6 +125,11 @@ def _accuracies(world: World, init: str) -> Array:
 
 def _ratio(world: World, other: str, paired: bool) -> Estimate:
     return ratio_of_steps(world.brackets[other], world.brackets["pretrained"], paired).interval
+
+
+def _labels(world: World) -> Estimate:
+    found = labels_needed(SIZES, *world.labels)
+    return Estimate(found.value, found.low, found.high, SAME_TEXTS, "test inversion")
 
 
 def _wilson(world: World) -> Estimate:
@@ -145,6 +177,8 @@ INTERVALS: list[Judged] = [
         lambda w: mean_steps(w.brackets["pretrained"]),
         lambda w: MEAN_STEPS,
     ),
+    ("labels needed, test inversion", SAME_TEXTS, _labels, lambda w: LABELS),
+    ("share of a gain, Fieller", SAME_TEXTS, lambda w: ratio_of_means(*w.ladder), lambda w: PART / GAIN),
     ("std of normal values, chi-squared", SAME_TEXTS, lambda w: std_interval(w.normal[0]), lambda w: 1.0),
     ("ratio of stds of normal values, F", SAME_TEXTS, lambda w: std_ratio(*w.normal), lambda w: 1.0),
     (
@@ -199,11 +233,11 @@ class Bootstraps:
 
 def coverage(n: int, repeats: int, seed: int = 0) -> dict[tuple[str, str], tuple[float, float]]:
     """Return, for each of `INTERVALS`, how often a given interval holds the true value, and how often it is given."""
-    rng = np.random.default_rng([seed, n])
+    rng, more_rng = np.random.default_rng([seed, n]), np.random.default_rng([seed, n, 2])
     held = dict.fromkeys([(name, target) for name, target, _, _ in INTERVALS], 0)
     given = dict.fromkeys(held, 0)
     for _ in range(repeats):
-        world = draw(n, rng)
+        world = draw(n, rng, more_rng)
         for name, target, interval, truth in INTERVALS:
             found = interval(world)
             given[name, target] += found.has_interval
@@ -217,7 +251,7 @@ def coverage_of_bootstraps(n: int, repeats: int, seed: int = 0) -> dict[tuple[st
     over_seeds, over_both = "(not used) mean, bootstrap of seeds", "(not used) mean, bootstrap of seeds and texts"
     held = dict.fromkeys([(over_seeds, SAME_TEXTS), (over_both, SAME_TEXTS), (over_both, NEW_TEXTS)], 0)
     for _ in range(repeats):
-        world, bootstraps = draw(n, rng), Bootstraps(n, rng)
+        world, bootstraps = draw(n, rng, np.random.default_rng(0)), Bootstraps(n, rng)
         truths = {SAME_TEXTS: world.on_these_texts["pretrained"], NEW_TEXTS: world.on_any_texts["pretrained"]}
         found = {
             over_seeds: bootstraps.over_seeds(world.right["pretrained"]),
