@@ -172,7 +172,7 @@ def simple_fits(
     A probe needs the checkpoint that the pre-trained runs of this dataset and model started from.
     """
     from analysis.baselines import baselines_of, remembered
-    from analysis.probe import features, fit_probes, probe_inputs
+    from analysis.probe import SETTINGS, features, fit_probes, probe_inputs
     from data_prep.subsets import nested_subset
 
     fits: Fits = {}
@@ -201,7 +201,12 @@ def simple_fits(
                 names = [str(name) for name in range(max(classes) + 1)]
                 return fit_probes(found, nested_subset(classes, size, names))
 
-            fits[key] = [*fits[key], *remembered(memory, f"{dataset}, {model}, {size} texts: probes", made_from, fit)]
+            fits[key] = [
+                *fits[key],
+                *remembered(
+                    memory, f"{dataset}, {model}, {size} texts: probes", {**made_from, "settings": SETTINGS}, fit
+                ),
+            ]
     return fits, problems
 
 
