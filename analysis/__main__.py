@@ -64,6 +64,7 @@ def made_from(sweep_folder: Path, data_dir: Path, threshold: float) -> dict[str,
         data = (
             data_dir / "splits" / key.dataset / MANIFEST,
             data_dir / "bin" / f"{key.dataset}.{key.model}" / MANIFEST,
+            data_dir / "models" / key.model / "model.pt",
         )
         found.update({str(path): state_of(path) for path in data})
     digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
@@ -74,6 +75,7 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     """Read the sweep's logs and write everything in `folder`. Raises `UsageError` when no run has a test accuracy."""
     from analysis.alike import keep_alike
     from analysis.best_steps import results_of, summary_of
+    from analysis.bought import tables_of
     from analysis.event_files import read_sweep
     from analysis.evidence import as_json, gather_evidence
     from analysis.figures import write_figures
@@ -101,7 +103,7 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
         logs.scalars.to_parquet(temporary, index=False)
     titles = write_figures(folder / "figures", logs.scalars, evidence, baselines, fits)
     below = foot(results, evidence, classes, problems)
-    write_tables(folder / "tables", results_table(results, evidence, baselines, fits), below)
+    write_tables(folder / "tables", results_table(results, evidence, baselines, fits), below, tables_of(evidence, fits))
     of = {"sweep_folder": str(sweep_folder.resolve())}
     write_json(folder / "summary.json", {**of, **summary_of(sweep, results, classes)})
     write_json(folder / "statistics.json", as_json(evidence))

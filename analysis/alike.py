@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from analysis.best_steps import RunResult, by_group
 from sweeps.folders import RunKey, read_json
 from sweeps.grid import MAY_DIFFER, unfair_keys
-from sweeps.provenance import comparable, differing_keys
+from sweeps.provenance import comparable, defaults, differing_keys
 
 UNLIKE = "unlike the others"  # status of a run that is left out of its group
 # Keys that may differ between two compared groups. sweeps/grid.py has the keys that may differ between inits.
@@ -30,10 +30,18 @@ SAME_INPUTS = {
 
 @cache
 def _flat(text: str) -> dict[str, Any]:
-    """Return a configuration, without its seed, as {dotted key: value}."""
+    """Return a configuration, without its seed, as {dotted key: value}.
+
+    A key that a run of an earlier version lacks has its default, as when a sweep looks at the run.
+    """
     config = OmegaConf.create(text)
     assert isinstance(config, DictConfig)
-    return {key: value for key, value in comparable(config).items() if key != "seed"}
+    given = comparable(config)
+    nodes = {"", *(key.rpartition(".")[0] for key in given)}
+    usual = {
+        key: value for key, value in defaults().items() if value not in ("???", {}) and key.rpartition(".")[0] in nodes
+    }
+    return {key: value for key, value in {**usual, **given}.items() if key != "seed"}
 
 
 def configuration(folder: Path) -> dict[str, Any]:
@@ -45,7 +53,8 @@ def configuration(folder: Path) -> dict[str, Any]:
     return _flat("\n".join(line for line in lines if not line.startswith("seed:")))
 
 
-def _inputs(folder: Path) -> dict[str, Any]:
+def inputs_of(folder: Path) -> dict[str, Any]:
+    """Return what a run was made from, by its provenance.json; empty when it is not recorded."""
     found = read_json(folder / "provenance.json").get("inputs")
     return found if isinstance(found, dict) else {}
 
@@ -60,7 +69,7 @@ def keep_alike(results: list[RunResult], folders: dict[str, Path]) -> list[RunRe
     left_out = {str(run.key): why for run in judged if (why := _of_another_run(run.key, folders[str(run.key)]))}
     for members in by_group([run for run in judged if str(run.key) not in left_out]).values():
         made_from = {
-            str(run.key): (configuration(folders[str(run.key)]), _inputs(folders[str(run.key)])) for run in members
+            str(run.key): (configuration(folders[str(run.key)]), inputs_of(folders[str(run.key)])) for run in members
         }
         kinds = {name: json.dumps(made, sort_keys=True, default=str) for name, made in made_from.items()}
         kept, _ = Counter(kinds[str(run.key)] for run in members).most_common(1)[0]  # on a tie, the lowest seed's kind
@@ -116,6 +125,6 @@ def unequal_terms(axis: str, one: Path, other: Path) -> list[str]:
     else:
         keys = sorted(first.keys() | second.keys())
         differing = [key for key in keys if first.get(key) != second.get(key) and not key.startswith(own)]
-    inputs = _inputs(one), _inputs(other)
+    inputs = inputs_of(one), inputs_of(other)
     said = [f"{key} ({first.get(key, 'absent')} against {second.get(key, 'absent')})" for key in differing]
     return said + [f"{name} (input)" for name in SAME_INPUTS[axis] if inputs[0].get(name) != inputs[1].get(name)]

@@ -1,5 +1,6 @@
 """Read from a run's predictions.parquet which texts it answered correctly at its best step."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,20 @@ def read_answers(folder: Path) -> pd.DataFrame:
         return pd.read_parquet(path, columns=COLUMNS)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{path} is missing, or not whole") from error
+
+
+def seeds_of_one_answer(results: list[RunResult], folders: dict[str, Path], split: str = "test") -> list[int]:
+    """Return the seeds of the runs that give every text the same class: they have learned nothing.
+
+    A run without a whole predictions.parquet is not among them.
+    """
+    seeds = []
+    for result in results:
+        with suppress(ValueError):
+            answers = read_answers(folders[str(result.key)])
+            if answers[answers["split"] == split]["predicted"].nunique() == 1:
+                seeds.append(result.key.seed)
+    return seeds
 
 
 def right_answers(

@@ -7,10 +7,10 @@ import pandas as pd
 
 from analysis.baselines import Baseline
 from analysis.evidence import Evidence, Group
-from analysis.findings import POSSIBLE, above, listed, prose
+from analysis.findings import POSSIBLE, above, listed, prose, with_texts
 from analysis.labels import LabelCurves, Needed, label_curves, labels_needed
-from analysis.ladder import Rung, ladders
-from analysis.statistics import SAME_TEXTS, difference_over_seeds
+from analysis.ladder import Ladder, Rung, ladders
+from analysis.statistics import SAME_TEXTS, Estimate, difference_over_seeds
 from foundation.counts import counted
 
 Fits = dict[tuple[str, str, int], list[Baseline]]  # (dataset, model, training texts) -> TF-IDF, commonest, probes
@@ -31,13 +31,18 @@ def against_probe(group: Group, probe: Baseline) -> str:
     """Return how far fully fine-tuned runs are above or below the probe on the same encoder, frozen."""
     names = group.names
     gap = group.spread.mean - probe.test
-    opens = "The frozen encoder is enough: " if gap < 0 and f"{abs(gap):.2f}" != "0.00" else ""
-    each = "The run is" if group.n == 1 else "Runs are on average"
+    each = "the run is" if group.n == 1 else f"the {group.n} runs are on average"
     return (
-        f"{opens}{names['dataset']}: logistic regression on frozen {names['model']} ({probe.name.partition(': ')[2]}) "
-        f"reaches {probe.test:.2f} % (95 % interval {probe.low:.2f} to {probe.high:.2f} for new texts). {each} "
-        f"{above(gap)} it when all weights are trained from pre-trained ones ({names['backend']})."
+        f"{names['dataset']}: logistic regression on the pre-trained encoder as it is, a probe "
+        f"({names['model']}, {probe.name.partition(': ')[2]}), reaches {probe.test:.2f} % (95 % interval "
+        f"{probe.low:.2f} to {probe.high:.2f} for new texts). With all weights trained {each} {above(gap)} it "
+        f"({names['backend']})."
     )
+
+
+def is_beaten(group: Group, probe: Baseline) -> bool:
+    """Return whether a probe is above the mean of the fully trained runs."""
+    return probe.test - group.spread.mean >= 0.005
 
 
 # --- labels
@@ -50,62 +55,92 @@ def texts_words(value: float, needed: Needed) -> str:
     return f"{needed.fewest:,} or fewer" if value == 0 else f"{round(value):,}"
 
 
+def with_interval(estimate: Estimate) -> str:
+    """Return a difference in points with its interval in brackets, or why there is none."""
+    ends = estimate.ends("+.2f", *POSSIBLE) if estimate.has_interval else f"no interval: {estimate.why_none}"
+    return f"{estimate.value:+.2f} ({ends})"
+
+
 def needed_cell(needed: Needed) -> str:
     """Return a number of training texts with its interval, for a table."""
     value = texts_words(needed.value, needed)
     if not needed.has_interval:
         return f"{value} (no interval: {needed.why_none})"
     if needed.low == 0 and math.isinf(needed.high):
-        return f"{value} (no bound)"
+        return f"{value} (these runs give no bound)"
     if needed.low == 0:
         return f"{value} (up to {math.ceil(needed.high):,})"
     low = f"{math.floor(needed.low):,}"
     return f"{value} ({f'from {low}' if math.isinf(needed.high) else f'{low} to {math.ceil(needed.high):,}'})"
 
 
-def worth(curves: LabelCurves) -> str:
-    """Return with how few labels pre-trained weights reach what random weights reach with all of them."""
+def worth(curves: LabelCurves, fits: Fits) -> str:
+    """Return with how few labels each init reaches what random weights reach with the most labels."""
     scores = {init: curves.scores(init) for init in curves.inits}
     most, target = curves.sizes[-1], scores["random"][-1]
+    with_most = f"with {'all ' if curves.has_all else ''}{most:,} labels"
     names = f"{curves.rest['dataset']}, {curves.rest['model']} ({curves.rest['backend']}, {curves.rest['method']})"
-    reached = f"what random weights reach with all {most:,} ({target.mean():.2f} %)"
-    enough = [place for place, own in enumerate(scores["pretrained"]) if own.mean() >= target.mean()]
-    if not enough:
-        return f"{names}: with no number of labels here do pre-trained weights reach {reached}."
-    place = enough[0]
-    size, own = curves.sizes[place], scores["pretrained"][place]
+    n_failed = len(failed_runs(curves.inits["random"][-1], fits))
+    if n_failed:
+        return (
+            f"{names}: {n_failed} of {counted(len(target), 'random run')} {with_most} learned nothing, so the report "
+            "does not say what pre-training is worth in labels."
+        )
+    first = {
+        init: next((size for size, own in zip(curves.sizes, rows, strict=True) if own.mean() >= target.mean()), None)
+        for init, rows in scores.items()
+    }
+    size, of_random = first["pretrained"], first["random"]
+    over = f"mean of {counted(len(target), 'seed')}" if len(target) > 1 else "one seed"
+    level = f"{target.mean():.2f} % ({over})"
+    if size is None:
+        return f"{names}: random weights reach {level} {with_most}; pre-trained weights do so with no number here."
+    if of_random is None or of_random < most:
+        saved = " Pre-training saves no labels here." if of_random is None or size >= of_random else ""
+        return (
+            f"{names}: random weights reach {level} {with_most} and no less with {of_random or most:,}; pre-trained "
+            f"weights need {size:,} for it.{saved}"
+        )
+    if size == most:
+        return f"{names}: pre-trained weights, too, reach what random ones reach, {level}, only {with_most}."
+    own = scores["pretrained"][curves.sizes.index(size)]
     gap = difference_over_seeds(own, target, paired=True)
-    over = f"mean of {counted(len(own), 'seed')}" if len(own) > 1 else "one seed"
-    said = (
-        f"{names}: with {size:,} labels pre-trained weights reach {own.mean():.2f} % ({over}), at least {reached}: "
-        f"pre-training is worth at least {_rounded(most / size)} times the labels"
+    may_be = "is" if not gap.has_interval or gap.low >= 0 else "may be"
+    return (
+        f"{names}: random weights reach {level} {with_most}, pre-trained weights {own.mean():.2f} % with {size:,}: "
+        f"pre-training {may_be} worth at least {_rounded(most / size)} times the labels. The difference there is "
+        f"{gap.value:+.2f} points, {gap.words('+.2f', *POSSIBLE)}."
     )
-    if not gap.has_interval:
-        return f"{said}. The difference there is {gap.value:+.2f} points, {gap.words('+.2f', *POSSIBLE)}."
-    doubt = "" if gap.low >= 0 else " The interval holds values below 0: with new seeds more labels may be needed."
-    return f"{said}. The difference there is {gap.value:+.2f} points, {gap.words('+.2f', *POSSIBLE)}.{doubt}"
+
+
+def _commonest(fits: list[Baseline]) -> Baseline | None:
+    return next((fit for fit in fits if fit.name == COMMONEST), None)
 
 
 def _rounded(ratio: float) -> str:
     return f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.1f}"
 
 
-def failed_runs(group: Group, commonest: Baseline | None) -> list[int]:
-    """Return the seeds of the runs that answer as accurately as the commonest class: they have learned nothing."""
-    if commonest is None:
-        return []
+def failed_runs(group: Group, fits: Fits) -> list[int]:
+    """Return the seeds of the runs that learned nothing.
+
+    They answer one class alone or, where the answers are not known, are exactly as accurate as the commonest class.
+    """
+    commonest = _commonest(fits.get((group.names["dataset"], group.names["model"], group.n_train or 0), []))
+    if group.right is not None or commonest is None:
+        return group.one_answer
     return [run.key.seed for run in group.runs if run.test is not None and abs(run.test - commonest.test) < 1e-9]
 
 
-def accuracy_cell(group: Group, commonest: Baseline | None) -> str:
-    """Return mean, median and the runs that failed, for a table."""
+def accuracy_cell(group: Group, fits: Fits) -> str:
+    """Return mean, median and the runs that learned nothing, for a table."""
     said = f"{group.spread.mean:.2f}"
     if group.n > 1:
         said += f" (median {np.median(group.test):.2f})"
-    failed = failed_runs(group, commonest)
+    failed = failed_runs(group, fits)
     if failed:
         seeds = f"seed{'s' if len(failed) > 1 else ''} {listed(map(str, failed))}"
-        said += f"; {len(failed)} of {group.n} at the commonest class ({seeds})"
+        said += f"; {len(failed)} of {group.n} learned nothing ({seeds})"
     return said
 
 
@@ -116,7 +151,6 @@ def labels_table(curves: LabelCurves, fits: Fits) -> pd.DataFrame:
     simple = [tf_idf_of(own) for own in at]
     rows = []
     for place, size in enumerate(curves.sizes):
-        commonest = next((fit for fit in at[place] if fit.name == COMMONEST), None)
         own = scores["pretrained"][place]
         gap = difference_over_seeds(own, scores["random"][place], paired=True)
         tf_idf, probe = simple[place], probe_of(at[place])
@@ -125,33 +159,37 @@ def labels_table(curves: LabelCurves, fits: Fits) -> pd.DataFrame:
         rows.append(
             {
                 "labels": f"{size:,}",
-                "pre-trained, test %": accuracy_cell(curves.inits["pretrained"][place], commonest),
-                "random, test %": accuracy_cell(curves.inits["random"][place], commonest),
-                "gap, points": f"{gap.value:+.2f} ({gap.ends('+.2f', *POSSIBLE)})",
+                "pre-trained, test %": accuracy_cell(curves.inits["pretrained"][place], fits),
+                "random, test %": accuracy_cell(curves.inits["random"][place], fits),
+                "gap, points": with_interval(gap),
                 "TF-IDF, test %": f"{tf_idf.test:.2f}" if tf_idf is not None else "not fitted",
                 "probe, test %": f"{probe.test:.2f}" if probe is not None else "not fitted",
-                "labels that random weights need for the pre-trained accuracy": needed_cell(
+                "labels for random weights to match pre-trained": needed_cell(
                     labels_needed(curves.sizes, scores["random"], own)
                 ),
-                "labels that TF-IDF needs for it": needed_cell(words) if words is not None else "not fitted",
+                "labels for TF-IDF to match pre-trained": needed_cell(words) if words is not None else "not fitted",
             }
         )
     return pd.DataFrame(rows)
 
 
 def about_labels(curves: LabelCurves) -> str:
-    """Return how the table of labels is to be read."""
-    n = counted(len(curves.seeds), "paired seed")
-    return (
-        f"{n}, seeds {', '.join(map(str, curves.seeds))}. The subsets are nested and hold the classes in proportion; "
-        "a run on fewer texts takes as many updates. In brackets: 95 % intervals for new seeds on this test set and "
-        "these subsets. Labels needed are read between the sizes trained, on straight lines over their logarithm."
+    """Return how the table of labels is to be read, and what is left out of it."""
+    seeds = f"Seed{'s' if len(curves.seeds) > 1 else ''} {', '.join(map(str, curves.seeds))}"
+    config = curves.inits["random"][0].config
+    steps = "as many epochs" if config.get("recipe.updates") == "epochs" else "as many steps"
+    said = (
+        f"{seeds}, compared seed by seed. A label is a training text with its class. Each subset is part of the larger "
+        f"ones and has about the same class balance; a run on a subset takes {steps} as a run on all. In brackets: "
+        "95 % intervals for new seeds on this test set and these subsets. Labels to match are read between the sizes "
+        "trained, on straight lines over their logarithm."
     )
+    return f"{said} Left out: {'; '.join(curves.left_out)}." if curves.left_out else said
 
 
 def title_of_labels(evidence: Evidence) -> str:
     """Return the finding of the figure of labels: the gap with the fewest and with all labels."""
-    curves = label_curves(evidence)
+    curves, _ = label_curves(evidence)
     if len(curves) != 1:
         return "Test accuracy over the number of labels"
     gaps = curves[0].scores("pretrained").mean(axis=1) - curves[0].scores("random").mean(axis=1)
@@ -160,7 +198,7 @@ def title_of_labels(evidence: Evidence) -> str:
 
 
 def caption_of_labels(evidence: Evidence, has_simple: bool) -> str:
-    n = sorted({group.n for curve in label_curves(evidence) for groups in curve.inits.values() for group in groups})
+    n = sorted({group.n for curve in label_curves(evidence)[0] for groups in curve.inits.values() for group in groups})
     runs = f"{n[0]} to {n[-1]} runs" if len(n) > 1 else counted(n[0], "run")
     words = [f"{runs} per point. Point: one run. Line: mean."]
     if n[-1] > 1:
@@ -175,96 +213,70 @@ def caption_of_labels(evidence: Evidence, has_simple: bool) -> str:
 # --- parts of the weights
 
 
-def ladder_sentence(top: Group, bottom: Group, rungs: list[Rung]) -> str:
+def ladder_sentence(found: Ladder) -> str:
     """Return the share of the gain that each init between random and pre-trained weights brings."""
-    gap = difference_over_seeds(*_common(top, bottom), paired=True)
-    start = (
-        f"{top.names['dataset']}, {top.names['model']} ({top.names['backend']}, {top.names['method']}): of the "
-        f"{gap.value:+.2f} points that all pre-trained weights bring"
-    )
-    if gap.value <= 0:
-        said = [f"{prose(rung.group.names['init'])} {rung.gain.value:+.2f}" for rung in rungs]
-        return f"{start}, in points: {'; '.join(said)}."
-    said = [f"{prose(rung.group.names['init'])} {rung.gain.value:+.2f} {share_words(rung)}" for rung in rungs]
-    return f"{start}, in points and as a share: {'; '.join(said)}."
-
-
-def _common(top: Group, bottom: Group) -> tuple[np.ndarray, np.ndarray]:
-    seeds = sorted(set(top.seeds) & set(bottom.seeds))
-    return top.only(seeds).test, bottom.only(seeds).test
+    names, gap = found.top.names, found.gap
+    of = f"{names['dataset']}{with_texts(names)}, {names['model']} ({names['backend']}, {names['method']})"
+    if found.is_without_gain:
+        said = [f"{prose(rung.group.names['init'])} {rung.gain.value:+.2f}" for rung in found.rungs]
+        return (
+            f"{of}: pre-trained minus random is {gap.value:+.2f} points ({gap.words('+.2f', *POSSIBLE)}), so there is "
+            f"no gain to share out. Minus random, in points: {'; '.join(said)}."
+        )
+    said = [f"{prose(rung.group.names['init'])} {rung.gain.value:+.2f} {share_words(rung)}" for rung in found.rungs]
+    return f"{of}: of the {gap.value:.2f} points that pre-training buys, {'; '.join(said)}."
 
 
 def share_words(rung: Rung) -> str:
     """Return a share in percent with its interval, in brackets."""
     if math.isnan(rung.share.value):
         return "(no share: there is no gain)"
-    value = f"{100 * rung.share.value:.0f} %"
+    value = f"{100 * rung.share.value + 0.0:.0f} %".replace("-0 %", "0 %")
     if not rung.share.has_interval:
         return f"({value}, no interval: {rung.share.why_none})"
     return f"({value}, {100 * rung.share.low:.0f} to {100 * rung.share.high:.0f} %)"
 
 
-def ladder_table(top: Group, bottom: Group, rungs: list[Rung]) -> pd.DataFrame:
+def ladder_table(found: Ladder) -> pd.DataFrame:
     """Return a row for each init from pre-trained to random: mean, gain over random weights, share of the gain."""
-    rows = [
+    shares = [share_words(rung).strip("()") for rung in found.rungs]
+    shares = ["no gain to share out"] * len(shares) if found.is_without_gain else shares
+    groups = [found.top, *(rung.group for rung in found.rungs), found.bottom]
+    gains = [with_interval(found.gap), *(with_interval(rung.gain) for rung in found.rungs), "0, by definition"]
+    return pd.DataFrame(
         {
-            "first weights": prose(top.names["init"]),
-            "n": str(top.n),
-            "test %": f"{top.spread.mean:.2f}",
-            "gain over random, points": _gain(top, bottom),
-            "share of the gain": "100 %, by definition",
-        }
-    ]
-    rows += [
-        {
-            "first weights": prose(rung.group.names["init"]),
-            "n": str(rung.group.n),
-            "test %": f"{rung.group.spread.mean:.2f}",
-            "gain over random, points": f"{rung.gain.value:+.2f} ({rung.gain.ends('+.2f', *POSSIBLE)})",
-            "share of the gain": share_words(rung).strip("()"),
-        }
-        for rung in rungs
-    ]
-    rows.append(
-        {
-            "first weights": "random",
-            "n": str(bottom.n),
-            "test %": f"{bottom.spread.mean:.2f}",
-            "gain over random, points": "0, by definition",
-            "share of the gain": "0 %, by definition",
+            "first weights": [prose(group.names["init"]) for group in groups],
+            "seeds": [", ".join(map(str, group.seeds)) for group in groups],
+            "test %": [f"{group.spread.mean:.2f}" for group in groups],
+            "gain over random, points": gains,
+            "share of the gain": ["100 %, by definition", *shares, "0 %, by definition"],
         }
     )
-    return pd.DataFrame(rows)
 
 
-def _gain(top: Group, bottom: Group) -> str:
-    gap = difference_over_seeds(*_common(top, bottom), paired=True)
-    return f"{gap.value:+.2f} ({gap.ends('+.2f', *POSSIBLE)})"
-
-
-def about_ladder() -> str:
-    return (
-        "Gains and shares are over the seeds that the three kinds of runs share. In brackets: 95 % intervals for new "
-        "seeds on this test set, of gains by Student's t, of shares by Fieller's method. Shares of different inits "
-        "need not add up to 100 %: an init that loads less is no part of another's gain."
+def about_ladder(found: Ladder) -> str:
+    """Return how the table of parts of the weights is to be read, and what is left out of it."""
+    said = (
+        "Each gain and share is over the seeds that pre-trained, random and this init's runs have in common. In "
+        "brackets: 95 % intervals for new seeds on this test set, of gains by Student's t, of shares by Fieller's "
+        "method. The shares overlap, as bottom_4 includes bottom_2 and both include the embeddings: they do not add up."
     )
+    return f"{said} Left out: {'; '.join(found.left_out)}." if found.left_out else said
 
 
-def title_of_ladder(found: list[tuple[Group, Group, list[Rung]]]) -> str:
+def title_of_ladder(found: list[Ladder]) -> str:
     """Return the finding of the figure: the share of the gain that each init brings, where the runs show a gain."""
-    plain = "Test accuracy by the part of the first weights that is pre-trained"
-    if len(found) != 1:
-        return plain
-    top, bottom, rungs = found[0]
-    gap = difference_over_seeds(*_common(top, bottom), paired=True)
-    if gap.value <= 0 or (gap.has_interval and not gap.excludes(0)):
-        return plain  # shares of a gain that the runs do not show
-    said = listed(f"{prose(rung.group.names['init'])} {100 * rung.share.value:.0f} %" for rung in rungs)
+    if len(found) != 1 or found[0].is_without_gain:
+        return "Test accuracy by the part of the first weights that is pre-trained"
+    said = listed(
+        f"{prose(rung.group.names['init'])} {share_words(rung).strip('()').partition(',')[0]}"
+        for rung in found[0].rungs
+    )
     return f"Share of the gain of pre-training: {said}"
 
 
-def caption_of_ladder(found: list[tuple[Group, Group, list[Rung]]]) -> str:
-    counts = sorted({group.n for top, bottom, rungs in found for group in (top, bottom, *(r.group for r in rungs))})
+def caption_of_ladder(found: list[Ladder]) -> str:
+    counts = sorted({group.n for of in found for group in (of.top, of.bottom, *(rung.group for rung in of.rungs))})
     n = f"{counts[0]} to {counts[-1]} runs" if len(counts) > 1 else counted(counts[0], "run")
     words = [f"{n} per row. Point: one run. Bar: mean. Dashed: the means of pre-trained and random weights."]
     if counts[-1] > 1:
@@ -272,6 +284,17 @@ def caption_of_ladder(found: list[tuple[Group, Group, list[Rung]]]) -> str:
     return " ".join(words)
 
 
-def bought(evidence: Evidence) -> list[str]:
+def tables_of(evidence: Evidence, fits: Fits) -> dict[str, pd.DataFrame]:
+    """Return the tables of labels and of parts of the weights by file name, each row with what it is of."""
+    labels = [labels_table(curves, fits).assign(**curves.rest) for curves in label_curves(evidence)[0]]
+    parts = [
+        ladder_table(found).assign(**{key: name for key, name in found.top.names.items() if key != "init"})
+        for found in ladders(evidence)
+    ]
+    return {name: pd.concat(rows) for name, rows in {"labels": labels, "ladder": parts}.items() if rows}
+
+
+def bought(evidence: Evidence, fits: Fits) -> list[str]:
     """Return the sentences of the answer on labels and on parts of the weights."""
-    return [*map(worth, label_curves(evidence)), *(ladder_sentence(*found) for found in ladders(evidence))]
+    curves, without = label_curves(evidence)
+    return [*(worth(one, fits) for one in curves), *without, *map(ladder_sentence, ladders(evidence))]

@@ -8,7 +8,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from analysis import bought
 from analysis.bought import Fits
 from analysis.drawing import WIDTH, Drawing, add_legend, colour_of, framed, grid_of, marker_of
-from analysis.evidence import Evidence
+from analysis.evidence import Evidence, told
 from analysis.findings import prose
 from analysis.labels import label_curves
 from analysis.ladder import ladders
@@ -18,7 +18,7 @@ SIMPLE = {"TF-IDF": ("0.35", "--", bought.tf_idf_of), "probe": ("0.55", ":", bou
 
 def labels_curve(evidence: Evidence, fits: Fits) -> Drawing | None:
     """Return a figure of test accuracy over the number of training texts (log axis), or None without such curves."""
-    found = label_curves(evidence)
+    found, _ = label_curves(evidence)
     if not found:
         return None
     figure, axes = grid_of(len(found), 4.2)
@@ -67,9 +67,10 @@ def ladder(evidence: Evidence) -> Drawing | None:
     found = ladders(evidence)
     if not found:
         return None
-    rows = [(top, bottom, [top, *(rung.group for rung in rungs), bottom]) for top, bottom, rungs in found]
-    figure = Figure(figsize=(WIDTH, 1.9 + 0.5 * max(len(groups) for _, _, groups in rows)), layout="constrained")
-    axes = list(figure.subplots(1, len(rows), squeeze=False).flat)
+    rows = [(of.top, of.bottom, [of.top, *(rung.group for rung in of.rungs), of.bottom]) for of in found]
+    tall = 1.4 * len(rows) + 0.5 + 0.5 * sum(len(groups) for _, _, groups in rows)
+    figure = Figure(figsize=(WIDTH, tall), layout="constrained")
+    axes = list(figure.subplots(len(rows), 1, squeeze=False).flat)
     for axis, (top, bottom, groups) in zip(axes, rows, strict=True):
         heights = [float(-number) for number in range(len(groups))]
         for height, group in zip(heights, groups, strict=True):
@@ -87,5 +88,6 @@ def ladder(evidence: Evidence) -> Drawing | None:
         axis.grid(axis="y", visible=False)
         axis.set_xlabel("test accuracy at the best step (%)")
         if len(rows) > 1:
-            axis.set_title(" · ".join((top.names["dataset"], top.names["model"])), fontsize="small", loc="left")
+            rest = {key: name for key, name in top.names.items() if key != "init"}
+            axis.set_title(" · ".join(told(rest)), fontsize="small", loc="left")
     return framed(bought.title_of_ladder(found), bought.caption_of_ladder(found), figure)

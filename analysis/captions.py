@@ -29,7 +29,9 @@ def title_of_gaps(evidence: Evidence) -> str:
 
 def of(c: Comparison, evidence: Evidence) -> str:
     own = label(c, evidence)
-    return (f" on {own}" if own else "") + with_texts(c.rest)
+    sizes = {group.names["train"] for group in evidence.groups}
+    texts = f" with {c.rest['train']}" if len(sizes) > 1 else with_texts(c.rest)
+    return (f" on {own}" if own else "") + texts
 
 
 def title_of_sources(published: dict[str, float], ours: dict[str, dict[str, float]]) -> str:
@@ -151,7 +153,7 @@ def caption_of_steps(evidence: Evidence) -> str:
         f"points below {evidence.threshold:g} % to the first at or above it; it passes in between."
     ]
     if any(group.n_censored for group in evidence.groups):
-        words.append("Arrow: a run that no evaluation finds there.")
+        words.append("Arrow: a run that no evaluation finds at or above it.")
     if any(bracket.is_at_start for group in evidence.groups for bracket in group.brackets):
         words.append("Dot at step 0: a run that starts at or above it.")
     return " ".join(words)

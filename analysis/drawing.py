@@ -26,7 +26,7 @@ Colour = tuple[float, float, float]
 def colour_of(init: object) -> Colour:
     """Return the colour of an init. Inits of the bottom layers get one by their number of layers."""
     layers = str(init).rpartition("_")[2]
-    return COLOURS.get(str(init), PALETTE[5 + int(layers).bit_length() % 5 if layers.isdigit() else 2])
+    return COLOURS.get(str(init), PALETTE[5 + int(layers).bit_length() % 5 if layers.isdigit() else 9])
 
 
 def marker_of(init: object) -> str:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.alike import configuration, unequal_terms
-from analysis.answers import right_answers
+from analysis.alike import configuration, inputs_of, unequal_terms
+from analysis.answers import right_answers, seeds_of_one_answer
 from analysis.best_steps import GROUP, RunResult, by_group, rung
 from analysis.crossings import Bracket, Ratio, bracket_of, ratio_of_steps
 from analysis.statistics import (
@@ -32,7 +32,7 @@ from analysis.statistics import (
     std_interval,
 )
 from foundation.counts import counted
-from sweeps.folders import ALL, read_json
+from sweeps.folders import ALL
 
 DIFFERENCES = (1.0, 2.0, 5.0)  # points; the report gives the seeds needed to see each
 SHARED = {  # what two runs of one seed share, which makes them a pair
@@ -63,6 +63,8 @@ class Group:
     texts: list[str]  # the ids of the texts
     no_texts: str | None  # why `right` is None
     n_train: int | None  # training texts of a run; None: not recorded
+    one_answer: list[int]  # seeds of the runs that give every test text the same class
+    inputs: dict[str, Any]  # what the first run was made from
 
     @property
     def n(self) -> int:
@@ -118,6 +120,7 @@ class Group:
             runs=[self.runs[number] for number in kept],
             brackets=[self.brackets[number] for number in kept],
             right=None if self.right is None else self.right[kept],
+            one_answer=[seed for seed in self.one_answer if seed in seeds],
         )
 
 
@@ -170,6 +173,7 @@ def group_of(
         return None
     curves = [result.curve.dropna(subset=["test"]) for result in runs]
     right, texts, no_texts = right_answers(runs, folders)
+    inputs = inputs_of(folders[str(runs[0].key)])
     return Group(
         names=dict(zip(GROUP, [*names[:-1], texts_of(names[-1])], strict=True)),
         runs=runs,
@@ -178,14 +182,15 @@ def group_of(
         right=right,
         texts=texts,
         no_texts=no_texts,
-        n_train=runs[0].key.train or _recorded_texts(folders[str(runs[0].key)]),
+        n_train=runs[0].key.train or _recorded_texts(inputs),
+        one_answer=seeds_of_one_answer(runs, folders),
+        inputs=inputs,
     )
 
 
-def _recorded_texts(folder: Path) -> int | None:
-    """Return the number of all training texts that a run's provenance.json tells, or None."""
-    inputs = read_json(folder / "provenance.json").get("inputs")
-    found = inputs.get("examples") if isinstance(inputs, dict) else None
+def _recorded_texts(inputs: dict[str, Any]) -> int | None:
+    """Return the number of all training texts that a run's record of its inputs tells, or None."""
+    found = inputs.get("examples")
     return int(found["train"]) if isinstance(found, dict) and "train" in found else None
 
 

@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis import captions
 from analysis.baselines import Baseline
+from analysis.best_steps import rung
 from analysis.bought import Fits
 from analysis.bought_figures import labels_curve, ladder
 from analysis.drawing import COLOURS, STYLE, WIDTH, Drawing, add_legend, colour_of, framed, grid_of, marker_of
@@ -59,7 +60,7 @@ def accuracy_over_steps(evidence: Evidence, split: str) -> Drawing | None:
     margin = max(0.2 * float(np.ptp(values)), 2.0)  # not the band: with three seeds it may be far wider
     axes[0].set_ylim(max(float(values.min()) - margin, 0), min(float(values.max()) + margin, 100))
     best = Line2D([], [], color="0.3", lw=0, marker="o", mfc="white", ms=6, label="best step of a run")
-    add_legend(axes[-1], sorted({group.names["init"] for group in evidence.groups}), [best])
+    add_legend(axes[-1], sorted({group.names["init"] for group in evidence.groups}, key=rung), [best])
     return framed(captions.title_of_curves(evidence, split), captions.caption_of_curves(evidence), figure)
 
 
@@ -127,7 +128,7 @@ def training_loss(scalars: pd.DataFrame, evidence: Evidence) -> Drawing | None:
             words = [*map(str, names[:-1]), texts_of(int(str(names[-1])))]
             axis.set_title(" · ".join(told(dict(zip(PANEL, words, strict=True)))), fontsize="small", loc="left")
     axes[0].set_ylabel("training loss (nats an example)")
-    add_legend(axes[-1], sorted(map(str, own["init"].unique())))
+    add_legend(axes[-1], sorted(map(str, own["init"].unique()), key=rung))
     ends = own[own["step"] == own.groupby(KEYS)["step"].transform("max")]
     last = {str(init): float(values.mean()) for init, values in ends.groupby("init")["value"]}
     counts = own.drop_duplicates(KEYS).groupby([*PANEL, "init"]).size()
@@ -162,7 +163,7 @@ def validation_against_test(evidence: Evidence) -> Drawing:
         xlabel="validation accuracy at the best step (%)",
         ylabel="test accuracy at that step (%)",
     )
-    add_legend(axis, sorted({init for init, _, _ in runs}))
+    add_legend(axis, sorted({init for init, _, _ in runs}, key=rung))
     return framed(captions.title_of_luck(evidence), captions.caption_of_luck(evidence), figure)
 
 

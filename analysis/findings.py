@@ -233,7 +233,7 @@ def faster(c: Comparison) -> str:
         return f"{told} {prose(winner, True)} runs are faster."
     if c.steps is not None and (c.steps.low > 1 or c.steps.high < 1):
         seen = prose(c.sides[0] if c.steps.low > 1 else c.sides[1])
-        return f"{told} Here {seen} runs are faster; that new seeds would be, these runs do not show."
+        return f"{told} In these runs {seen} weights are faster; this may not hold for new seeds."
     return f"{told} These runs cannot tell which is faster."
 
 
@@ -295,7 +295,7 @@ def at_commonest(group: Group, commonest: Baseline) -> str | None:
     verb = "is" if count == 1 else "are"
     return (
         f"{group.title}: {count} of {counted(group.n, 'run')} {verb} exactly as accurate as the commonest class "
-        f"({commonest.test:.2f} %): what learns nothing looks so."
+        f"({commonest.test:.2f} %): {'it' if count == 1 else 'they'} may have learned nothing."
     )
 
 

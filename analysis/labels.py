@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from analysis.evidence import Evidence, Group
+from analysis.evidence import ALL_TEXTS, Evidence, Group
 from analysis.statistics import ALL_THE_SAME, LEVEL, ONE_SEED, checked
+from sweeps.grid import unfair_keys
 
+REST = ("dataset", "model", "backend", "method")
 STEPS = 100  # of the grid between two numbers of texts that were trained
 
 Array = NDArray[np.float64]
@@ -63,14 +65,17 @@ def labels_needed(sizes: Sequence[int], curve: ArrayLike, level: ArrayLike, conf
     if (errors <= 1e-9).all():
         return Needed(value, math.nan, math.nan, fewest, most, ALL_THE_SAME)
     half = float(stats.t.ppf((1 + confidence) / 2, at.shape[1] - 1)) * errors
-    is_possible = np.abs(at.mean(axis=1)) <= half
-    if not is_possible.any():  # every number is rejected: the curve is above the level everywhere, or below it
+    mean = at.mean(axis=1)
+    is_possible = np.abs(mean) <= half
+    crosses = np.flatnonzero(mean[:-1] * mean[1:] < 0)  # between two points of the grid
+    is_possible[crosses] = is_possible[crosses + 1] = True
+    if not is_possible.any():  # every number is rejected: the curve is above the level everywhere, or below
         is_above = at.mean() > 0
         return Needed(value, 0.0 if is_above else most, fewest if is_above else math.inf, fewest, most)
     found = np.flatnonzero(is_possible)
     low = 0.0 if found[0] == 0 else float(2 ** grid[found[0]])
     high = math.inf if found[-1] == len(grid) - 1 else float(2 ** grid[found[-1]])
-    return Needed(value, low, high, fewest, most)
+    return Needed(value, min(low, value), max(high, value), fewest, most)  # curves that fall part the two
 
 
 def _first_at(logs: Array, rising: Array, level: float) -> float:
@@ -85,31 +90,64 @@ def _first_at(logs: Array, rising: Array, level: float) -> float:
 
 @dataclass(frozen=True)
 class LabelCurves:
-    """The groups of one dataset, model, back end and method that differ in init and number of training texts."""
+    """The groups of one dataset, model, back end and method that differ in init and number of training texts.
+
+    Every group holds the runs of the same seeds, so that means and differences are of the same runs.
+    """
 
     rest: dict[str, str]  # dataset, model, backend, method
     sizes: list[int]  # numbers of training texts that both inits have, ascending
     inits: dict[str, list[Group]]  # pretrained and random: a group for each size
-    seeds: list[int]  # that all groups have
+    left_out: list[str]  # what has no place in the curves, and why
+
+    @property
+    def seeds(self) -> list[int]:
+        return self.inits["random"][0].seeds
+
+    @property
+    def has_all(self) -> bool:
+        """True when the largest size is all training texts."""
+        return self.inits["random"][-1].names["train"] == ALL_TEXTS
 
     def scores(self, init: str) -> Array:
         """Return the test accuracies in percent, shape (sizes, seeds)."""
-        return np.stack([group.only(self.seeds).test for group in self.inits[init]])
+        return np.stack([group.test for group in self.inits[init]])
 
 
-def label_curves(evidence: Evidence) -> list[LabelCurves]:
-    """Return the curves of a sweep that has both inits with two numbers of training texts or more."""
-    found: dict[tuple[str, ...], dict[str, dict[int, Group]]] = {}
+def label_curves(evidence: Evidence) -> tuple[list[LabelCurves], list[str]]:
+    """Return the curves of both inits over two numbers of training texts or more, and why others have none.
+
+    A group that differs from the pre-trained group of the most texts in more than its init and its texts is left out,
+    as in any comparison, and so is a run whose seed not every group has.
+    """
+    found: dict[tuple[str, ...], list[Group]] = {}
     for group in evidence.groups:
         if group.n_train is not None and group.names["init"] in ("pretrained", "random"):
-            rest = tuple(group.names[key] for key in ("dataset", "model", "backend", "method"))
-            found.setdefault(rest, {}).setdefault(group.names["init"], {})[group.n_train] = group
-    curves = []
-    for rest, inits in found.items():
-        sizes = sorted(set.intersection(*(set(groups) for groups in inits.values())))
-        if len(inits) == 2 and len(sizes) > 1:
-            chosen = {init: [groups[size] for size in sizes] for init, groups in inits.items()}
-            seeds = sorted(set.intersection(*(set(group.seeds) for groups in chosen.values() for group in groups)))
-            names = dict(zip(("dataset", "model", "backend", "method"), rest, strict=True))
-            curves += [LabelCurves(names, sizes, chosen, seeds)] if seeds else []
-    return curves
+            found.setdefault(tuple(group.names[key] for key in REST), []).append(group)
+    curves, without = [], []
+    for rest, groups in found.items():
+        if len({group.n_train for group in groups}) < 2 or len({group.names["init"] for group in groups}) < 2:
+            continue
+        first = max(groups, key=lambda group: (group.n_train or 0, group.names["init"] == "pretrained"))
+        left_out = [f"{group.title} (other terms: {why})" for group in groups if (why := _unequal(first, group))]
+        by_init: dict[str, dict[int, Group]] = {"pretrained": {}, "random": {}}
+        for group in groups:
+            if not _unequal(first, group):
+                by_init[group.names["init"]][group.n_train or 0] = group
+        sizes = sorted(by_init["pretrained"].keys() & by_init["random"].keys())
+        kept = [own[size] for own in by_init.values() for size in sizes]
+        seeds = set.intersection(*(set(group.seeds) for group in kept)) if kept else set()
+        left_out += [str(run.key) for group in kept for run in group.runs if run.key.seed not in seeds]
+        if len(sizes) < 2 or not seeds:
+            why = "no seed is in all of them" if kept and len(sizes) > 1 else "not two numbers of texts have both inits"
+            without.append(f"{' · '.join(rest)}: no curves over labels, because {why}.")
+            continue
+        chosen = {init: [own[size].only(sorted(seeds)) for size in sizes] for init, own in by_init.items()}
+        curves.append(LabelCurves(dict(zip(REST, rest, strict=True)), sizes, chosen, left_out))
+    return curves, without
+
+
+def _unequal(one: Group, other: Group) -> str:
+    """Return the keys and inputs in which two groups differ beside init and number of texts; empty when in none."""
+    keys = [key for key in unfair_keys(one.config, other.config) if key != "n_train"]
+    return ", ".join(keys + [name for name in ("data", "labels") if one.inputs.get(name) != other.inputs.get(name)])

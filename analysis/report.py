@@ -8,8 +8,19 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from omegaconf import OmegaConf
 
+from analysis.baselines import Baseline
 from analysis.beside_published import beside_published
-from analysis.bought import about_labels, about_ladder, against_probe, bought, labels_table, ladder_table, probe_of
+from analysis.bought import (
+    PROBE,
+    about_labels,
+    about_ladder,
+    against_probe,
+    bought,
+    is_beaten,
+    labels_table,
+    ladder_table,
+    probe_of,
+)
 from analysis.evidence import ALL_TEXTS, Evidence, Group, told
 from analysis.findings import (
     about_best_step,
@@ -53,13 +64,14 @@ def sections(material: Material) -> list[Section]:
     evidence = material.evidence
     pictures = _pictures(material)
     missing = [*absent(material.results), *material.problems]
+    won, lost = _probes(material)
     ties = [said for group in evidence.groups if (said := tied_steps(group))]
     table = Table("", results_table(material.results, evidence, material.baselines, material.fits))
     return [
         Section(
             "Answer",
-            [*answers(evidence, material.results), *bought(evidence)],
-            _standing(material),
+            [*won, *answers(evidence, material.results), *bought(evidence, material.fits)],
+            [*lost, *_standing(material)],
             pictures=[pictures[name] for name in FIRST if name in pictures],
         ),
         Section("Results", items=[about_std(), about_best_step(), *ties], tables=[table]),
@@ -89,42 +101,46 @@ def _standing(material: Material) -> list[str]:
     standing = [
         against_baseline(comparison, baseline)
         for comparison in material.evidence.of_init()
-        for baseline in material.baselines.get(comparison.one.names["dataset"], [])[:1]
+        for baseline in _simple(material, comparison.one)[:1]
     ]
     nothing = [
-        at_commonest(group, material.baselines[group.names["dataset"]][-1])
+        at_commonest(group, _simple(material, group)[-1])
         for group in material.evidence.groups
-        if material.baselines.get(group.names["dataset"])
+        if _simple(material, group)
     ]
-    return [*_probes(material), *standing, *filter(None, nothing)]
+    return [*standing, *filter(None, nothing)]
 
 
-def _probes(material: Material) -> list[str]:
-    """Return how far fully fine-tuned pre-trained runs are above or below the probe on the same encoder, frozen."""
-    said = []
+def _simple(material: Material, group: Group) -> list[Baseline]:
+    """Return TF-IDF and the commonest class, fitted on the training texts of a group's runs."""
+    fits = material.fits.get((group.names["dataset"], group.names["model"], group.n_train or 0), [])
+    return [fit for fit in fits if not fit.name.startswith(PROBE)]
+
+
+def _probes(material: Material) -> tuple[list[str], list[str]]:
+    """Return sentences on probes that beat the fully trained runs, which the answer begins with, and on the others."""
+    won: list[str] = []
+    lost: list[str] = []
     for group in material.evidence.groups:
         names = group.names
         fits = material.fits.get((names["dataset"], names["model"], group.n_train or 0), [])
         probe = probe_of(fits)
         if probe is not None and (names["init"], names["method"], names["train"]) == ("pretrained", "full", ALL_TEXTS):
-            said.append(against_probe(group, probe))
-    return said
+            (won if is_beaten(group, probe) else lost).append(against_probe(group, probe))
+    return won, lost
 
 
 def _bought(material: Material) -> list[Section]:
     """Return the sections on labels and on parts of the first weights, where the sweep varies them."""
     made = []
-    for curves in label_curves(material.evidence):
+    for curves in label_curves(material.evidence)[0]:
         title = f"Labels: {' · '.join(curves.rest.values())}"
         made.append(Section(title, [about_labels(curves)], tables=[Table("", labels_table(curves, material.fits))]))
-    for top, bottom, rungs in ladders(material.evidence):
-        title = f"Parts of the first weights: {' · '.join(told(_rest(top)))}"
-        made.append(Section(title, [about_ladder()], tables=[Table("", ladder_table(top, bottom, rungs))]))
+    for found in ladders(material.evidence):
+        rest = {key: name for key, name in found.top.names.items() if key != "init"}
+        title = f"Parts of the first weights: {' · '.join(told(rest))}"
+        made.append(Section(title, [about_ladder(found)], tables=[Table("", ladder_table(found))]))
     return made
-
-
-def _rest(group: Group) -> dict[str, str]:
-    return {key: name for key, name in group.names.items() if key != "init"}
 
 
 def _questions(evidence: Evidence) -> list[str]:

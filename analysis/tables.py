@@ -8,7 +8,7 @@ from analysis.baselines import Baseline
 from analysis.best_steps import RunResult, by_group
 from analysis.bought import PROBE, Fits
 from analysis.crossings import WAVER
-from analysis.evidence import Evidence, Group, texts_of
+from analysis.evidence import ALL_TEXTS, Evidence, Group, texts_of
 from analysis.findings import (
     POSSIBLE,
     about_best_step,
@@ -24,6 +24,7 @@ from analysis.findings import (
     std_cell,
 )
 from analysis.statistics import NEW_TEXTS, SAME_TEXTS, Estimate
+from foundation.counts import counted
 from foundation.whole_files import write_text
 from sweeps.folders import ALL
 
@@ -64,10 +65,13 @@ def results_table(
                 }
             )
     simple = [(dataset, "", baseline) for dataset, found in (baselines or {}).items() for baseline in found]
+    whole = {
+        (group.names["dataset"], group.names["model"], group.n_train) for group in evidence.groups if is_whole(group)
+    }
     simple += [
-        (dataset, f", {model}", probe)
-        for (dataset, model), of_all in _with_all_texts(fits or {}).items()
-        for probe in of_all
+        (dataset, f", {model}" if (dataset, model, n) in whole else f", {model}, {counted(n, 'training text')}", probe)
+        for (dataset, model), n in _most_texts(fits or {}).items()
+        for probe in (fits or {})[dataset, model, n]
         if probe.name.startswith(PROBE)
     ]
     for dataset, of_model, baseline in simple:
@@ -87,10 +91,14 @@ def results_table(
     return pd.DataFrame(rows)
 
 
-def _with_all_texts(fits: Fits) -> dict[tuple[str, str], list[Baseline]]:
-    """Return the fits on the most training texts of each dataset and model."""
-    most = {key[:2]: max(other[2] for other in fits if other[:2] == key[:2]) for key in fits}
-    return {(dataset, model): fits[dataset, model, n] for (dataset, model), n in most.items()}
+def is_whole(group: Group) -> bool:
+    """Return whether a group is trained on all training texts."""
+    return group.names["train"] == ALL_TEXTS
+
+
+def _most_texts(fits: Fits) -> dict[tuple[str, str], int]:
+    """Return the largest number of training texts that there are fits for, for each dataset and model."""
+    return {key[:2]: max(other[2] for other in fits if other[:2] == key[:2]) for key in fits}
 
 
 def mean_and_std(group: Group | None) -> str:
@@ -197,8 +205,14 @@ def in_markdown(frame: pd.DataFrame) -> str:
     return str(escaped.to_markdown(index=False, disable_numparse=True))
 
 
-def write_tables(folder: Path, table: pd.DataFrame, below: list[str]) -> None:
-    """Write results.md, results.csv and results.tex: the table, and the sentences below it."""
+def write_tables(folder: Path, table: pd.DataFrame, below: list[str], more: dict[str, pd.DataFrame]) -> None:
+    """Write results.md, results.csv and results.tex: the table, and the sentences below it. Write each of `more`, too.
+
+    `more` has further tables by name, which are written as .md and .csv.
+    """
+    for name, frame in more.items():
+        write_text(folder / f"{name}.md", in_markdown(frame) + "\n")
+        write_text(folder / f"{name}.csv", frame.to_csv(index=False))
     markdown = in_markdown(table)
     write_text(folder / "results.md", f"{markdown}\n\n" + "\n".join(f"- {note}" for note in below) + "\n")
     write_text(folder / "results.csv", table.to_csv(index=False))

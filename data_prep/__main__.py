@@ -16,7 +16,7 @@ from data_prep.stages import build_stage, read_manifest
 from foundation.counts import counted
 from foundation.errors import UsageError, exit_code
 from foundation.whole_files import require_no_dead_link, sha256_of
-from hydra_conf.compose import choices, compose_config, group_words, parse_words, quoted
+from hydra_conf.compose import choices, compose_config, group_words, parse_list, parse_words, quoted
 
 LAYOUT = 8  # raise it when a stage changes what it writes: older folders are then rebuilt
 INITS = ("pretrained", "random")
@@ -269,9 +269,12 @@ def main() -> int:
     words = group_words(experiment=arguments.experiment)
     require_no_dead_link(Path(arguments.data_dir).absolute(), "DATA_DIR")
     try:
-        inits = (arguments.init or compose_config(words).axes.get("init", ",".join(INITS))).split(",")
+        inits = parse_list("INIT", arguments.init or compose_config(words).axes.get("init", ",".join(INITS)))
         words.append(f"data_dir={quoted(arguments.data_dir)}")
-        named = ((arguments.dataset or "").split(","), (arguments.model or "").split(","))
+        named = (
+            parse_list(group.upper(), getattr(arguments, group)) if getattr(arguments, group) else [None]
+            for group in ("dataset", "model")
+        )
         kinds = [group_words(dataset=dataset, model=model) for dataset, model in itertools.product(*named)]
         for init in inits:
             compose_config([*words, *kinds[0], *group_words(init=init)])

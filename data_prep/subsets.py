@@ -37,7 +37,9 @@ def nested_subset(classes: Sequence[int], n: int, names: Sequence[str]) -> NDArr
     rows = np.sort(nested_order(classes)[:n])
     without = [names[label] for label in sorted(set(classes) - {classes[row] for row in rows})]
     if without:
-        raise UsageError(f"TRAIN={n}: class {', '.join(without)} has no text among so few; give more")
+        raise UsageError(
+            f"TRAIN={n}: class {', '.join(without)} has no text among so few; give more, as in TRAIN={2 * n},all"
+        )
     return rows
 
 
@@ -46,4 +48,4 @@ def halves(n: int) -> list[int]:
     found = [n // 2]
     while found[-1] > SMALLEST_HALF:
         found.append(found[-1] // 2)
-    return found
+    return [half for half in found if half]

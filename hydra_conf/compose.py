@@ -77,6 +77,17 @@ def quoted(value: object) -> str:
     return "'" + re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", r"\'"), str(value)) + "'"
 
 
+def parse_list(name: str, text: str, values: list[Any] | None = None) -> list[Any]:
+    """Return the comma-separated words of a variable. Raises `UsageError` for an empty word or a repeat."""
+    words = values if values is not None else [word.strip() for word in text.split(",")]
+    if "" in words:
+        raise UsageError(f"{name}={text}: an empty word; give a list such as a,b")
+    repeated = sorted({str(word) for word in words if words.count(word) > 1})
+    if repeated:
+        raise UsageError(f"{name}={text}: {', '.join(repeated)} is given twice; give each once")
+    return words
+
+
 def group_words(**chosen: str | None) -> list[str]:
     """Return the overrides that choose `dataset`, `model`... A group that is None or empty keeps its default.
 
@@ -242,6 +253,8 @@ def _check_values(config: DictConfig) -> None:
             raise UsageError(f"{key}={value}: it must be above 0")
     if not 0 <= recipe.warmup_share < 1:
         raise UsageError(f"recipe.warmup_share={recipe.warmup_share}: it is a share of all steps, from 0 to below 1")
+    if recipe.updates not in ("full", "epochs"):
+        raise UsageError(f"recipe.updates={recipe.updates}: choose from full, epochs")
     _check_evaluation(recipe.evaluate_every)
     _check_fairseq(config.fairseq)
     if config.device not in ("auto", "cpu", "cuda"):

@@ -57,10 +57,13 @@ def sweep(arguments: argparse.Namespace) -> int:
             where = [name for name, found in zip((kind.dataset, kind.model), names, strict=True) if len(found) > 1]
             seeds = list(dict.fromkeys(str(run.key.seed) for run in of_kind))
             sizes = list(dict.fromkeys(f"{run.key.train or 'all'}" for run in of_kind))
-            texts = f"{', '.join(sizes)} training texts; " if sizes != ["all"] else ""
+            epochs = counted(config.recipe.epochs, "epoch")
+            if sizes != ["all"]:
+                steps = " of all texts in steps" if config.recipe.updates == "full" else ""
+                epochs = f"on {', '.join(sizes)} training texts; {epochs}{steps}"
             console.print(
                 f"  {' '.join([*where, kind.backend, kind.method, kind.init])}: seed{'s' if len(seeds) > 1 else ''} "
-                f"{', '.join(seeds)}; {texts}{counted(config.recipe.epochs, 'epoch')}, learning rate "
+                f"{', '.join(seeds)}; {epochs}, learning rate "
                 f"{', '.join(f'{float(rate):g}' for rate in config.fairseq.optimization.lr)}"
             )
         if launcher.name == "local":

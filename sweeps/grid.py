@@ -2,6 +2,8 @@
 
 import itertools
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from data_prep.subsets import halves
 from foundation.counts import counted
 from foundation.errors import UsageError
-from hydra_conf.compose import CONF_DIR, compose_config, group_words
+from hydra_conf.compose import CONF_DIR, compose_config, group_words, parse_list
 from sweeps.device import Machine
 from sweeps.fairseq_keys import SPEED_ALONE
 from sweeps.folders import ALL, RunKey
@@ -19,6 +21,7 @@ from sweeps.provenance import comparable, input_hashes, prepared
 from sweeps.seeds import LARGEST
 
 WORDS = {"seed": "SEEDS", "device": "DEVICE", "data_dir": "DATA_DIR", "n_train": "TRAIN", "axes": "EXPERIMENT"}
+WORDS |= {"init.layers": "INIT", "init.checkpoint": "model.checkpoint"}
 WORDS |= {
     key: group.upper() for group in ("precision", "init", "backend", "method") for key in (group, f"{group}.name")
 }
@@ -34,7 +37,7 @@ class Axes:
     methods: list[str]
     inits: list[str]
     seeds: list[int]
-    trains: list[str] = field(default_factory=lambda: ["all"])  # numbers of training texts, `all`, or `halves`
+    trains: list[int | str] = field(default_factory=lambda: ["all"])  # numbers of training texts, `all`, or `halves`
     datasets: list[str | None] = field(default_factory=lambda: [None])  # None: what the other words say
     models: list[str | None] = field(default_factory=lambda: [None])
 
@@ -75,48 +78,44 @@ def parse_seeds(text: str) -> list[int]:
     return parse_list("SEEDS", text, [int(word) for word in words])
 
 
-def parse_train(text: str) -> list[str]:
+def parse_train(text: str) -> list[int | str]:
     """Return the words of TRAIN: numbers of texts, `all`, or `halves` alone. Raises `UsageError` for another word."""
-    words = parse_list("TRAIN", text)
-    for word in words:
-        if word not in ("all", "halves") and not (word.isascii() and word.isdigit() and int(word)):
+    words: list[int | str] = []
+    for word in text.split(","):
+        is_number = word.strip().isascii() and word.strip().isdigit() and int(word) > 0
+        if not is_number and word.strip() not in ("all", "halves"):
             raise UsageError(
                 f"TRAIN={text}: {word!r} is no number of training texts; give such numbers, all, or halves"
             )
+        words.append(int(word) if is_number else word.strip())
     if "halves" in words and len(words) > 1:
         raise UsageError(f"TRAIN={text}: halves is all texts and their halves down to 25 or fewer; give it alone")
-    return words
+    return parse_list("TRAIN", text, words)
 
 
-def train_sizes(words: list[str], n: int) -> list[int | None]:
+def train_sizes(words: list[int | str], n: int) -> list[int | None]:
     """Return the numbers of training texts that the words of TRAIN ask for, of `n` texts; None is all of them."""
     if words == ["halves"]:
         return [None, *halves(n)]
-    if str(n) in words:
+    sizes = [word if isinstance(word, int) else None for word in words]
+    if n in sizes:
         raise UsageError(f"TRAIN={n}: these are all training texts; say all")
-    if more := [word for word in words if word != "all" and int(word) > n]:
+    if more := [size for size in sizes if size is not None and size > n]:
         raise UsageError(f"TRAIN={more[0]}: there are {counted(n, 'training text')}; give fewer, or all")
-    return [None if word == "all" else int(word) for word in words]
+    return sizes
 
 
-def parse_list(name: str, text: str, values: list[Any] | None = None) -> list[Any]:
-    """Return the comma-separated words of a variable. Raises `UsageError` for an empty word or a repeat."""
-    words = values if values is not None else [word.strip() for word in text.split(",")]
-    if "" in words:
-        raise UsageError(f"{name}={text}: an empty word; give a list such as a,b")
-    repeated = sorted({str(word) for word in words if words.count(word) > 1})
-    if repeated:
-        raise UsageError(f"{name}={text}: {', '.join(repeated)} is given twice; give each once")
-    return words
-
-
-def refuse_axes(overrides: list[str], backends: list[str], methods: list[str]) -> None:
+def refuse_axes(
+    overrides: list[str], backends: list[str], methods: list[str], trains: Sequence[int | str] = ("all",)
+) -> None:
     """Raise `UsageError` for an override of a key that has its own variable, or that no run of the sweep has."""
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0]
         if key in WORDS or key.startswith("hydra."):
             instead = f": use {WORDS[key]}" if key in WORDS else ", runs do not heed it"
             raise UsageError(f"{key} cannot be given as an override{instead}")
+        if key == "recipe.updates" and list(trains) == ["all"]:
+            raise UsageError("recipe.updates is a setting of TRAIN=n, and no run of this sweep has it")
         if key.startswith("hf.") and "hf" not in backends:
             raise UsageError(f"{key} is a setting of BACKEND=hf, and no run of this sweep has it")
         if key.startswith("method.") and "lora" not in methods:
@@ -184,6 +183,9 @@ def compose_runs(words: list[str], axes: Axes, overrides: list[str], machine: Ma
                 folder = key.folder(root.parent, root.name)
                 runs.append(PlannedRun(key, own, inputs, folder, config.launcher.threads))
         _refuse_unfair(first_of_init)
+    key, n = Counter(run.key for run in runs).most_common(1)[0]
+    if n > 1:
+        raise UsageError(f"{key} is asked for twice: two datasets or models have one name; give another")
     return runs
 
 

@@ -12,14 +12,13 @@ from omegaconf import DictConfig
 from data_prep.splits import settings_of
 from foundation.errors import UsageError
 from foundation.whole_files import require_no_dead_link
-from hydra_conf.compose import choices, compose_config, group_words, quoted
+from hydra_conf.compose import choices, compose_config, group_words, parse_list, quoted
 from sweeps.device import Machine, cluster_machine, resolve_machine, share_machine
 from sweeps.folders import require_name
 from sweeps.grid import (
     Axes,
     PlannedRun,
     compose_runs,
-    parse_list,
     parse_seeds,
     parse_train,
     refuse_axes,
@@ -84,7 +83,7 @@ def words_of(arguments: argparse.Namespace) -> tuple[Axes, list[str], list[DictC
     """
     axes = axes_of(arguments)
     require_transformers(axes)
-    refuse_axes(arguments.overrides, axes.backends, axes.methods)
+    refuse_axes(arguments.overrides, axes.backends, axes.methods, axes.trains)
     refuse_twice(arguments.overrides, epochs=arguments.epochs, jobs=arguments.jobs)
     refuse_speed(arguments.overrides, axes.backends)
     require_name(arguments.sweep)

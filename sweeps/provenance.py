@@ -119,7 +119,7 @@ def differing_keys(stored: dict[str, Any], asked: dict[str, Any]) -> list[str]:
 
     If one side lacks a key, the key's default counts. So a new key makes no difference to a run of an earlier version.
     """
-    usual = _defaults()
+    usual = defaults()
     pairs = {
         key: (stored.get(key, usual.get(key, "absent")), asked.get(key, usual.get(key, "absent")))
         for key in sorted(stored.keys() | asked.keys())
@@ -128,7 +128,8 @@ def differing_keys(stored: dict[str, Any], asked: dict[str, Any]) -> list[str]:
 
 
 @cache
-def _defaults() -> dict[str, Any]:
+def defaults() -> dict[str, Any]:
+    """Return the default of every key that has one, as {dotted key: value}."""
     return comparable(OmegaConf.structured(RootConfig))
 
 

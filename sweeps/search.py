@@ -20,10 +20,10 @@ from data_prep.__main__ import prepare
 from foundation.counts import counted
 from foundation.errors import UsageError
 from foundation.whole_files import require_no_dead_link, write_json
-from hydra_conf.compose import compose_config, group_words, parse_words, quoted
+from hydra_conf.compose import compose_config, group_words, parse_list, parse_words, quoted
 from sweeps.device import Machine, choice_of, require_device, resolve_machine, share_machine
 from sweeps.folders import read_status, sweep_folder_of
-from sweeps.grid import Axes, PlannedRun, compose_runs, parse_list, refuse_axes
+from sweeps.grid import Axes, PlannedRun, compose_runs, refuse_axes
 from sweeps.planning import prepared_folders
 from sweeps.pool import run_all
 from sweeps.preflight import preflight

@@ -63,6 +63,7 @@ class Run:
     status: dict[str, Any] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
     train: int = 0  # training texts; 0: all
+    one_answer: bool = False  # it gives every text the same class
 
     @property
     def key(self) -> RunKey:
@@ -112,15 +113,48 @@ SWEEPS: dict[str, list[Run]] = {
         for run in of_seeds(init, [mean + gap * (1 + (init == "random")) for gap in SCATTER], train=train)
     ],
     "labels_of_one_seed_with_a_run_that_learned_nothing": [
-        Run(init, 0, test, train=train)
+        Run(init, 0, test, train=train, one_answer=test == 50)
         for train, tests in {0: (87.0, 73.0), 30: (50.0, 73.25)}.items()
         for init, test in zip(("pretrained", "random"), tests, strict=True)
+    ],
+    "labels_with_seeds_and_terms_that_differ": [
+        *(run for run in (*PRETRAINED, *RANDOM) if (run.init, run.seed) != ("random", 2)),
+        *(replace(run, train=30, test=run.test - 6) for run in (*PRETRAINED, *RANDOM)),
+        *(replace(run, train=15, overrides=("recipe.epochs=30",)) for run in (*PRETRAINED, *RANDOM)),
+    ],
+    "labels_without_a_common_seed": [
+        *PRETRAINED,
+        *RANDOM,
+        *(replace(run, train=30, seed=run.seed + 10) for run in (*PRETRAINED, *RANDOM)),
+    ],
+    "labels_of_subsets_only": [
+        replace(run, train=train, test=run.test - down)
+        for train, down in {30: 0.0, 15: 8.0}.items()
+        for run in (*PRETRAINED, *RANDOM)
+    ],
+    "labels_that_random_weights_need_no_more": [
+        run
+        for train, means in {0: (88.0, 80.0), 30: (86.0, 82.0), 15: (70.0, 60.0)}.items()
+        for init, mean in zip(("pretrained", "random"), means, strict=True)
+        for run in of_seeds(init, [mean + gap for gap in SCATTER], train=train)
+    ],
+    "labels_of_runs_that_learned_nothing": [
+        replace(run, test=50.0, one_answer=True) if run.init == "random" else run
+        for run in (*PRETRAINED, *RANDOM, *(replace(run, train=30) for run in (*PRETRAINED, *RANDOM)))
     ],
     "ladder": [
         run
         for init, mean in {"pretrained": 87.0, **LADDER, "random": 73.0}.items()
         for run in of_seeds(init, [mean + gap * len(init) / 8 // 0.25 * 0.25 for gap in SCATTER])
     ],
+    "ladder_with_seeds_and_terms_that_differ": [
+        *PRETRAINED,
+        *of_seeds("bottom_2", [83.0, 84.0, 82.5], overrides=("recipe.epochs=30",)),
+        *of_seeds("embeddings", [78.0, 77.0]),
+        *(replace(run, init="shuffled", seed=run.seed + 10) for run in RANDOM),
+        *RANDOM,
+    ],
+    "ladder_of_other_seeds": [*PRETRAINED, *of_seeds("embeddings", [78.0, 77.0]), replace(RANDOM[0], seed=10)],
     "ladder_without_a_gain": [
         *of_seeds("pretrained", [73.0, 75.0, 71.0]),
         *of_seeds("embeddings", [74.0, 72.0, 73.0]),
@@ -332,13 +366,15 @@ def write_run(root: Path, sweep: str, run: Run, inputs: dict[str, Any]) -> None:
         rng = np.random.default_rng([run.seed, n, run.init == "random"])
         ranks = np.argsort(np.argsort(np.arange(n) + rng.normal(0, n / 5, n)))  # the same texts are hard for all runs
         right_at_best = ranks < counts[split][run.steps.index(run.best)]
+        if run.one_answer:
+            right_at_best = np.sort(right_at_best)[::-1]
         answers.append(
             pd.DataFrame(
                 {
                     "split": split,
                     "id": [f"{split}-{number}" for number in range(n)],
-                    "gold": "a",
-                    "predicted": np.where(right_at_best, "a", "b"),
+                    "gold": np.where(right_at_best, "a", "b") if run.one_answer else "a",
+                    "predicted": "a" if run.one_answer else np.where(right_at_best, "a", "b"),
                     "logits": [[0.0, 1.0]] * n,
                 }
             )

@@ -99,7 +99,7 @@ def test_missing_and_failed_runs_are_named_in_the_foot_and_kept_in_the_table(tmp
 def test_the_table_in_latex_has_every_special_character_escaped(tmp_path: Path) -> None:
     results = results_of(published(), [])
     evidence = gather_evidence(results, folders_of(tmp_path / "runs", results), 70.0)
-    write_tables(tmp_path, results_table(results, evidence), ["50 % of amazon_fr"])
+    write_tables(tmp_path, results_table(results, evidence), ["50 % of amazon_fr"], {})
     comment, *lines = (tmp_path / "results.tex").read_text(encoding="utf-8").splitlines()
     assert comment == "% 50 % of amazon_fr"
     assert not [line for line in lines if re.search(r"(?<!\\)[_%#]", line)]

@@ -3,21 +3,27 @@
 import json
 import math
 import re
+import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from analysis.__main__ import main as analysis_main
 from analysis.baselines import Baseline, baselines_of
-from analysis.bought import against_probe, probe_of
+from analysis.bought import against_probe, failed_runs, is_beaten, probe_of
 from analysis.evidence import gather_evidence
 from analysis.labels import labels_needed
 from analysis.probe import features, fit_probes, probe_inputs
 from analysis.statistics import ratio_of_means
 from data_prep.splits import read_split
 from data_prep.subsets import nested_subset
-from tests.analysis.made_up import made_up
+from foundation.errors import exit_code
+from tests.analysis.golden import SWEEPS, at, write_sweep
+from tests.analysis.made_up import folders_of, made_up
 from tests.conftest import Workspace
 
 SIZES = [24, 49, 98, 196, 392, 784]
@@ -201,7 +207,53 @@ def test_a_probe_that_wins_is_told_first() -> None:
     group = made_up((98, 80.0, 81.0), 0)
     evidence = gather_evidence([group], {str(group.key): Path("nowhere")}, 70.0)
     won, lost = (Baseline("probe: mean, C = 1", 80.0, test, 70.0, 90.0) for test in (83.0, 79.0))
-    said = against_probe(evidence.groups[0], won)
-    assert said.startswith("The frozen encoder is enough: cls_books: logistic regression on frozen roberta_small_fr")
-    assert "The run is 2.00 points below it" in said
-    assert against_probe(evidence.groups[0], lost).startswith("cls_books: logistic regression on frozen")
+    assert against_probe(evidence.groups[0], won) == (
+        "cls_books: logistic regression on the pre-trained encoder as it is, a probe (roberta_small_fr, mean, C = 1), "
+        "reaches 83.00 % (95 % interval 70.00 to 90.00 for new texts). With all weights trained the run is 2.00 points "
+        "below it (fairseq)."
+    )
+    assert [is_beaten(evidence.groups[0], probe) for probe in (won, lost)] == [True, False]
+
+
+def test_a_value_lies_in_its_interval_whatever_the_curve() -> None:
+    rng = np.random.default_rng(8)
+    for _ in range(1_000):
+        n = int(rng.integers(2, 6))
+        curve = rng.normal(70, 8, (4, 1)) + rng.normal(0, rng.choice([0.2, 3.0]), (4, n))
+        found = labels_needed([25, 50, 100, 200], curve, rng.uniform(55, 85) + rng.normal(0, 1, n))
+        assert found.low <= found.value <= found.high
+    steep = labels_needed([25, 50, 100], [[60, 61, 62], [81, 82, 83], [84, 87, 90]], [71, 72, 73])
+    assert 25 < steep.low <= steep.value <= steep.high < 50
+
+
+def test_a_run_that_answers_one_class_has_learned_nothing_whichever_class_it_is(tmp_path: Path) -> None:
+    runs = [made_up((98, 80.0, test), seed) for seed, test in enumerate((57.0, 43.0, 57.0))]
+    folders = folders_of(tmp_path, runs)
+    for run in runs[:2]:
+        path = folders[str(run.key)] / "predictions.parquet"
+        answers = pd.read_parquet(path)
+        answers["gold"] = np.where(answers["gold"] == answers["predicted"], "positive", "negative")
+        answers["predicted"] = "positive"
+        answers.to_parquet(path)
+    (group,) = gather_evidence(runs, folders, 70.0).groups
+    assert group.one_answer == [0, 1]
+    assert failed_runs(group, {}) == [0, 1]
+    assert failed_runs(group.only([1, 2]), {}) == [1]
+
+
+def test_runs_of_an_earlier_version_stay_in_their_group(tmp_path: Path) -> None:
+    """Their config.yaml lacks keys that have come since; the keys have their defaults."""
+    root = tmp_path / "runs"
+    write_sweep(tmp_path, "old", SWEEPS["three_seeds"])
+    for number, path in enumerate(sorted((root / "old").rglob("config.yaml"))):
+        if number != 2:
+            lines = path.read_text().splitlines(True)
+            new = ("n_train:", "  updates:", "  layers:", "axes:")
+            kept = [line for line in lines if not line.startswith(new)]
+            assert len(kept) == len(lines) - 4
+            path.write_text("".join(kept))
+    with at(tmp_path), mock.patch.object(sys, "argv", ["analysis", "--sweep", "old"]):
+        assert exit_code(analysis_main) == 0
+    report = (tmp_path / "results/old/report.md").read_text()
+    assert "(means over 3 paired seeds): pre-training buys 14.50 points" in report
+    assert "unlike" not in report

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,8 @@ def test_inits_and_seeds_train_on_the_same_texts(workspace: Workspace, tmp_path:
         ("few", "TRAIN=few: 'few' is no number of training texts; give such numbers, all, or halves"),
         ("halves,all", "give it alone"),
         ("10,10", "10 is given twice"),
+        ("10,010", "10 is given twice"),
+        ("060", "TRAIN=60: these are all training texts; say all"),
         ("1", "TRAIN=1: class "),
     ],
 )
@@ -102,7 +105,7 @@ def test_a_report_tells_the_sizes_apart(workspace: Workspace) -> None:
     report = (workspace.root / "results" / name / "report.md").read_text()
     assert "pretrained against random: amazon_fr · tiny · fairseq · full · 10 training texts" in report
     assert report.count("On amazon_fr, tiny (fairseq, full) reaches") == 1  # of all texts; the table has the others
-    assert "## Labels: amazon_fr · tiny · fairseq · full\n\n2 paired seeds, seeds 0, 1." in report
+    assert "## Labels: amazon_fr · tiny · fairseq · full\n\nSeeds 0, 1, compared seed by seed." in report
     assert re.search(r"^\| 10 +\| \d", report, re.MULTILINE)
     answer = workspace.sweep("--sweep", "few-only", "--seeds", "0", "--epochs", "1", "--train", "10")
     assert answer.returncode == 0, answer.stdout + answer.stderr
@@ -111,13 +114,13 @@ def test_a_report_tells_the_sizes_apart(workspace: Workspace) -> None:
 
 
 def test_the_experiments_say_what_they_vary_and_the_user_may_say_otherwise() -> None:
-    def axes(*words: str) -> tuple[list[str], list[str]]:
+    def axes(*words: str) -> tuple[list[str], list[int | str]]:
         found = axes_of(arguments_of_run().parse_args(list(words)))
         return found.inits, found.trains
 
     assert axes() == (["pretrained", "random"], ["all"])
     assert axes("--experiment", "labels") == (["pretrained", "random"], ["halves"])
-    assert axes("--experiment", "labels", "--train", "50,all") == (["pretrained", "random"], ["50", "all"])
+    assert axes("--experiment", "labels", "--train", "50,all") == (["pretrained", "random"], [50, "all"])
     inits, trains = axes("--experiment", "ladder")
     assert (inits[0], inits[-1], trains) == ("pretrained", "random", ["all"])
     assert {"bottom_2", "embeddings", "shuffled", "statistics"} <= set(inits)
@@ -132,3 +135,34 @@ def test_datasets_and_models_are_lists_too(workspace: Workspace) -> None:
     said = refused(workspace.python("sweeps", "--dataset", "amazon_fr,cls_dvd", "--model", "tiny", "--seeds", "0"))
     assert "cls_dvd is not prepared for tiny" in said
     assert "amazon_fr is given twice" in refused(workspace.python("sweeps", "--dataset", "amazon_fr,amazon_fr"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--train", "10", "recipe.updates=epoch"), "recipe.updates=epoch: choose from full, epochs"),
+        (("recipe.updates=epochs",), "recipe.updates is a setting of TRAIN=n, and no run of this sweep has it"),
+        (("--init", "bottom_1,bottom_2", "init.layers=2"), "init.layers cannot be given as an override: use INIT"),
+        (("--init", "pretrained", "init.checkpoint=x.pt"), "init.checkpoint cannot be given as an override"),
+    ],
+)
+def test_a_setting_of_texts_or_parts_takes_effect_or_is_refused(
+    workspace: Workspace, words: tuple[str, ...], said: str
+) -> None:
+    assert said in refused(workspace.sweep("--sweep", "unheeded", "--seeds", "0", *words))
+
+
+def test_two_models_of_one_name_are_refused(workspace: Workspace) -> None:
+    one, two = workspace.root / "one/mine", workspace.root / "two/mine"
+    for folder in (one, two):
+        shutil.copytree(workspace.model, folder)
+    prep = workspace.python("data_prep", "--model", str(one), *workspace.overrides)
+    assert prep.returncode == 0, prep.stderr
+    words = ["--model", f"{one},{two}", "--sweep", "one-name", "--seeds", "0", "--init", "random"]
+    answer = workspace.python("sweeps", *words, "--device", "cpu", "--precision", "fp32", *workspace.overrides)
+    assert "is asked for twice: two datasets or models have one name; give another" in refused(answer)
+
+
+def test_prep_reads_lists_as_the_sweep_does(workspace: Workspace) -> None:
+    assert workspace.prep("--init", "pretrained, random").returncode == 0
+    assert "an empty word" in refused(workspace.python("data_prep", "--dataset", "amazon_fr,"))
