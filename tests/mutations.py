@@ -1272,8 +1272,8 @@ MUTATIONS = [
     ),
     Mutation(
         "analysis/ladder.py",
-        "gain = difference_over_seeds(own, floor, paired=True)",
-        "gain = difference_over_seeds(own, whole, paired=True)",
+        "gain = difference_over_seeds(own, bottom, paired=True)",
+        "gain = difference_over_seeds(own, top, paired=True)",
         "an init's gain is counted from pre-trained weights",
         report("ladder"),
     ),
