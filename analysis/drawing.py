@@ -16,6 +16,7 @@ matplotlib.use("Agg")
 
 PALETTE = sns.color_palette("colorblind")
 COLOURS = dict(zip(("pretrained", "random", "embeddings", "shuffled", "statistics"), PALETTE, strict=False))
+OF_LAYERS = [PALETTE[9], PALETTE[5], PALETTE[7], PALETTE[6]]
 MARKERS = {"pretrained": "o", "random": "s"}
 STYLE = {"axes.grid": True, "grid.color": "0.92"}
 WIDTH, PANELS_A_ROW = 7.2, 3  # inches
@@ -26,7 +27,8 @@ Colour = tuple[float, float, float]
 def colour_of(init: object) -> Colour:
     """Return the colour of an init. Inits of the bottom layers get one by their number of layers."""
     layers = str(init).rpartition("_")[2]
-    return COLOURS.get(str(init), PALETTE[5 + int(layers).bit_length() % 5 if layers.isdigit() else 9])
+    of_layers = OF_LAYERS[int(layers).bit_length() % len(OF_LAYERS)] if layers.isdigit() else OF_LAYERS[0]
+    return COLOURS.get(str(init), of_layers)
 
 
 def marker_of(init: object) -> str:
@@ -43,13 +45,17 @@ class Drawing:
 
 
 def framed(title: str, caption: str, figure: Figure) -> Drawing:
-    """Put the title above the figure and the caption below, both wrapped to the figure's width."""
+    """Put the title above the figure and the caption below, both wrapped to the figure's width.
+
+    A line does not break between a number and its percent sign.
+    """
+    title, caption = (text.replace(" %", "\u00a0%") for text in (title, caption))
     width = int(figure.get_figwidth() * 8.6)
     figure.suptitle("\n".join(textwrap.wrap(title, width)), x=0.01, ha="left", fontsize="large", fontweight="bold")
     lines = "\n".join(textwrap.wrap(caption, int(width * 1.52)))
     figure.supxlabel(lines, x=0.01, ha="left", fontsize="small", color="0.35")
     sns.despine(figure)
-    return Drawing(figure, title, caption)
+    return Drawing(figure, *(text.replace("\u00a0%", " %") for text in (title, caption)))
 
 
 def grid_of(n: int, height: float) -> tuple[Figure, list[Axes]]:
