@@ -17,8 +17,11 @@ CASES = [
     (("--seeds", "a"), "SEEDS=a: 'a' is not a whole number"),
     (("--seeds", ""), "SEEDS is empty"),
     (("--seeds", "1,1"), "SEEDS=1,1: 1 is given twice"),
-    (("--init", ""), "INIT=: an empty word"),
-    (("--init", "nope"), "INIT=nope: there is no such init; choose from pretrained, random"),
+    (("--init", "random,"), "INIT=random,: an empty word"),
+    (
+        ("--init", "nope"),
+        "INIT=nope: there is no such init; choose from bottom_<layers>, embeddings, pretrained, random,",
+    ),
     (("--dataset", "nope"), "DATASET=nope: there is no such dataset"),
     (("--model", "nope"), "MODEL=nope: there is no such model"),
     (("--method", "nope"), "METHOD=nope: there is no such method"),
