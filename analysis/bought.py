@@ -99,13 +99,13 @@ def worth(curves: LabelCurves, fits: Fits) -> str:
         saved = " Pre-training saves no labels here." if of_random is None or size >= of_random else ""
         return (
             f"{names}: random weights reach {level} {with_most} and no less with {of_random or most:,}; pre-trained "
-            f"weights need {size:,} for it.{saved}"
+            f"weights reach it with {size:,}.{saved}"
         )
     if size == most:
         return f"{names}: pre-trained weights, too, reach what random ones reach, {level}, only {with_most}."
     own = scores["pretrained"][curves.sizes.index(size)]
     gap = difference_over_seeds(own, target, paired=True)
-    may_be = "is" if not gap.has_interval or gap.low >= 0 else "may be"
+    may_be = "is" if gap.has_interval and gap.low >= 0 else "may be"
     return (
         f"{names}: random weights reach {level} {with_most}, pre-trained weights {own.mean():.2f} % with {size:,}: "
         f"pre-training {may_be} worth at least {_rounded(most / size)} times the labels. The difference there is "

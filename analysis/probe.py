@@ -92,7 +92,7 @@ def _compute(scratch: Path, config: DictConfig) -> dict[str, Any]:
         for sample in batches.next_epoch_itr(shuffle=False):
             sample = utils.move_to_cuda(sample) if on_cuda else sample
             tokens = sample["net_input"]["src_tokens"]
-            with torch.inference_mode(), task._autocast(sample):
+            with torch.inference_mode(), task.autocast(sample):
                 layer = model(**sample["net_input"], features_only=True)[0].float()
             real = tokens.ne(task.dictionary.pad())[:, :, None]
             parts["id"].append(sample["id"].cpu().numpy())

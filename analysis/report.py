@@ -113,6 +113,8 @@ def _standing(material: Material) -> list[str]:
 
 def _simple(material: Material, group: Group) -> list[Baseline]:
     """Return TF-IDF and the commonest class, fitted on the training texts of a group's runs."""
+    if group.names["train"] == ALL_TEXTS:
+        return material.baselines.get(group.names["dataset"], [])
     fits = material.fits.get((group.names["dataset"], group.names["model"], group.n_train or 0), [])
     return [fit for fit in fits if not fit.name.startswith(PROBE)]
 

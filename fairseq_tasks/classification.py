@@ -178,7 +178,8 @@ class ClassificationTask(FairseqTask):
         self.criterion = super().build_criterion(cfg, from_checkpoint)
         return self.criterion
 
-    def _autocast(self, sample: dict[str, Any]) -> AbstractContextManager[Any]:
+    def autocast(self, sample: dict[str, Any]) -> AbstractContextManager[Any]:
+        """Return the context of a forward pass: bfloat16 autocast when the run has it, else nothing."""
         if not self.cfg.autocast:
             return nullcontext()
         return torch.autocast(sample["target"].device.type, dtype=torch.bfloat16)
@@ -199,7 +200,7 @@ class ClassificationTask(FairseqTask):
         model.train()
         model.set_num_updates(update_num)
         try:
-            with self._autocast(sample):
+            with self.autocast(sample):
                 loss, sample_size, log = criterion(model, sample)
             optimizer.backward(loss * 0 if ignore_grad else loss)
         except RuntimeError as error:
@@ -211,7 +212,7 @@ class ClassificationTask(FairseqTask):
 
     def valid_step(self, sample: dict[str, Any], model: torch.nn.Module, criterion: Any) -> Any:
         stop_if_asked()
-        with self._autocast(sample):
+        with self.autocast(sample):
             answer = super().valid_step(sample, model, criterion)
         self.progress.scored(sample["id"], criterion.logits, sample["target"])
         return answer

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -14,14 +15,15 @@ from numpy.typing import NDArray
 
 from analysis.__main__ import main as analysis_main
 from analysis.baselines import Baseline, baselines_of
-from analysis.bought import against_probe, failed_runs, is_beaten, probe_of
+from analysis.bought import against_probe, failed_runs, is_beaten, probe_of, worth
 from analysis.evidence import gather_evidence
-from analysis.labels import labels_needed
+from analysis.labels import label_curves, labels_needed
 from analysis.probe import features, fit_probes, probe_inputs
 from analysis.statistics import ratio_of_means
 from data_prep.splits import read_split
 from data_prep.subsets import nested_subset
 from foundation.errors import exit_code
+from sweeps.folders import RunKey
 from tests.analysis.golden import SWEEPS, at, write_sweep
 from tests.analysis.made_up import folders_of, made_up
 from tests.conftest import Workspace
@@ -257,3 +259,16 @@ def test_runs_of_an_earlier_version_stay_in_their_group(tmp_path: Path) -> None:
     report = (tmp_path / "results/old/report.md").read_text()
     assert "(means over 3 paired seeds): pre-training buys 14.50 points" in report
     assert "unlike" not in report
+
+
+def test_one_seed_does_not_show_what_labels_are_worth() -> None:
+    runs = [
+        replace(made_up((98, 80.0, test), 0, init=init), key=RunKey("d", "m", "fairseq", "full", init, 0, train))
+        for train, means in {0: (87.0, 73.0), 30: (85.0, 68.0)}.items()
+        for init, test in zip(("pretrained", "random"), means, strict=True)
+    ]
+    evidence = gather_evidence(runs, {str(run.key): Path("nowhere") for run in runs}, 70.0)
+    evidence = replace(evidence, groups=[replace(group, n_train=group.n_train or 60) for group in evidence.groups])
+    ((curves,), without) = label_curves(evidence)
+    assert without == []
+    assert "pre-training may be worth at least 2.0 times the labels" in worth(curves, {})
