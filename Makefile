@@ -33,6 +33,10 @@ NEW := .venv/.installed-$(subst $(comma),-,$(EXTRAS))
 extras_of = $(subst -, ,$(patsubst .venv/.installed-%,%,$(1)))
 STAMPS := $(shell ls -t .venv/.installed-* 2>/dev/null)
 STAMP := $(firstword $(foreach stamp,$(STAMPS),$(if $(filter-out $(call extras_of,$(stamp)),$(call extras_of,$(NEW))),,$(stamp))) $(NEW))
+HAS := $(shell cat .venv/.torch 2>/dev/null)
+ifneq ($(and $(HAS),$(filter-out auto $(HAS),$(strip $(TORCH)))),)
+$(error TORCH=$(strip $(TORCH)): .venv was made with TORCH=$(HAS); rm -rf .venv, and call again)
+endif
 q = '$(subst ','\'',$(1))' # one word for the shell, whatever stands in it
 .DEFAULT_GOAL := help
 .PHONY: help setup prep sweep figures reproduce params convert bench test lock lint clean
@@ -41,7 +45,7 @@ help: ## list targets and variables
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 	@awk '/^[A-Z_]+ =/{said = substr($$0, index($$0, "=") + 2); sub(/# /, "(", said) && said = said ")"; printf "  %-12s %s\n", $$1, said}' Makefile
 
-setup: $(STAMP) ## make .venv (EXTRAS=dev,hf,cluster with transformers, SLURM and Ray, too; TORCH counts at the first call)
+setup: $(STAMP) ## make .venv (EXTRAS=dev,hf,cluster with transformers, SLURM and Ray, too)
 
 $(STAMP): setup.cfg install.sh $(wildcard lock/*.txt)
 	@./install.sh $(call q,$(subst -,$(comma),$(patsubst .venv/.installed-%,%,$@))) $(call q,$(strip $(TORCH))) $(call q,$(PYTHON))

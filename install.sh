@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes .venv. `make setup` calls it: install.sh EXTRAS TORCH PYTHON
 #   EXTRAS  dev,hf,cluster: groups of packages in setup.cfg
-#   TORCH   cpu (a small build), cuda (the build of PyPI, 5 GB), or auto: cuda where an NVIDIA driver is, else cpu
+#   TORCH   cpu (a small build), cuda (the build of PyPI, 5 GB), or auto: what is there, or else cuda where an NVIDIA
+#           driver is, or else cpu
 #   PYTHON  the interpreter to use; where it does not fit, the newest python3.x on the PATH that does
 set -eu
 extras=$1 torch=$2 wanted=$3
@@ -24,7 +25,7 @@ for extra in $(echo "$extras" | tr ',' ' '); do
   [ -f "lock/$extra.txt" ] || { echo "error: EXTRAS=$extras: choose from dev, hf, cluster" >&2; exit 2; }
 done
 case $torch in
-  auto) if [ -e /proc/driver/nvidia/version ]; then torch=cuda; else torch=cpu; fi ;;
+  auto) if [ -f .venv/.torch ]; then torch=$(cat .venv/.torch); elif [ -e /proc/driver/nvidia/version ]; then torch=cuda; else torch=cpu; fi ;;
   cpu | cuda) ;;
   *) echo "error: TORCH=$torch: choose from auto, cpu, cuda" >&2; exit 2 ;;
 esac
@@ -33,6 +34,7 @@ esac
   echo "error: $python cannot make an environment. Debian, Ubuntu: apt install python3-venv. Fedora has it in python3." >&2
   exit 2
 }
+echo "$torch" > .venv/.torch # what was asked for: `make` refuses another TORCH later
 pip() { .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"; }
 
 if .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 13))' && ! command -v c++ > /dev/null; then

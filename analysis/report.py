@@ -32,6 +32,7 @@ from analysis.findings import (
     at_commonest,
     comparisons,
     leak_effect,
+    listed,
     notes,
     tied_steps,
 )
@@ -213,6 +214,11 @@ def _data_cards(material: Material) -> list[Section]:
             ]
         )
         about = f"{splits['title']}: {splits['task']}. Licence: {splits['licence']}. Source: {splits['citation']}."
+        files = splits["source"].get("files")
+        if files:  # the user's own: the commands below do not always name them
+            read = listed(f"{name} ({split})" for split, name in files.items())
+            again = " ".join(f"dataset.{split}=..." for split in files)
+            about += f" `make prep` read {read}; without data/splits/{dataset} it needs them again ({again})."
         cards.append(Section(f"Data: {dataset}", [about], split_notes(splits), [Table("", frame)]))
     return cards
 
@@ -221,7 +227,10 @@ def _recipes(material: Material) -> Section:
     rows = []
     for title, config in _configs(material).items():
         recipe = config.get("recipe", {})
-        rows.append({"runs": title, **{key: str(value) for key, value in recipe.items()}})
+        words = {key: str(value) for key, value in recipe.items()}
+        if config.get("n_train") and recipe.get("updates") == "full":
+            words["epochs"] = f"{words['epochs']} of all texts; as many steps on {config['n_train']}"
+        rows.append({"runs": title, **words})
     frame = upright(pd.DataFrame(rows)) if rows else pd.DataFrame()
     return Section("Training", tables=[Table("", frame, is_upright=True)] if rows else [])
 

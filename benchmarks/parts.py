@@ -204,7 +204,7 @@ def profile(arguments: argparse.Namespace) -> str:
             "of the time": f"{100 * event.self_cpu_time_total / total:.1f} %",
             "calls per step": f"{event.count / arguments.steps:.0f}",
         }
-        for event in operations[:14]
+        for event in operations[:8]
     ]
     return f"{arguments.steps} steps in {precision}, {total / 1e6 / arguments.steps:.2f} seconds each.\n\n{table(rows)}"
 

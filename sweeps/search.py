@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data_prep.__main__ import prepare
+from data_prep.stages import read_manifest
 from foundation.counts import counted
 from foundation.errors import UsageError
 from foundation.whole_files import require_no_dead_link, write_json
@@ -89,11 +90,13 @@ def scores(runs: list[tuple[str, PlannedRun]]) -> list[dict[str, Any]]:
     rows = []
     for init in dict.fromkeys(run.key.init for _, run in runs):
         for rate in dict.fromkeys(rate for rate, _ in runs):
-            folders = [run.folder for own_rate, run in runs if own_rate == rate and run.key.init == init]
+            tried = [run for own_rate, run in runs if own_rate == rate and run.key.init == init]
+            folders = [run.folder for run in tried]
             best = [read_status(folder)["progress"]["best_valid"] for folder in folders]
             n, n_correct = sum(one["n"] for one in best), sum(one["n_correct"] for one in best)
             share = n_correct / n
             error = 100 * math.sqrt(share * (1 - share) / n)
+            commonest = sum(_of_commonest(run) for run in tried)
             rows.append(
                 {
                     "init": init,
@@ -101,12 +104,20 @@ def scores(runs: list[tuple[str, PlannedRun]]) -> list[dict[str, Any]]:
                     "splits": len(best),
                     "n": n,
                     "valid": 100 * share,
+                    "commonest": 100 * commonest / n,
                     "standard_error": error,
                     "each": [100 * one["n_correct"] / one["n"] for one in best],
                     "best_steps": [one["step"] for one in best],
                 }
             )
     return rows
+
+
+def _of_commonest(run: PlannedRun) -> int:
+    """Return how many validation texts of a run are of the commonest class."""
+    manifest = read_manifest(Path(run.config.data_dir) / "splits" / run.config.dataset.name)
+    assert manifest is not None  # `search` has prepared it
+    return max(manifest["per_class"]["valid"])
 
 
 def report(rows: list[dict[str, Any]], folder: Path) -> None:
@@ -123,7 +134,7 @@ def report(rows: list[dict[str, Any]], folder: Path) -> None:
     for init in dict.fromkeys(row["init"] for row in rows):
         tried = [row for row in rows if row["init"] == init]
         best = max(tried, key=lambda row: row["valid"])
-        print(f"{init}: learning rate {best['learning_rate']}{_at_the_edge(best, tried)}")
+        print(f"{init}: learning rate {best['learning_rate']}{_at_the_edge(best, tried)}{_if_none_learns(best)}")
     write_json(folder / "search.json", rows)
 
 
@@ -136,6 +147,13 @@ def _at_the_edge(best: dict[str, Any], tried: list[dict[str, Any]]) -> str:
         return ""
     what = "the only rate" if len(sides) == 2 else "the lowest rate" if sides == ["lower"] else "the highest rate"
     return f", {what} tried: a {' or '.join(sides)} one may be better; add it to --learning-rates"
+
+
+def _if_none_learns(best: dict[str, Any]) -> str:
+    """Return a warning if the best rate does no better than the commonest class of the validation texts."""
+    if best["valid"] > best["commonest"]:
+        return ""
+    return f"; but no rate does better than the commonest class ({best['commonest']:.1f} %): try others"
 
 
 def run_search(words: list[str]) -> int:

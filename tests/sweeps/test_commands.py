@@ -99,6 +99,15 @@ def test_what_is_installed_already_is_not_installed_again(make: Callable[..., st
     assert installs(make, "setup EXTRAS=dev,hf TORCH=cuda") == ["./install.sh 'dev,hf' 'cuda' 'python3'"]
 
 
+def test_another_torch_than_the_one_that_is_there_is_refused(make: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / ".venv" / ".torch").write_text("cpu\n")
+    for words in ("help", "-n sweep TORCH=cpu", "-n sweep TORCH=auto"):
+        assert make(f"make {words}")
+    answer = subprocess.run(["make", "sweep", "TORCH=cuda"], cwd=tmp_path, capture_output=True, text=True)
+    assert answer.returncode == 2
+    assert "TORCH=cuda: .venv was made with TORCH=cpu; rm -rf .venv, and call again" in answer.stderr
+
+
 def test_a_changed_setup_cfg_installs_all_that_was_there(make: Callable[..., str], tmp_path: Path) -> None:
     stamps = [tmp_path / ".venv" / name for name in (".installed-dev", ".installed-dev-cluster")]
     for age, stamp in zip((200, 100), stamps, strict=True):

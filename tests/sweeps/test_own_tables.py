@@ -60,6 +60,8 @@ def test_three_classes_in_three_formats_reach_the_table(own: Workspace) -> None:
     summary = json.loads((own.root / "results/default/summary.json").read_text())
     assert summary["classes"] == {"avis": ["neutre", "négatif", "positif"]}
     assert {group["n"] for group in summary["groups"]} == {2}
+    report = (own.root / "results/default/report.md").read_text()
+    assert "read train.csv (train), valid.jsonl (valid) and test.parquet (test); without data/splits/avis" in report
 
 
 def test_pairs_from_tsv_reach_the_table(own: Workspace) -> None:

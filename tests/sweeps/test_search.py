@@ -59,7 +59,16 @@ def test_more_validation_texts_than_there_are_is_one_sentence(workspace: Workspa
 def test_a_best_rate_at_the_edge_of_the_grid_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], valid: list[int], said: str
 ) -> None:
-    own = {"init": "random", "standard_error": 1.0, "n": 250, "each": [], "best_steps": []}
+    own = {"init": "random", "standard_error": 1.0, "n": 250, "each": [], "best_steps": [], "commonest": 55.0}
     rows = [{**own, "learning_rate": rate, "valid": float(value)} for rate, value in zip(RATES, valid, strict=False)]
     report(rows, tmp_path)
     assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("commonest", "is_told"), [(79.9, False), (80.0, True)])
+def test_a_search_in_which_no_rate_learns_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], commonest: float, is_told: bool
+) -> None:
+    own = {"init": "random", "standard_error": 1.0, "n": 250, "each": [], "best_steps": [], "commonest": commonest}
+    report([{**own, "learning_rate": "1e-4", "valid": 80.0}], tmp_path)
+    assert ("no rate does better than the commonest class (80.0 %)" in capsys.readouterr().out) == is_told

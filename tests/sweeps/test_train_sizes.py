@@ -107,6 +107,7 @@ def test_a_report_tells_the_sizes_apart(workspace: Workspace) -> None:
     assert report.count("On amazon_fr, tiny (fairseq, full) reaches") == 1  # of all texts; the table has the others
     assert "## Labels: amazon_fr · tiny · fairseq · full\n\nSeeds 0, 1, compared seed by seed." in report
     assert re.search(r"^\| 10 +\| \d", report, re.MULTILINE)
+    assert "1 of all texts; as many steps on 10" in report
     answer = workspace.sweep("--sweep", "few-only", "--seeds", "0", "--epochs", "1", "--train", "10")
     assert answer.returncode == 0, answer.stdout + answer.stderr
     made = workspace.python("analysis", "--sweep", "few-only")
