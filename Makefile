@@ -84,7 +84,7 @@ bench: $(STAMP) ## speeds of prep and sweep, against stock fairseq and the Train
 	  $(IN) -m $$part --rounds $(ROUNDS) --data-dir $(call q,$(DATA_DIR)) --page docs/bench.md || exit 1; done
 
 test: $(STAMP) ## the tests, without the slow ones (ARGS="-m slow" for those)
-	@$(if $(ARGS),$(IN) -m pytest $(ARGS),OMP_NUM_THREADS=1 $(IN) -m pytest -m "not slow" -n 2 --dist loadfile)
+	@$(if $(ARGS),$(IN) -m pytest $(ARGS),OMP_NUM_THREADS=1 $(IN) -m pytest -m "not slow" -n 4 --dist worksteal)
 
 lock: $(STAMP) ## write lock/*.txt anew: every version that `make setup` installs, torch's own packages apart
 	@./lock/renew.sh

@@ -214,7 +214,7 @@ def _data_cards(material: Material) -> list[Section]:
             ]
         )
         about = f"{splits['title']}: {splits['task']}. Licence: {splits['licence']}. Source: {splits['citation']}."
-        files = splits["source"].get("files")
+        files = splits.get("source", {}).get("files")
         if files:  # the user's own: the commands below do not always name them
             read = listed(f"{name} ({split})" for split, name in files.items())
             again = " ".join(f"dataset.{split}=..." for split in files)

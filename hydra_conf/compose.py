@@ -1,10 +1,12 @@
 """Composes the typed root configuration from the groups and a list of Hydra overrides."""
 
 import argparse
+import copy
 import difflib
 import math
 import re
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
@@ -55,6 +57,12 @@ def compose_config(overrides: list[str]) -> DictConfig:
     `overrides` are plain Hydra overrides such as `dataset=amazon_fr` or `fairseq.optimization.lr=[2e-5]`.
     Raises `UsageError` for an unknown group, choice or key, or a value of the wrong type.
     """
+    return copy.deepcopy(_composed(tuple(overrides)))
+
+
+@cache
+def _composed(overrides: tuple[str, ...]) -> DictConfig:
+    """Return the configuration. Hydra needs a fifth of a second for it, and a sweep asks twice for each kind of run."""
     ours = [_admitted(override) for override in overrides]
     try:
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):

@@ -33,7 +33,13 @@ STOPPING = (
     "ends them now"
 )
 LONGEST_FOLDER = 70  # bytes; a socket's path has at most 107 on Linux, and multiprocessing adds 33 for its own names
-IMPORTED = ["sweeps.pool", "fairseq_cli.train", "fairseq_tasks", "sweeps.fairseq_config"]  # by the server, in order
+IMPORTED = [  # by the server, in order; the first optimizer would import torch._dynamo, in every run
+    "sweeps.pool",
+    "fairseq_cli.train",
+    "fairseq_tasks",
+    "sweeps.fairseq_config",
+    "torch._dynamo",
+]
 
 logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)  # it asks for tensorboardX, unused here
 

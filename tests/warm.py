@@ -13,12 +13,14 @@ import logging
 import multiprocessing.process
 import os
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
+import types
 from collections.abc import Sequence
 from multiprocessing import forkserver
 from pathlib import Path
@@ -28,6 +30,17 @@ OF_PYTEST = "PYTEST_CURRENT_TEST"
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 NO_THREAD_OF_PYARROW = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}  # a process with threads is not forked
 POLL_SECONDS = 0.01
+IMPORTED = (  # what the commands import, the slow packages among them
+    "sweeps.fairseq_config",
+    "sweeps.preflight",
+    "analysis.report",
+    "analysis.figures",
+    "fairseq_tasks",
+    "data_prep.preprocess",
+    "sklearn.linear_model",
+    "sklearn.model_selection",
+    "sklearn.feature_extraction.text",
+)
 
 
 def environment() -> dict[str, str]:
@@ -79,7 +92,7 @@ def serve(backend: str) -> None:
 
     from sweeps import child, pool  # first: it quietens fairseq
 
-    for module in ("sweeps.fairseq_config", "sweeps.preflight", "analysis.report", "analysis.figures", "fairseq_tasks"):
+    for module in IMPORTED:
         importlib.import_module(module)
 
     preload = list(pool.IMPORTED)
@@ -93,6 +106,7 @@ def serve(backend: str) -> None:
     # It runs, and is no child of the processes that are forked below, which would ask for it in vain.
     for server in (forkserver, forkserver._forkserver):
         setattr(server, "ensure_running", lambda: None)  # noqa: B010
+    vars(importlib.import_module("data_prep.binarise"))["subprocess"] = types.SimpleNamespace(run=_run_forked)
     assert len(os.listdir("/proc/self/task")) == 1, "a process with threads is not forked"
     for line in sys.stdin:
         request = json.loads(line)
@@ -114,6 +128,20 @@ def _exit_code(pid: int, deadline: float) -> int | None:
         time.sleep(POLL_SECONDS)
 
 
+def _run_forked(command: Sequence[str], **_: Any) -> subprocess.CompletedProcess[str]:
+    """Run `[python, "-m", *words]` in a process that is forked here, and return what it printed."""
+    streams = Path(tempfile.mkdtemp())  # no TemporaryDirectory: the forked process would delete it at its exit
+    out, err = streams / "out", streams / "err"
+    sys.stdout.flush()
+    pid = os.fork()
+    if not pid:
+        _become(list(command[2:]), str(Path.cwd()), dict(os.environ), str(out), str(err))
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    answer = subprocess.CompletedProcess(list(command), code, out.read_text(), err.read_text())
+    shutil.rmtree(streams)
+    return answer
+
+
 def _become(words: list[str], folder: str, environment: dict[str, str], out: str, err: str, **_: Any) -> None:
     """End as `python -m <words>` does in `folder`."""
     code: object = 1
@@ -125,7 +153,8 @@ def _become(words: list[str], folder: str, environment: dict[str, str], out: str
         tempfile.tempdir = None
         for number, path in ((0, os.devnull), (1, out), (2, err)):
             os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
-        sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode) for number, mode in ((0, "r"), (1, "w"), (2, "w")))
+        streams = (os.fdopen(number, mode, closefd=False) for number, mode in enumerate("rww"))
+        sys.stdin, sys.stdout, sys.stderr = streams
         logging.root.handlers.clear()  # of fairseq, which sets DEBUG where nobody was before it
         logging.root.setLevel(logging.WARNING)
         sys.path[0] = folder
