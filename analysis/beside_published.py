@@ -1,17 +1,37 @@
 """The report's sections on the published experiment: tables side by side, replications, verdicts, errata."""
 
+import math
+
 import pandas as pd
 
 from analysis.evidence import Group
-from analysis.findings import about_replications, worth_beside_baseline, worth_beside_leaks, worth_beside_schedule
+from analysis.findings import (
+    about_replications,
+    listed,
+    prose,
+    worth_beside_baseline,
+    worth_beside_leaks,
+    worth_beside_schedule,
+)
 from analysis.leaks import keeps_leaks, leaked_ids
-from analysis.replications import AS_SET, LONGER, REPORT, by_epoch, longer_schedule, sources, sources_table
+from analysis.replications import (
+    AS_SET,
+    LONGER,
+    REPORT,
+    SHARED_DRAWS,
+    by_epoch,
+    longer_schedule,
+    sources,
+    sources_table,
+)
 from analysis.sections import Material, Picture, Section, Table
 from analysis.tables import mean_and_std
 from analysis.verdict import (
     CANNOT_TELL,
     FALLS_TO,
+    MEAN,
     NOT_REPRODUCED,
+    NOT_RUN,
     REPRODUCED,
     WARM_UP,
     ClaimVerdict,
@@ -56,14 +76,17 @@ def beside_published(material: Material, picture: Picture | None) -> list[Sectio
     for dataset, groups in found_groups.items():
         tables = []
         for number, backend in ((1, "fairseq"), (2, "hf")):
-            frame = side_by_side(backend, [group for group in groups if group.names["backend"] == backend])
-            tables.append(Table(f"Table {number} ({backend}): published, and ours", frame))
+            if own := [group for group in groups if group.names["backend"] == backend]:
+                numbers = [row for row in material.numbers if row.dataset == dataset]
+                frame = side_by_side(backend, own, numbers)
+                tables.append(Table(f"Table {number} ({backend}): published, replications, ours", frame))
         told = _of_validation(dataset)
         title = f"Beside the published tables: {dataset}, {report['model']}"
         parts.append(Section(title, [told] if told else [], tables=tables))
         shown = [picture] if picture and groups is next(iter(found_groups.values())) else []
         parts.append(_three_parties(material, dataset, groups, shown))
-    verdicts = [Table("Published numbers", numbers_table(material.numbers))]
+    verdicts = [Table("Published numbers", numbers_table([row for row in material.numbers if row.verdict != NOT_RUN]))]
+    not_run = dict.fromkeys(row.where for row in material.numbers if row.verdict == NOT_RUN)
     if material.claims:
         verdicts.append(Table("Published claims", claims_table(material.claims)))
     margins = report["margins"]
@@ -75,42 +98,62 @@ def beside_published(material: Material, picture: Picture | None) -> list[Sectio
         "distribution. A claim holds when its interval or test says so at 5 %, and fails when it says the "
         "opposite."
     )
-    parts.append(Section("Verdict", [rule], tables=verdicts))
+    left = [f"Not run, so without a verdict: {listed(not_run)}."] if not_run else []
+    parts.append(Section("Verdict", [rule, *left], tables=verdicts))
     parts.append(Section("Errata of the published tables", items=errata()))
     parts.append(Section("What the published numbers are worth", items=_worth(material, found_groups)))
     return parts
 
 
+def against_published(numbers: list[Verdict]) -> list[str]:
+    """Return, for each published mean that has runs of ours beside it, both means, their difference and the verdict."""
+    inits = {table["where"]: table["init"] for table in published()["tables"]}
+    said = []
+    for row in numbers:
+        if row.what == MEAN and row.ours is not None:
+            ends = "no interval" if math.isnan(row.low) else f"95 % interval {row.low:+.2f} to {row.high:+.2f}"
+            said.append(
+                f"{prose(inits[row.where], True)} weights on {row.dataset}, trained as published, reach {row.ours:.2f} "
+                f"% test accuracy on average, compared with {row.published:.2f} % ({row.where}). Ours minus published "
+                f"is {row.difference:+.2f} points, {ends}: {row.verdict}."
+            )
+    return said
+
+
 def _worth(material: Material, found: dict[str, list[Group]]) -> list[str]:
     """Return what puts the published numbers into perspective: leaks, a simple baseline, a longer schedule."""
-    means = {source.init: source.mean for source in sources([]) if source.name == REPORT}
+    report = {source.init: source.values for source in sources([]) if source.name == REPORT}
     said = []
     for dataset, groups in found.items():
         splits = material.data_dir / "splits" / dataset
         if any(keeps_leaks(group) for group in groups) and (leaked := leaked_ids(splits)):
             said.append(worth_beside_leaks(dataset, len(leaked), (read_manifest(splits) or {})["examples"]["test"]))
         for baseline in material.baselines.get(dataset, [])[:1]:
-            said.append(worth_beside_baseline(dataset, baseline, means["pretrained"]))
+            said.append(worth_beside_baseline(dataset, baseline, report["pretrained"]))
     longer = longer_schedule()
-    n, mean = len(longer["random"]), sum(longer["random"]) / len(longer["random"])
-    said.append(worth_beside_schedule(longer["name"], longer["settings"], mean, n, means["random"]))
+    said.append(worth_beside_schedule(longer["name"], longer["settings"], longer["random"], report["random"]))
     return said
 
 
 def _three_parties(material: Material, dataset: str, groups: list[Group], pictures: list[Picture]) -> Section:
     """Return our runs next to the report and the replications: test accuracies, and values after each epoch."""
-    tables = [
-        Table(f"Test accuracy at the best validation step ({backend})", sources_table(sources(groups, backend)))
+    found = {
+        backend: sources(groups, backend)
         for backend in ("fairseq", "hf")
         if any(group.names["backend"] == backend for group in groups)
+    }
+    tables = [
+        Table(f"Test accuracy at the best validation step ({backend})", sources_table(of_backend))
+        for backend, of_backend in found.items()
     ]
+    shares = any(SHARED_DRAWS in source.about for of_backend in found.values() for source in of_backend)
+    n_sources = len(tables)
     for group in groups:
         frame = by_epoch(material.scalars, group, AS_SET)
         if group.names["backend"] == "fairseq" and len(frame):
             tables.append(Table(f"After each epoch: {group.title}, and replication {AS_SET}", frame))
-    return Section(
-        f"Published, replications, ours: {dataset}", [about_replications()], tables=tables, pictures=pictures
-    )
+    about = about_replications(shares, AS_SET if len(tables) > n_sources else None)
+    return Section(f"Published, replications, ours: {dataset}", [about], tables=tables, pictures=pictures)
 
 
 def _of_validation(dataset: str) -> str:
@@ -122,24 +165,30 @@ def _of_validation(dataset: str) -> str:
     )
 
 
-def side_by_side(backend: str, groups: list[Group]) -> pd.DataFrame:
-    """Return the published table of one back end next to our runs of the same seeds."""
+def side_by_side(backend: str, groups: list[Group], numbers: list[Verdict]) -> pd.DataFrame:
+    """Return the published table of one back end next to the replications and our runs of the same seeds."""
     rows = []
+    verdicts = {(row.where, row.what): row.verdict for row in numbers}
     for table in published()["tables"]:
         if table["backend"] != backend:
             continue
         group = next((group for group in groups if group.names["init"] == table["init"]), None)
+        others = [source for source in sources([], backend) if source.init == table["init"] and source.name != REPORT]
+        letters = {source.name.removeprefix("replication "): source for source in others}
         ours = {run.key.seed: run for run in group.runs} if group else {}
-        for run in table["runs"]:
+        for number, run in enumerate(table["runs"]):
             own = ours.get(run["seed"])
+            theirs = [f"{name} {source.values[number]:g}" for name, source in letters.items() if source.values]
             rows.append(
                 {
                     "init": table["init"],
                     "seed": str(run["seed"]),
                     "published: best validation (step, %)": f"{run['best_step']}, {run['valid']:g}",
                     "published: test %": f"{run['test']:g}",
+                    "replications: test %": ", ".join(theirs) or "none",
                     "ours: best validation (step, %)": f"{own.best_step}, {own.best_valid:.2f}" if own else "no result",
                     "ours: test %": f"{own.test:.2f}" if own else "no result",
+                    "verdict": verdicts.get((table["where"], f"test accuracy, seed {run['seed']}"), NOT_RUN),
                 }
             )
         told = table["printed"]
@@ -150,8 +199,10 @@ def side_by_side(backend: str, groups: list[Group]) -> pd.DataFrame:
                 "seed": "mean, std",
                 "published: best validation (step, %)": f"printed: {told['mean']}{told['unit']}, {told['std']}",
                 "published: test %": f"of the three: {pd.Series(tests).mean():.2f}, {pd.Series(tests).std(ddof=0):.2f}",
+                "replications: test %": ", ".join(f"{name} {source.mean:.2f}" for name, source in letters.items()),
                 "ours: best validation (step, %)": f"n = {group.n}" if group else "no result",
                 "ours: test %": mean_and_std(group) if group else "no result",
+                "verdict": verdicts.get((table["where"], MEAN), NOT_RUN),
             }
         )
     return pd.DataFrame(rows)

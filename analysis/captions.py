@@ -46,9 +46,10 @@ def title_of_sources(published: dict[str, float], ours: dict[str, dict[str, floa
 def caption_of_sources(best: dict[str, Baseline]) -> str:
     """Return the caption of the figure of sources. `best` has one baseline for each dataset."""
     lines = [f"{found.name.split(',')[0]} on {dataset} ({found.test:.2f} %)" for dataset, found in best.items()]
+    dashed = f" Dashed: {listed(lines)}." if lines else ""
     return (
-        "One point per seed, a bar for their mean. Replications are others who did the same exercise; D and E share "
-        f"the report's draws.{f' Dashed: {listed(lines)}.' if lines else ''}"
+        "One point per seed, a bar for their mean. Replications are others who did the same exercise; D and E have "
+        f"nearly the report's numbers, so the three are hardly independent.{dashed}"
     )
 
 

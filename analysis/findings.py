@@ -18,6 +18,7 @@ from analysis.statistics import (
     NEW_TEXTS,
     SAME_TEXTS,
     Estimate,
+    difference_over_seeds,
     no_spread_test,
     std_factors,
 )
@@ -450,14 +451,22 @@ def about_std() -> str:
     )
 
 
-def about_replications() -> str:
-    return (
+def about_replications(shares_draws: bool, name: str | None) -> str:
+    """Return what stands in the tables. `name` is the replication whose values after each epoch stand there, if any."""
+    said = [
         "Three parties: the published report, others who did the same exercise and made their runs public "
-        "(replications, by letter), and the runs of this sweep. Replications that share the report's draws agree with "
-        "it in so many values that they are hardly independent of it. After each epoch, ours stand beside replication "
-        "A, whose warm-up had 6 steps in place of 67; the interval is that of one more of its runs (Student's "
-        "prediction interval)."
-    )
+        "(replications, by letter), and the runs of this sweep."
+    ]
+    if shares_draws:
+        said.append(
+            "Two replications have nearly the report's numbers, so the three are hardly independent of each other."
+        )
+    if name is not None:
+        said.append(
+            f"After each epoch, ours stand beside replication {name}, whose warm-up had 6 steps in place of 67; the "
+            "interval is that of one more of its runs (Student's prediction interval)."
+        )
+    return " ".join(said)
 
 
 def worth_beside_leaks(dataset: str, leaked: int, texts: int) -> str:
@@ -467,27 +476,34 @@ def worth_beside_leaks(dataset: str, leaked: int, texts: int) -> str:
     )
 
 
-def worth_beside_baseline(dataset: str, baseline: Baseline, published_mean: float) -> str:
+def worth_beside_baseline(dataset: str, baseline: Baseline, published: list[float]) -> str:
+    mean = float(np.mean(published))
     return (
-        f"A simple baseline: {baseline.name.split(',')[0]} reaches {baseline.test:.2f} % on {dataset}, "
-        f"{above(baseline.test - published_mean)} the published mean of the pre-trained runs, {published_mean:.2f} %."
+        f"A simple baseline: {baseline.name.split(',')[0]} reaches {baseline.test:.2f} % on {dataset} (95 % interval "
+        f"{baseline.low:.2f} to {baseline.high:.2f} for new texts), {above(baseline.test - mean)} the published mean "
+        f"of the pre-trained runs, {mean:.2f} % (n = {len(published)})."
     )
 
 
-def worth_beside_schedule(name: str, settings: str, mean: float, n: int, published_mean: float) -> str:
+def worth_beside_schedule(name: str, settings: str, longer: list[float], published: list[float]) -> str:
+    gap = difference_over_seeds(longer, published, paired=False)
     return (
-        f"The schedule: replication {name} ({settings}) reaches {mean:.2f} % from random weights (n = {n}), "
-        f"{above(mean - published_mean)} the published {published_mean:.2f} %. So a part of the published gap between "
-        "the inits is a choice of the schedule."
+        f"The schedule: replication {name} ({settings}) reaches {np.mean(longer):.2f} % from random weights "
+        f"(n = {len(longer)}), {above(gap.value)} the published {np.mean(published):.2f} % (n = {len(published)}; "
+        f"{gap.words('+.2f', *POSSIBLE)}, {gap.method.split(',')[0]}). So a part of the published gap between the "
+        "inits is a choice of the schedule."
     )
 
 
-def about_leaks() -> str:
-    return (
+def about_leaks(has_both_sides: bool) -> str:
+    said = (
         "Some test texts stand in train or validation, too, perhaps in other case, or did before prep dropped them. "
-        "Their accuracy beside that on the others tells what a leak brings only where they were kept; where they were "
-        "dropped, it tells how hard these texts are."
+        "These texts may also be easier or harder than the others, so the difference in the table is not what the "
+        "leaks bring."
     )
+    if has_both_sides:
+        return said
+    return f"{said} Runs with and without them tell that: train DATASET=cls_books and cls_books_published in one SWEEP."
 
 
 def leak_effect(kept: Group, dropped: Group, difference: Estimate) -> str:

@@ -16,12 +16,18 @@ from numpy.typing import NDArray
 
 from analysis.event_files import KEYS
 from analysis.evidence import Group
-from analysis.statistics import one_more_run
+from analysis.statistics import SAME_TEXTS, mean_over_seeds, one_more_run
 from analysis.verdict import published
 
 REPORT = "the report"
 LONGER = "C"  # the replication whose learning rate falls more slowly
 INITS = ("pretrained", "random")
+SHARED_DRAWS = "nearly the report's numbers"
+OURS = {
+    "cls_books_published": "ours",
+    "cls_books": "ours, leaks dropped",
+    "cls_books_course": "ours, the course's split",
+}
 AS_SET = "A"  # the replication with the exercise's own schedule length and known curves
 BY_EPOCH = {  # quantity that is compared after each epoch -> its column in the file
     "training loss (bits)": "train_loss_bits",
@@ -59,14 +65,15 @@ def sources(groups: list[Group], backend: str = "fairseq") -> list[Source]:
             if other.get("backend", "fairseq") != backend:
                 continue
             about = ", ".join(str(other[key]) for key in ("year", "machine", "settings") if other[key] is not None)
-            about += "" if other["draws"] == "own" else "; shares the report's draws"
+            about += "" if other["draws"] == "own" else f"; {SHARED_DRAWS}"
             if init in other:
                 found.append(_source(f"replication {other['name']}", init, other[init], about))
             elif init in other.get("mean", {}):
+                about += f"; std {other['std'][init]}"
                 found.append(Source(f"replication {other['name']}", init, [], other["mean"][init], about))
         for group in groups:
             if (group.names["backend"], group.names["init"]) == (backend, init):
-                found.append(_source(f"ours, {group.names['dataset']}", init, group.test.tolist(), _terms(group)))
+                found.append(_source(OURS[group.names["dataset"]], init, group.test.tolist(), _terms(group)))
     return found
 
 
@@ -75,14 +82,11 @@ def _source(name: str, init: str, values: list[float], about: str) -> Source:
 
 
 def _terms(group: Group) -> str:
-    said = ["as set"]
-    if group.names["dataset"] == "cls_books":
-        said.append("but for the leaks, which are dropped")
-    return ", ".join([" ".join(said), *filter(None, [group.config.get("precision.name")])])
+    return ", ".join(["as set", *filter(None, [group.config.get("precision.name")])])
 
 
 def sources_table(found: list[Source]) -> pd.DataFrame:
-    """Return a row for each source and init: test accuracies by seed, their mean, n, what is known about the runs."""
+    """Return a row for each source and init: test accuracies by seed, their mean, its interval, n, the terms."""
     return pd.DataFrame(
         [
             {
@@ -90,6 +94,9 @@ def sources_table(found: list[Source]) -> pd.DataFrame:
                 "source": source.name,
                 "test % by seed": ", ".join(f"{value:.4g}" for value in source.values) or "not told",
                 "mean": f"{source.mean:.2f}",
+                f"95 %: {SAME_TEXTS}": mean_over_seeds(source.values).ends(least=0, most=100)
+                if source.values
+                else "not told",
                 "n": str(len(source.values)) if source.values else "not told",
                 "runs": source.about,
             }

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from omegaconf import OmegaConf
 
 from analysis.baselines import Baseline
-from analysis.beside_published import beside_published
+from analysis.beside_published import against_published, beside_published
 from analysis.bought import (
     PROBE,
     about_labels,
@@ -71,7 +71,12 @@ def sections(material: Material) -> list[Section]:
     return [
         Section(
             "Answer",
-            [*won, *answers(evidence, material.results), *bought(evidence, material.fits)],
+            [
+                *won,
+                *against_published(material.numbers),
+                *answers(evidence, material.results),
+                *bought(evidence, material.fits),
+            ],
             [*lost, *_standing(material)],
             pictures=[pictures[name] for name in FIRST if name in pictures],
         ),
@@ -160,7 +165,7 @@ def _leaks(material: Material) -> Section:
     if frame.empty:
         return Section("Leaks")
     effects = [leak_effect(*found) for found in leak_effects(material.evidence)]
-    return Section("Leaks", [about_leaks()], effects, [Table("", frame)])
+    return Section("Leaks", [about_leaks(bool(effects))], effects, [Table("", frame)])
 
 
 def _statistics(evidence: Evidence) -> Section:

@@ -196,10 +196,10 @@ def foot(results: list[RunResult], evidence: Evidence, classes: dict[str, list[s
 
 
 def in_markdown(frame: pd.DataFrame) -> str:
-    """Return a table as Markdown; a bar or a line break in a name stays within its cell."""
+    """Return a table as Markdown; a bar, a line break or a `<` in a name is shown as it is."""
 
     def cell(value: object) -> str:
-        return " ".join(str(value).split()).replace("|", r"\|")
+        return " ".join(str(value).split()).replace("|", r"\|").replace("<", r"\<")
 
     escaped = frame.map(cell).rename(columns=cell)
     return str(escaped.to_markdown(index=False, disable_numparse=True))

@@ -5,7 +5,7 @@ every setting that changes what a run learns is the one of `experiment=published
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,8 @@ FREE = (  # of these, keys that change nothing that a run learns
     "fairseq.dataset.num_workers",
 )
 REPRODUCED, NOT_REPRODUCED, CANNOT_TELL, NOT_RUN = "reproduced", "not reproduced", "cannot tell", "not run"
+MEAN = "mean test accuracy"
+NOT_COUNTED = "not counted: the checkpoint is not there"
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,7 @@ def _verdicts_of_table(dataset: str, table: dict[str, Any], group: Group | None)
         for name, key, unit in columns
     ]
     tests = np.array([run["test"] for run in runs])
-    mean, std = ("mean test accuracy", float(tests.mean())), ("std of test accuracy (ddof 1)", float(tests.std(ddof=1)))
+    mean, std = (MEAN, float(tests.mean())), ("std of test accuracy (ddof 1)", float(tests.std(ddof=1)))
     if group is None:
         return [*verdicts, _not_run(dataset, *_at(mean, where), "points"), _not_run(dataset, *_at(std, where), "ratio")]
     gap, ratio = difference_over_seeds(group.test, tests, paired=False), std_ratio(group.test, tests)
@@ -246,7 +248,8 @@ def _weights_verdict(dataset: str, weights: int | None) -> Verdict:
     what, told = "weights in the encoder's matrices", published()["parameters"]
     number = told["weight_matrices"]
     if weights is None:
-        return _not_run(dataset, what, told["where"], number, "weights")
+        row = _not_run(dataset, what, told["where"], number, "weights")
+        return replace(row, verdict=NOT_COUNTED)
     verdict = REPRODUCED if weights == number else NOT_REPRODUCED
     return Verdict(
         dataset, what, told["where"], number, weights, weights - number, math.nan, math.nan, "weights", verdict

@@ -247,8 +247,10 @@ def tokens_as_published(config: DictConfig, tokens: dict[str, int], is_whole: bo
 
 def prepare(config: DictConfig, inits: Sequence[str] = INITS) -> None:
     """Prepare all data that a sweep with this dataset, this model and these inits reads."""
+    model_folder, known = prepare_model(config, inits)  # first: it tells at once of a checkpoint that is missing
     splits = prepare_splits(config)
-    model_folder, known = prepare_model(config, inits)
+    if config.dataset.published_tokens and config.dataset.leaks == "keep":
+        print("  the leaks stay, as in the published numbers", flush=True)
     binarised = prepare_binarised(config, splits, model_folder, known)
     is_whole = not (read_manifest(splits) or {})["dropped"]
     if said := tokens_as_published(config, (read_manifest(binarised) or {})["tokens"], is_whole):

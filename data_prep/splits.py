@@ -430,10 +430,6 @@ def split_notes(manifest: dict[str, Any]) -> list[str]:
             f"{leaked:,} of {manifest['examples']['test']:,} test texts are also in train or validation and {what}"
         )
     notes += [f"{count:,} of {read:,} dropped: {why}" for why, count in manifest["dropped"].items()]
-    notes += [
-        f"{count:,} of {read:,} kept although they are {why} (dataset.leaks=keep)"
-        for why, count in manifest.get("kept", {}).items()
-    ]
     if checks["texts_with_two_labels"]:
         notes.append(f"{_texts(checks['texts_with_two_labels'], 'stand')} there with two labels; kept so")
     if checks.get("near_copies_with_two_labels"):  # a manifest of an older version lacks this key

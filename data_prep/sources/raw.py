@@ -18,7 +18,14 @@ def unpacked(files: ListConfig, folder: Path) -> tuple[dict[str, Path], dict[str
 
     Returns {purpose: path} and {file: sha256}. Members that are already unpacked are not unpacked again.
     """
-    fetched = {file.name: fetch_file(file, folder) for file in files}
+    fetched = {}
+    for file in files:
+        try:
+            fetched[file.name] = fetch_file(file, folder)
+        except UsageError as error:
+            later = [other.name for other in files if other.name not in fetched and not (folder / other.name).is_file()]
+            also = f". The same holds for {', '.join(later[1:])}, which are not there either" if len(later) > 1 else ""
+            raise UsageError(f"{error}{also}") from error
     digests = {name: digest for name, (_, digest) in fetched.items()}
     plain = {file.what: fetched[file.name][0] for file in files if file.what}
     if len(plain) == len(files):

@@ -35,14 +35,17 @@ def test_every_source_has_its_row_and_ours_stand_last(tmp_path: Path) -> None:
         "E",
         "F",
         "H",
-        "ours, cls_books",
+        "ours, leaks dropped",
     ]
     assert [source.is_ours for source in random] == [False] * 7 + [True]
     assert random[0].values == random[-1].values == [65.4, 66.7, 67.4]
     table = sources_table(found)
     of_h = table[(table["source"] == "replication H") & (table["init"] == "random")].iloc[0]
     assert (of_h["test % by seed"], of_h["mean"], of_h["n"]) == ("not told", "71.39", "not told")
-    assert table[table["source"] == "replication D"]["runs"].str.endswith("shares the report's draws").all()
+    assert of_h["runs"].endswith("std 0.82")
+    assert table[table["source"] == "replication D"]["runs"].str.endswith("nearly the report's numbers").all()
+    of_report = table[(table["source"] == "the report") & (table["init"] == "random")].iloc[0]
+    assert of_report["95 %: this test set, new seeds"] == "63.98 to 69.02"
     assert longer_schedule()["random"] == [73.9, 73.9, 73.1]
 
 
