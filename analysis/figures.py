@@ -271,12 +271,13 @@ def published_sources(evidence: Evidence, baselines: dict[str, list[Baseline]]) 
     found = sources(groups)
     if not any(source.is_ours for source in found):
         return None
-    names = list(dict.fromkeys(source.name for source in sorted(found, key=lambda source: source.is_ours)))
+    in_order = sorted(found, key=lambda source: (source.is_ours, source.name != REPORT, source.name))
+    names = list(dict.fromkeys(source.name for source in in_order))
     figure = Figure(figsize=(WIDTH, 1.9 + 0.42 * len(names)), layout="constrained")
     axis = figure.subplots()
     for source in found:
         height, colour = float(-names.index(source.name)), colour_of(source.init)
-        alpha, size = (0.95, 8) if source.is_ours else (0.6, 6)
+        alpha, size = (0.75, 8) if source.is_ours else (0.6, 6)
         places = [height + 0.14] * len(source.values)
         axis.plot(
             source.values, places, marker=marker_of(source.init), color=colour, mec="white", lw=0, alpha=alpha, ms=size
