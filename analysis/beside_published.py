@@ -1,6 +1,7 @@
 """The report's sections on the published experiment: tables side by side, replications, verdicts, errata."""
 
 import math
+from collections.abc import Iterable
 
 import pandas as pd
 
@@ -105,11 +106,11 @@ def beside_published(material: Material, picture: Picture | None) -> list[Sectio
     return parts
 
 
-def against_published(numbers: list[Verdict]) -> list[str]:
-    """Return, for each published mean that has runs of ours beside it, both means, their difference and the verdict."""
+def against_published(material: Material) -> list[str]:
+    """Return both means and the verdict for each published mean that has runs of ours beside it, and the baseline."""
     inits = {table["where"]: table["init"] for table in published()["tables"]}
     said = []
-    for row in numbers:
+    for row in material.numbers:
         if row.what == MEAN and row.ours is not None:
             ends = "no interval" if math.isnan(row.low) else f"95 % interval {row.low:+.2f} to {row.high:+.2f}"
             said.append(
@@ -117,21 +118,30 @@ def against_published(numbers: list[Verdict]) -> list[str]:
                 f"% test accuracy on average, compared with {row.published:.2f} % ({row.where}). Ours minus published "
                 f"is {row.difference:+.2f} points, {ends}: {row.verdict}."
             )
-    return said
+    return said + _simple(material, published_groups(material.evidence))
+
+
+def _simple(material: Material, datasets: Iterable[str]) -> list[str]:
+    """Return what a simple baseline on each dataset says about the published pre-trained model."""
+    [report] = [source.values for source in sources([]) if (source.name, source.init) == (REPORT, "pretrained")]
+    return [
+        worth_beside_baseline(dataset, baseline, report)
+        for dataset in datasets
+        for baseline in material.baselines.get(dataset, [])[:1]
+    ]
 
 
 def _worth(material: Material, found: dict[str, list[Group]]) -> list[str]:
     """Return what puts the published numbers into perspective: leaks, a simple baseline, a longer schedule."""
-    report = {source.init: source.values for source in sources([]) if source.name == REPORT}
     said = []
     for dataset, groups in found.items():
         splits = material.data_dir / "splits" / dataset
         if any(keeps_leaks(group) for group in groups) and (leaked := leaked_ids(splits)):
             said.append(worth_beside_leaks(dataset, len(leaked), (read_manifest(splits) or {})["examples"]["test"]))
-        for baseline in material.baselines.get(dataset, [])[:1]:
-            said.append(worth_beside_baseline(dataset, baseline, report["pretrained"]))
+    said += _simple(material, found)
     longer = longer_schedule()
-    said.append(worth_beside_schedule(longer["name"], longer["settings"], longer["random"], report["random"]))
+    [report] = [source.values for source in sources([]) if (source.name, source.init) == (REPORT, "random")]
+    said.append(worth_beside_schedule(longer["name"], longer["settings"], longer["random"], report))
     return said
 
 

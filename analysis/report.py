@@ -73,7 +73,7 @@ def sections(material: Material) -> list[Section]:
             "Answer",
             [
                 *won,
-                *against_published(material.numbers),
+                *against_published(material),
                 *answers(evidence, material.results),
                 *bought(evidence, material.fits),
             ],

@@ -40,7 +40,7 @@ from sweeps.standing import claimed, prepare, to_do
 from tests.conftest import Refusals, Workspace, refused
 from tests.sweeps.test_processes import start, step_of, until
 
-WORDS = ("--init", "random", "--epochs", "8")
+WORDS = ("--init", "random", "--epochs", "15")
 OFTEN = ("--", "launcher.save_every=1", "recipe.evaluate_every=3")
 
 
