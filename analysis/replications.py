@@ -23,7 +23,7 @@ REPORT = "the report"
 LONGER = "C"  # the replication whose learning rate falls more slowly
 INITS = ("pretrained", "random")
 SHARED_DRAWS = "nearly the report's numbers"
-OURS = {
+OURS = {  # dataset -> our runs' name in tables and figures
     "cls_books_published": "ours",
     "cls_books": "ours, leaks dropped",
     "cls_books_course": "ours, the course's split",

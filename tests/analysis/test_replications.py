@@ -10,7 +10,7 @@ import pytest
 
 from analysis.best_steps import RunResult
 from analysis.evidence import Evidence, gather_evidence
-from analysis.findings import leak_effect, tied_steps
+from analysis.findings import about_replications, leak_effect, tied_steps
 from analysis.leaks import leak_effects, leaks_table
 from analysis.replications import BY_EPOCH, by_epoch, longer_schedule, ours_by_epoch, sources, sources_table
 from analysis.statistics import one_more_run
@@ -168,3 +168,10 @@ def test_both_rules_for_tied_best_steps_are_told_where_they_differ(tmp_path: Pat
     )
     [alone] = evidence_of(tmp_path / "x", [plain]).groups
     assert tied_steps(alone) is None
+
+
+def test_what_is_said_of_the_tables_is_said_only_where_they_stand() -> None:
+    assert "hardly independent" in about_replications(True, None)
+    assert "After each epoch" not in about_replications(True, None)
+    assert "hardly independent" not in about_replications(False, "A")
+    assert "replication A, whose warm-up" in about_replications(False, "A")

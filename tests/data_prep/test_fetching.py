@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from data_prep.sources import fetching
+from data_prep.sources import fetching, raw
 from data_prep.sources.fetching import fetch_file, record_first_use, shown
 from foundation.errors import UsageError
 from foundation.whole_files import locked
@@ -308,3 +308,20 @@ def test_a_weak_entity_tag_does_not_tell_the_same_bytes(web: Web, tmp_path: Path
     web.pages["/a"] = Page(BODY, breaks=[300_000], etag='W/"1"')
     assert fetch_file(file(web.url("/a")), tmp_path)[0].read_bytes() == BODY
     assert web.pages["/a"].ranges == [None, None]
+
+
+def test_all_files_that_are_missing_are_named_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(file: DictConfig, folder: Path) -> tuple[Path, str]:
+        if (folder / file.name).is_file():
+            return folder / file.name, "0"
+        raise UsageError(f"{file.name} could not be fetched")
+
+    monkeypatch.setattr(raw, "fetch_file", unreachable)
+    files = OmegaConf.create([{"name": name, "what": name} for name in ("a", "b", "c", "d")])
+    for name in ("a", "c"):
+        (tmp_path / name).touch()
+    with pytest.raises(UsageError, match="^b could not be fetched. The same holds for d, which are not there either$"):
+        raw.unpacked(files, tmp_path)
+    (tmp_path / "b").touch()
+    with pytest.raises(UsageError, match="^d could not be fetched$"):
+        raw.unpacked(files, tmp_path)
