@@ -30,18 +30,23 @@ case $torch in
   *) echo "error: TORCH=$torch: choose from auto, cpu, cuda" >&2; exit 2 ;;
 esac
 
-"$python" -m venv .venv > /dev/null || {
-  echo "error: $python cannot make an environment. Debian, Ubuntu: apt install python3-venv. Fedora has it in python3." >&2
+missing=
+"$python" -c 'import ensurepip' 2> /dev/null || missing=" python3-venv"
+if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 13))'; then # fairseq has no wheel there and is built here
+  command -v c++ > /dev/null || missing="$missing g++"
+  "$python" -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' 2> /dev/null \
+    || missing="$missing python3-dev"
+fi
+if [ -n "$missing" ]; then
+  echo "error: $("$python" --version) needs more packages here, to make an environment or to build fairseq. Debian, Ubuntu:" \
+    "apt install$missing. Fedora: dnf install gcc-c++ python3-devel. Or give another Python: make setup PYTHON=python3.12" >&2
   exit 2
-}
+fi
+
+"$python" -m venv .venv > /dev/null
 echo "$torch" > .venv/.torch # what was asked for: `make` refuses another TORCH later
 pip() { .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"; }
 
-if .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 13))' && ! command -v c++ > /dev/null; then
-  echo "error: fairseq has no wheel for Python 3.13 and is built here, which needs a compiler. Debian, Ubuntu: apt install" \
-    "g++ python3-dev. Fedora: dnf install gcc-c++ python3-devel. Or give another Python: make setup PYTHON=python3.12" >&2
-  exit 2
-fi
 pinned=$(sed -n 's/^ *\(torch==[0-9.]*\)$/\1/p' setup.cfg)
 if [ $torch = cpu ]; then
   pip uv==0.13.9

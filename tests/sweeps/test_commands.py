@@ -146,6 +146,25 @@ def test_a_wrong_word_of_setup_is_one_sentence_before_anything_is_made(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["install.sh", "lock"]
 
 
+def test_packages_of_the_system_that_are_missing_are_named_at_once(tmp_path: Path) -> None:
+    """Python 3.13 without venv, compiler and headers: the interpreter here is made up."""
+    shutil.copy(ROOT / "install.sh", tmp_path)
+    shutil.copytree(ROOT / "lock", tmp_path / "lock")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "tr").symlink_to(str(shutil.which("tr")))
+    (tools / "python").write_text(
+        '#!/bin/sh\ncase "$*" in *ensurepip* | *Python.h*) exit 1 ;; --version) echo Python 3.13.5 ;; esac\n'
+    )
+    (tools / "python").chmod(0o755)
+    command = [str(tmp_path / "install.sh"), "dev", "cpu", str(tools / "python")]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env={"PATH": str(tools)})
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("error: Python 3.13.5 needs more packages here, ")
+    assert "apt install python3-venv g++ python3-dev. " in answer.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
 def test_reproduce_checks_its_words_before_it_fetches_anything(make: Callable[..., str]) -> None:
     called = [json.loads(line) for line in make("make reproduce SEEDS=0").splitlines() if line.startswith("[")]
     assert [words[1] for words in called] == ["sweeps", "data_prep", "sweeps", "analysis"]
