@@ -1,14 +1,16 @@
 """Words what pre-training buys in labels, in parts of the weights, and beyond a frozen encoder."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from analysis.baselines import Baseline
 from analysis.evidence import Evidence, Group
 from analysis.findings import POSSIBLE, above, listed, prose, with_texts
-from analysis.labels import LabelCurves, Needed, label_curves, labels_needed
+from analysis.labels import LabelCurves, label_curves, labels_needed
 from analysis.ladder import Ladder, Rung, ladders
 from analysis.statistics import SAME_TEXTS, Estimate, difference_over_seeds
 from foundation.counts import counted
@@ -48,30 +50,24 @@ def is_beaten(group: Group, probe: Baseline) -> bool:
 # --- labels
 
 
-def texts_words(value: float, needed: Needed) -> str:
-    """Return a number of training texts in words: `430`, `24 or fewer`, `more than 784`."""
-    if math.isinf(value):
-        return f"more than {needed.most:,}"
-    return f"{needed.fewest:,} or fewer" if value == 0 else f"{round(value):,}"
-
-
 def with_interval(estimate: Estimate) -> str:
     """Return a difference in points with its interval in brackets, or why there is none."""
     ends = estimate.ends("+.2f", *POSSIBLE) if estimate.has_interval else f"no interval: {estimate.why_none}"
     return f"{estimate.value:+.2f} ({ends})"
 
 
-def needed_cell(needed: Needed) -> str:
-    """Return a number of training texts with its interval, for a table."""
-    value = texts_words(needed.value, needed)
+def needed_cell(needed: Estimate, sizes: list[int]) -> str:
+    """Return a number of training texts with its interval, for a table. `sizes` are the numbers that were trained."""
+    if math.isinf(needed.value):
+        value = f"more than {sizes[-1]:,}"
+    else:
+        value = f"{sizes[0]:,} or fewer" if needed.value == 0 else f"{round(needed.value):,}"
     if not needed.has_interval:
         return f"{value} (no interval: {needed.why_none})"
     if needed.low == 0 and math.isinf(needed.high):
         return f"{value} (these runs give no bound)"
-    if needed.low == 0:
-        return f"{value} (up to {math.ceil(needed.high):,})"
-    low = f"{math.floor(needed.low):,}"
-    return f"{value} ({f'from {low}' if math.isinf(needed.high) else f'{low} to {math.ceil(needed.high):,}'})"
+    whole = replace(needed, low=needed.low or -math.inf)
+    return f"{value} ({whole.ends(lambda end, up: f'{math.ceil(end) if up else math.floor(end):,}')})"
 
 
 def worth(curves: LabelCurves, fits: Fits) -> str:
@@ -149,13 +145,16 @@ def labels_table(curves: LabelCurves, fits: Fits) -> pd.DataFrame:
     scores = {init: curves.scores(init) for init in curves.inits}
     at = [fits.get((curves.rest["dataset"], curves.rest["model"], size), []) for size in curves.sizes]
     simple = [tf_idf_of(own) for own in at]
+    words = [[fit.test] for fit in simple if fit is not None]
+
+    def match(curve: ArrayLike, level: ArrayLike) -> str:
+        return needed_cell(labels_needed(curves.sizes, curve, level), curves.sizes)
+
     rows = []
     for place, size in enumerate(curves.sizes):
         own = scores["pretrained"][place]
         gap = difference_over_seeds(own, scores["random"][place], paired=True)
         tf_idf, probe = simple[place], probe_of(at[place])
-        curve_of_words = [[fit.test] for fit in simple if fit is not None]
-        words = labels_needed(curves.sizes, curve_of_words, own) if len(curve_of_words) == len(curves.sizes) else None
         rows.append(
             {
                 "labels": f"{size:,}",
@@ -164,10 +163,8 @@ def labels_table(curves: LabelCurves, fits: Fits) -> pd.DataFrame:
                 "gap, points": with_interval(gap),
                 "TF-IDF, test %": f"{tf_idf.test:.2f}" if tf_idf is not None else "not fitted",
                 "probe, test %": f"{probe.test:.2f}" if probe is not None else "not fitted",
-                "labels for random weights to match pre-trained": needed_cell(
-                    labels_needed(curves.sizes, scores["random"], own)
-                ),
-                "labels for TF-IDF to match pre-trained": needed_cell(words) if words is not None else "not fitted",
+                "labels for random weights to match pre-trained": match(scores["random"], own),
+                "labels for TF-IDF to match pre-trained": match(words, own) if len(words) == len(at) else "not fitted",
             }
         )
     return pd.DataFrame(rows)

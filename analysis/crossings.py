@@ -16,12 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from analysis.statistics import (
     ALL_THE_SAME,
-    LEVEL,
     SAME_TEXTS,
     Estimate,
     checked,
     difference_over_seeds,
     mean_over_seeds,
+    no_interval,
 )
 
 WAVER = 4.0  # points; the largest fall of a run of the default sweep between two evaluations after its first epoch
@@ -93,7 +93,7 @@ def geometric_bounds(brackets: list[Bracket]) -> tuple[float, float]:
     return math.exp(low.mean()), math.exp(high.mean())
 
 
-def ratio_of_steps(one: list[Bracket], other: list[Bracket], paired: bool, level: float = LEVEL) -> Ratio:
+def ratio_of_steps(one: list[Bracket], other: list[Bracket], paired: bool) -> Ratio:
     """Return how many times as many steps the runs of `one` need as the runs of `other`; each has shape (runs,).
 
     l_k and u_k are the smallest and the largest logarithm of the ratio that the brackets allow. The true mean logarithm
@@ -103,38 +103,37 @@ def ratio_of_steps(one: list[Bracket], other: list[Bracket], paired: bool, level
     """
     (low, high), (low_other, high_other) = _logs(one), _logs(other)
     ends = [(low, high_other), (high, low_other)]  # for the smallest and the largest ratio
-    bounds = [float(first.mean() - second.mean()) for first, second in ends]
     with np.errstate(over="ignore"):
-        least, greatest = (float(np.exp(bound)) for bound in bounds)
-    estimates = [_around_end(first, second, paired, level) for first, second in ends]
-    without = [found for found in estimates if found is not None and not found.has_interval]
-    if without:
-        why = without[0].why_none
-        why = _why_alike(one, other) if why.startswith("all ") else why
-        return Ratio(least, greatest, Estimate(math.nan, math.nan, math.nan, SAME_TEXTS, f"none: {why}"))
-    lower = 0.0 if estimates[0] is None else math.exp(estimates[0].low)
-    upper = math.inf if estimates[1] is None else math.exp(estimates[1].high)
-    if lower == 0 and math.isinf(upper):
-        return Ratio(least, greatest, Estimate(math.nan, math.nan, math.nan, SAME_TEXTS, "none: too many never pass"))
-    if lower > 0 and math.isfinite(upper) and upper > WIDEST * lower:
-        return Ratio(least, greatest, Estimate(math.nan, math.nan, math.nan, SAME_TEXTS, f"none: {TOO_WIDE}"))
-    method = "t of both ends' logarithms, seeds and brackets"
-    return Ratio(least, greatest, Estimate(math.nan, lower or -math.inf, upper, SAME_TEXTS, method))
+        bounds = [float(np.exp(first.mean() - second.mean())) for first, second in ends]
+    return Ratio(*bounds, _interval_of_ratio([_around_end(*end, paired) for end in ends], _why_alike(one, other)))
 
 
-def mean_steps(brackets: list[Bracket], level: float = LEVEL) -> Estimate:
+def _interval_of_ratio(ends: list[Estimate | None], why_alike: str) -> Estimate:
+    for end in ends:
+        if end is not None and not end.has_interval:
+            return no_interval(math.nan, why_alike if end.why_none.startswith("all ") else end.why_none)
+    lower = -math.inf if ends[0] is None else math.exp(ends[0].low)
+    upper = math.inf if ends[1] is None else math.exp(ends[1].high)
+    if math.isinf(lower) and math.isinf(upper):
+        return no_interval(math.nan, "too many never pass")
+    if math.isfinite(upper) and upper > WIDEST * lower > 0:
+        return no_interval(math.nan, TOO_WIDE)
+    return Estimate(math.nan, lower, upper, SAME_TEXTS, "t of both ends' logarithms, seeds and brackets")
+
+
+def mean_steps(brackets: list[Bracket]) -> Estimate:
     """Return the interval of the mean number of steps over seeds, shape (runs,). It includes seeds and brackets.
 
     The interval runs from the lower end of the t interval of the brackets' lower ends to the upper end of the t
     interval of the brackets' upper ends.
     """
-    low = mean_over_seeds([bracket.low for bracket in brackets], level)
+    low = mean_over_seeds([bracket.low for bracket in brackets])
     if not low.has_interval:
         why = _why_alike(brackets) if low.why_none == ALL_THE_SAME else low.why_none
-        return Estimate(math.nan, math.nan, math.nan, SAME_TEXTS, f"none: {why}")
+        return no_interval(math.nan, why)
     if any(bracket.is_censored for bracket in brackets):
         return Estimate(math.nan, low.low, math.inf, SAME_TEXTS, low.method)
-    high = mean_over_seeds([bracket.high for bracket in brackets], level)
+    high = mean_over_seeds([bracket.high for bracket in brackets])
     return Estimate(math.nan, low.low, high.high if high.has_interval else high.value, SAME_TEXTS, low.method)
 
 
@@ -149,8 +148,7 @@ def _logs(brackets: list[Bracket]) -> tuple[NDArray[np.float64], NDArray[np.floa
     return np.log([float(bracket.low) for bracket in brackets]), np.log([bracket.high for bracket in brackets])
 
 
-def _around_end(one: NDArray[np.float64], other: NDArray[np.float64], paired: bool, level: float) -> Estimate | None:
+def _around_end(one: NDArray[np.float64], other: NDArray[np.float64], paired: bool) -> Estimate | None:
     """Return the t interval of a mean difference of logarithms, or None when a censored run makes it infinite."""
-    if not (np.isfinite(one).all() and np.isfinite(other).all()):
-        return None
-    return difference_over_seeds(one, other, paired, level)
+    is_finite = np.isfinite(one).all() and np.isfinite(other).all()
+    return difference_over_seeds(one, other, paired) if is_finite else None

@@ -10,38 +10,20 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from analysis.evidence import ALL_TEXTS, Evidence, Group
-from analysis.statistics import ALL_THE_SAME, LEVEL, ONE_SEED, checked
+from analysis.statistics import ALL_THE_SAME, LEVEL, ONE_SEED, SAME_TEXTS, Estimate, checked, no_interval
 from sweeps.grid import unfair_keys
 
 REST = ("dataset", "model", "backend", "method")
+METHOD = "test inversion"
 STEPS = 100  # of the grid between two numbers of texts that were trained
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Needed:
-    """How many training texts a curve needs for a level, and the 95 % interval over seeds.
-
-    0: the fewest that were trained or fewer. Infinity: more than the most that were trained. `low` and `high` are NaN
-    without an interval, and `why_none` says why.
-    """
-
-    value: float
-    low: float
-    high: float
-    fewest: int
-    most: int
-    why_none: str = ""
-
-    @property
-    def has_interval(self) -> bool:
-        return not math.isnan(self.low)
-
-
-def labels_needed(sizes: Sequence[int], curve: ArrayLike, level: ArrayLike, confidence: float = LEVEL) -> Needed:
+def labels_needed(sizes: Sequence[int], curve: ArrayLike, level: ArrayLike) -> Estimate:
     """Return how many training texts a curve of accuracies needs to reach the mean of `level`.
 
+    0: the fewest that were trained or fewer. Infinity: more than the most that were trained.
     `sizes` has the numbers of texts, ascending, shape (k,). `curve` has shape (k, runs), or (k, 1) for a method without
     seeds. `level` has shape (runs,): accuracies of runs of the same seeds, in the same order. The value is read from
     the curve's means, made monotone (isotonic regression) and joined by straight lines over the logarithm of the
@@ -53,29 +35,28 @@ def labels_needed(sizes: Sequence[int], curve: ArrayLike, level: ArrayLike, conf
 
     scores, target = checked(curve, dimensions=2), checked(level)
     logs = np.log2(np.asarray(sizes, dtype=np.float64))
-    fewest, most = int(sizes[0]), int(sizes[-1])
     rising = IsotonicRegression().fit_transform(logs, scores.mean(axis=1))
     value = _first_at(logs, rising, float(target.mean()))
     gaps = scores - target
     if gaps.shape[1] < 2:
-        return Needed(value, math.nan, math.nan, fewest, most, ONE_SEED)
+        return no_interval(value, ONE_SEED)
     grid = np.concatenate([np.linspace(low, high, STEPS + 1) for low, high in pairwise(logs)])
     at = np.stack([np.interp(grid, logs, seed) for seed in gaps.T], axis=1)
     errors = at.std(axis=1, ddof=1) / math.sqrt(at.shape[1])
     if (errors <= 1e-9).all():
-        return Needed(value, math.nan, math.nan, fewest, most, ALL_THE_SAME)
-    half = float(stats.t.ppf((1 + confidence) / 2, at.shape[1] - 1)) * errors
+        return no_interval(value, ALL_THE_SAME)
+    half = float(stats.t.ppf((1 + LEVEL) / 2, at.shape[1] - 1)) * errors
     mean = at.mean(axis=1)
     is_possible = np.abs(mean) <= half
     crosses = np.flatnonzero(mean[:-1] * mean[1:] < 0)  # between two points of the grid
     is_possible[crosses] = is_possible[crosses + 1] = True
     if not is_possible.any():  # every number is rejected: the curve is above the level everywhere, or below
-        is_above = at.mean() > 0
-        return Needed(value, 0.0 if is_above else most, fewest if is_above else math.inf, fewest, most)
+        low, high = (0.0, float(sizes[0])) if at.mean() > 0 else (float(sizes[-1]), math.inf)
+        return Estimate(value, low, high, SAME_TEXTS, METHOD)
     found = np.flatnonzero(is_possible)
     low = 0.0 if found[0] == 0 else float(2 ** grid[found[0]])
     high = math.inf if found[-1] == len(grid) - 1 else float(2 ** grid[found[-1]])
-    return Needed(value, min(low, value), max(high, value), fewest, most)  # curves that fall part the two
+    return Estimate(value, min(low, value), max(high, value), SAME_TEXTS, METHOD)  # curves that fall part the two
 
 
 def _first_at(logs: Array, rising: Array, level: float) -> float:

@@ -10,7 +10,8 @@ Estimates and tests of arrays raise `ValueError` for NaN, an infinite value, a w
 
 import math
 from bisect import bisect_left
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,6 +28,7 @@ NODES = 128  # of the numerical integral in `power_of`
 ONE_SEED, ALL_THE_SAME, ALL_DIFFERENCES_THE_SAME = "one seed", "all values are the same", "all differences are the same"
 
 Array = NDArray[np.float64]
+Form = str | Callable[[float, bool], str]
 
 
 @dataclass(frozen=True)
@@ -55,19 +57,26 @@ class Estimate:
     def excludes(self, value: float) -> bool:
         return self.has_interval and not self.low <= value <= self.high
 
-    def ends(self, form: str = ".2f", least: float = -math.inf, most: float = math.inf) -> str:
-        """Return `low to high`, `from low`, `up to high`, or `none (why)`. `least` and `most` limit the ends."""
+    def ends(self, form: Form = ".2f", least: float = -math.inf, most: float = math.inf) -> str:
+        """Return `low to high`, `from low`, `up to high`, or `none (why)`. `least` and `most` limit the ends.
+
+        `form` is a format, or a function of an end that is also told whether the end is the upper one.
+        """
         if not self.has_interval:
             return f"none ({self.why_none})"
         low, high = max(self.low, least), min(self.high, most)
         if math.isinf(low) and math.isinf(high):
             return "none (no end is known)"
-        if math.isinf(high):
-            return f"from {low:{form}}"
-        return f"up to {high:{form}}" if math.isinf(low) else f"{low:{form}} to {high:{form}}"
 
-    def words(self, form: str = ".2f", least: float = -math.inf, most: float = math.inf) -> str:
-        """Return `95 % interval low to high`, or `no interval: why`. `least` and `most` limit the ends."""
+        def write(end: float, up: bool) -> str:
+            return form(end, up) if callable(form) else f"{end:{form}}"
+
+        if math.isinf(high):
+            return f"from {write(low, False)}"
+        return f"{'up' if math.isinf(low) else write(low, False)} to {write(high, True)}"
+
+    def words(self, form: Form = ".2f", least: float = -math.inf, most: float = math.inf) -> str:
+        """Return `95 % interval low to high`, or `no interval: why`, as `ends` writes them."""
         if not self.has_interval:
             return f"no interval: {self.why_none}"
         return f"{100 * LEVEL:.0f} % interval {self.ends(form, least, most)}"
@@ -116,49 +125,49 @@ def spread(values: ArrayLike) -> Spread:
     return Spread(len(array), float(array.mean()), float(array.std()), sample)
 
 
-def std_factors(n: int, level: float = LEVEL) -> tuple[float, float]:
+def std_factors(n: int) -> tuple[float, float]:
     """Return the two factors that turn a std (ddof 0) of n normal values into the interval of the true std.
 
     Source: n std^2 / sigma^2 is chi-squared with n - 1 degrees of freedom. NaN for n = 1.
     """
     if n < 2:
         return math.nan, math.nan
-    low, high = stats.chi2.ppf([(1 + level) / 2, (1 - level) / 2], n - 1)
+    low, high = stats.chi2.ppf([(1 + LEVEL) / 2, (1 - LEVEL) / 2], n - 1)
     return math.sqrt(n / low), math.sqrt(n / high)
 
 
-def std_interval(values: ArrayLike, level: float = LEVEL) -> Estimate:
+def std_interval(values: ArrayLike) -> Estimate:
     """Return the std (ddof 0) of values over seeds, shape (runs,), and the interval of the true std, by `std_factors`.
 
     One value has no std, and values that are all the same have no interval.
     """
     array = checked(values)
     if len(array) < 2:
-        return _none(math.nan, SAME_TEXTS, ONE_SEED)
+        return no_interval(math.nan, ONE_SEED)
     std = float(array.std())
     if are_alike(array):
-        return _none(0.0, SAME_TEXTS, ALL_THE_SAME)
-    low, high = (std * factor for factor in std_factors(len(array), level))
+        return no_interval(0.0, ALL_THE_SAME)
+    low, high = (std * factor for factor in std_factors(len(array)))
     return Estimate(std, low, high, SAME_TEXTS, "chi-squared")
 
 
-def std_ratio(one: ArrayLike, other: ArrayLike, level: float = LEVEL) -> Estimate:
+def std_ratio(one: ArrayLike, other: ArrayLike) -> Estimate:
     """Return the sample std of `one` over that of `other`, (runs,) each, and its interval by the F distribution.
 
     The values must be independent and normal. There is no interval when a group has fewer than two values, or when all
     values of a group are the same.
     """
-    first, second = checked(one), checked(other)
+    first, second = _two(one, other)
     if min(len(first), len(second)) < 2:
-        return _none(math.nan, SAME_TEXTS, ONE_SEED)
+        return no_interval(math.nan, ONE_SEED)
     if are_alike(first) or are_alike(second):
-        return _none(math.nan, SAME_TEXTS, ALL_THE_SAME)
+        return no_interval(math.nan, ALL_THE_SAME)
     ratio = float(first.std(ddof=1) / second.std(ddof=1))
-    low, high = stats.f.ppf([(1 + level) / 2, (1 - level) / 2], len(first) - 1, len(second) - 1)
+    low, high = stats.f.ppf([(1 + LEVEL) / 2, (1 - LEVEL) / 2], len(first) - 1, len(second) - 1)
     return Estimate(ratio, ratio / math.sqrt(low), ratio / math.sqrt(high), SAME_TEXTS, "F distribution")
 
 
-def one_more_run(values: ArrayLike, level: float = LEVEL) -> Estimate:
+def one_more_run(values: ArrayLike) -> Estimate:
     """Return the mean of values over seeds, (runs,), and the interval for the value of one more run.
 
     Source: Student's t prediction interval, mean +- t s sqrt(1 + 1/n).
@@ -166,89 +175,90 @@ def one_more_run(values: ArrayLike, level: float = LEVEL) -> Estimate:
     array = checked(values)
     n, mean = len(array), float(array.mean())
     if n < 2:
-        return _none(mean, "one more run", ONE_SEED)
+        return no_interval(mean, ONE_SEED, "one more run")
     error = float(array.std(ddof=1)) * math.sqrt(1 + 1 / n)
-    return _around(mean, error, n - 1, "one more run", f"prediction interval, {n} seeds", level)
+    return _around(mean, error, n - 1, f"prediction interval, {n} seeds", "one more run")
 
 
-def _none(value: float, target: str, why: str) -> Estimate:
+def no_interval(value: float, why: str, target: str = SAME_TEXTS) -> Estimate:
+    """Return an estimate that says why it has no interval."""
     return Estimate(value, math.nan, math.nan, target, f"none: {why}")
 
 
 def _around(
-    value: float, error: float, freedom: float, target: str, method: str, level: float, same: str = ALL_THE_SAME
+    value: float, error: float, freedom: float, method: str, target: str = SAME_TEXTS, same: str = ALL_THE_SAME
 ) -> Estimate:
     if error <= 1e-9 * max(1.0, abs(value)):  # an interval of zero width would claim more than a few values can show
-        return _none(value, target, same)
-    half = float(stats.t.ppf((1 + level) / 2, freedom)) * error
+        return no_interval(value, same, target)
+    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
     return Estimate(value, value - half, value + half, target, method)
 
 
-def mean_over_seeds(values: ArrayLike, level: float = LEVEL) -> Estimate:
+def _students(array: Array, method: str, same: str = ALL_THE_SAME) -> Estimate:
+    """Return the mean of values over seeds and Student's t interval. `same` says why equal values have none."""
+    n = len(array)
+    if n < 2:
+        return no_interval(float(array[0]), ONE_SEED)
+    error = float(array.std(ddof=1)) / math.sqrt(n)
+    return _around(float(array.mean()), error, n - 1, f"{method}, {n} seeds", same=same)
+
+
+def _two(one: ArrayLike, other: ArrayLike, paired: bool = False) -> tuple[Array, Array]:
+    first, second = checked(one), checked(other)
+    if paired and len(first) != len(second):
+        raise ValueError(f"pairs need as many values of each, got {len(first)} and {len(second)}")
+    return first, second
+
+
+def mean_over_seeds(values: ArrayLike) -> Estimate:
     """Return the mean of values over seeds, shape (runs,), and Student's t interval. Target: this test set, new seeds.
 
     There is no interval for one value, or when all values are the same.
     """
-    array = checked(values)
-    if len(array) < 2:
-        return _none(float(array[0]), SAME_TEXTS, ONE_SEED)
-    n = len(array)
-    error = float(array.std(ddof=1)) / math.sqrt(n)
-    return _around(float(array.mean()), error, n - 1, SAME_TEXTS, f"Student's t, {n} seeds", level)
+    return _students(checked(values), "Student's t")
 
 
-def difference_over_seeds(one: ArrayLike, other: ArrayLike, paired: bool, level: float = LEVEL) -> Estimate:
-    """Return mean(one) - mean(other) and its interval. Target: this test set, new seeds.
+def difference_over_seeds(one: ArrayLike, other: ArrayLike, paired: bool) -> Estimate:
+    """Return mean(one) - mean(other) of values over seeds, shape (runs,) each, and its interval.
 
-    `one` and `other` have shape (runs,); `paired` means that run k of both has the same seed. Paired runs use
-    Student's t of the differences, other runs use Welch's t (Welch 1947). There is no interval when a group has one
-    seed.
+    Target: this test set, new seeds. `paired` means that run k of both has the same seed. Paired runs use Student's t
+    of the differences, other runs use Welch's t (Welch 1947). There is no interval when a group has one seed.
     """
-    first, second = checked(one), checked(other)
+    first, second = _two(one, other, paired)
     if paired:
-        if len(first) != len(second):
-            raise ValueError(f"pairs need as many values of each, got {len(first)} and {len(second)}")
-        n, gaps = len(first), first - second
-        if n < 2:
-            return _none(float(gaps[0]), SAME_TEXTS, ONE_SEED)
-        error = float(gaps.std(ddof=1)) / math.sqrt(n)
-        method = f"paired t, {n} seeds"
-        return _around(float(gaps.mean()), error, n - 1, SAME_TEXTS, method, level, ALL_DIFFERENCES_THE_SAME)
+        return _students(first - second, "paired t", ALL_DIFFERENCES_THE_SAME)
     gap, sizes = float(first.mean() - second.mean()), (len(first), len(second))
     if min(sizes) < 2:
-        return _none(gap, SAME_TEXTS, ONE_SEED)
+        return no_interval(gap, ONE_SEED)
     parts = [(float(array.var(ddof=1)) / len(array), len(array) - 1) for array in (first, second)]
-    method = f"Welch's t, {sizes[0]} and {sizes[1]} seeds"
     error = math.sqrt(sum(part for part, _ in parts))
-    return _around(gap, error, _freedom_of_sum(parts), SAME_TEXTS, method, level)
+    return _around(gap, error, _freedom_of_sum(parts), f"Welch's t, {sizes[0]} and {sizes[1]} seeds")
 
 
-def ratio_of_means(parts: ArrayLike, wholes: ArrayLike, level: float = LEVEL) -> Estimate:
+def ratio_of_means(parts: ArrayLike, wholes: ArrayLike) -> Estimate:
     """Return mean(parts) / mean(wholes) and its interval. Target: this test set, new seeds.
 
     Both have shape (runs,), and value k of both is of the same seed. Source: Fieller (1954), the ratios r for which
     Student's t does not reject that parts - r wholes has a mean of 0. There is no interval for one seed, or when the
     interval of mean(wholes) holds 0: every ratio is then possible.
     """
-    top, bottom = checked(parts), checked(wholes)
-    if len(top) != len(bottom):
-        raise ValueError(f"pairs need as many values of each, got {len(top)} and {len(bottom)}")
+    top, bottom = _two(parts, wholes, paired=True)
     n, mean, of = len(top), float(top.mean()), float(bottom.mean())
     ratio = mean / of if of else math.nan
     if n < 2:
-        return _none(ratio, SAME_TEXTS, ONE_SEED)
-    if not difference_over_seeds(bottom, np.zeros(n), paired=True, level=level).excludes(0):
-        return _none(ratio, SAME_TEXTS, "the interval of the whole holds 0")
-    square = float(stats.t.ppf((1 + level) / 2, n - 1)) ** 2 / n
+        return no_interval(ratio, ONE_SEED)
+    if not mean_over_seeds(bottom).excludes(0):
+        return no_interval(ratio, "the interval of the whole holds 0")
+    square = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) ** 2 / n
     (of_top, both), (_, of_bottom) = np.cov(top, bottom)
     a, b, c = of**2 - square * of_bottom, mean * of - square * both, mean**2 - square * of_top
     half = math.sqrt(max(b * b - a * c, 0.0)) / a
     if half <= 1e-9:
-        return _none(ratio, SAME_TEXTS, ALL_THE_SAME)
+        return no_interval(ratio, ALL_THE_SAME)
     return Estimate(ratio, b / a - half, b / a + half, SAME_TEXTS, f"Fieller, {n} paired seeds")
 
 
-def _crossed(groups: list[tuple[float, Array]], level: float, method: str) -> Estimate:
+def _crossed(groups: list[tuple[float, Array]], seeds_of: str, over_seeds: Estimate) -> Estimate:
     """Return the signed sum of the groups' means. Seeds and texts are random and crossed; all groups share the texts.
 
     MS are the mean squares of the two-way layout without replication of n runs by m texts. V is the variance over texts
@@ -257,11 +267,15 @@ def _crossed(groups: list[tuple[float, Array]], level: float, method: str) -> Es
         sum over groups of MS_seeds / (n m)  +  V / m  -  sum over groups of MS_residual / (n m)
 
     Components below zero are set to zero. The sum of mean squares has Satterthwaite's degrees of freedom.
+
+    With three seeds this interval can be narrower than `over_seeds`, the one for this test set: more degrees of freedom
+    may outweigh more variance. Nobody can be surer about new texts than about this test set. So the wider interval is
+    given; it covers its target more often than its level says. Where `over_seeds` has no interval, there is none.
     """
     m = groups[0][1].shape[1]
     value = sum(sign * float(scores.mean()) for sign, scores in groups)
-    if min(len(scores) for _, scores in groups) < 2 or m < 2:
-        return _none(value, NEW_TEXTS, ONE_SEED if m > 1 else "one text")
+    if not over_seeds.has_interval or m < 2:
+        return no_interval(value, over_seeds.why_none if not over_seeds.has_interval else "one text", NEW_TEXTS)
     seeds, residuals = [], []
     for _, scores in groups:
         n = len(scores)
@@ -278,7 +292,12 @@ def _crossed(groups: list[tuple[float, Array]], level: float, method: str) -> Es
         terms += [(of_seeds, freedom)] if keeps_seeds else []
         terms += [((1 - keeps_seeds - keeps_texts) * rest, its_freedom)]
     error = math.sqrt(max(sum(part for part, _ in terms), 0.0))
-    return _around(value, error, _freedom_of_sum(terms), NEW_TEXTS, method, level)
+    method = f"crossed random effects, {seeds_of} seeds by {m} texts"
+    crossed = _around(value, error, _freedom_of_sum(terms), method, NEW_TEXTS)
+    if not crossed.has_interval:
+        return crossed
+    half = max(crossed.high - crossed.value, over_seeds.high - over_seeds.value)
+    return replace(crossed, low=value - half, high=value + half)
 
 
 def _freedom_of_sum(parts: list[tuple[float, int]]) -> float:
@@ -287,33 +306,13 @@ def _freedom_of_sum(parts: list[tuple[float, int]]) -> float:
     return float(sum(part for part, _ in parts) ** 2 / squares) if squares else 1.0
 
 
-def _not_narrower(crossed: Estimate, over_seeds: Estimate) -> Estimate:
-    """Return the interval for new texts, widened to the interval for this test set if it is narrower.
-
-    With three seeds the interval can be narrower: more degrees of freedom may outweigh more variance. Nobody can be
-    surer about new texts than about this test set. So the wider interval is given. It then covers its target more often
-    than its level says. When the seeds allow no interval for this test set, there is none for new texts.
-    """
-    if not over_seeds.has_interval:
-        return _none(crossed.value, crossed.target, over_seeds.why_none)
-    if not crossed.has_interval:
-        return crossed
-    half = max(crossed.high - crossed.value, over_seeds.high - over_seeds.value)
-    return Estimate(crossed.value, crossed.value - half, crossed.value + half, crossed.target, crossed.method)
-
-
-def mean_over_texts(scores: ArrayLike, level: float = LEVEL) -> Estimate:
-    """Return the mean of scores, shape (runs, texts), and its interval. Target: new texts, new seeds.
-
-    Source: the two-way random model in `_crossed`. One run has no interval.
-    """
+def mean_over_texts(scores: ArrayLike) -> Estimate:
+    """Return the mean of scores, shape (runs, texts), and its interval (`_crossed`). Target: new texts, new seeds."""
     array = checked(scores, dimensions=2)
-    runs, texts = array.shape
-    found = _crossed([(1.0, array)], level, f"crossed random effects, {runs} seeds by {texts} texts")
-    return _not_narrower(found, mean_over_seeds(array.mean(axis=1), level))
+    return _crossed([(1.0, array)], f"{len(array)}", mean_over_seeds(array.mean(axis=1)))
 
 
-def difference_over_texts(one: ArrayLike, other: ArrayLike, paired: bool, level: float = LEVEL) -> Estimate:
+def difference_over_texts(one: ArrayLike, other: ArrayLike, paired: bool) -> Estimate:
     """Return the difference of two mean scores on the same texts and its interval. Target: new texts, new seeds.
 
     `one` and `other` have shape (runs, texts); `paired` means that row k of both has the same seed.
@@ -323,14 +322,10 @@ def difference_over_texts(one: ArrayLike, other: ArrayLike, paired: bool, level:
         raise ValueError(
             f"scores of shapes {first.shape} and {second.shape} are not on the same texts, or not in pairs"
         )
-    texts = first.shape[1]
+    over_seeds = difference_over_seeds(first.mean(axis=1), second.mean(axis=1), paired)
     if paired:
-        method = f"crossed random effects, {len(first)} paired seeds by {texts} texts"
-        found = _crossed([(1.0, first - second)], level, method)
-    else:
-        method = f"crossed random effects, {len(first)} and {len(second)} seeds by {texts} texts"
-        found = _crossed([(1.0, first), (-1.0, second)], level, method)
-    return _not_narrower(found, difference_over_seeds(first.mean(axis=1), second.mean(axis=1), paired, level))
+        return _crossed([(1.0, first - second)], f"{len(first)} paired", over_seeds)
+    return _crossed([(1.0, first), (-1.0, second)], f"{len(first)} and {len(second)}", over_seeds)
 
 
 def permutation_test(one: ArrayLike, other: ArrayLike, paired: bool) -> PValue:
@@ -341,9 +336,7 @@ def permutation_test(one: ArrayLike, other: ArrayLike, paired: bool) -> PValue:
     C(n + k, n) ways. The smallest p is 2 / C(n + k, n), which is 0.1 for 3 against 3. All ways are counted when there
     are at most 99,999; otherwise 99,999 ways are drawn. There is no test when a group has one value.
     """
-    first, second = checked(one), checked(other)
-    if paired and len(first) != len(second):
-        raise ValueError(f"pairs need as many values of each, got {len(first)} and {len(second)}")
+    first, second = _two(one, other, paired)
     ways = 2 ** len(first) if paired else math.comb(len(first) + len(second), len(first))
     smallest = min(1.0, 2 / ways) if ways <= EXACT_UP_TO else 2 / (EXACT_UP_TO + 1)
     if min(len(first), len(second)) < 2:
@@ -362,7 +355,7 @@ def permutation_test(one: ArrayLike, other: ArrayLike, paired: bool) -> PValue:
 
 def no_spread_test(one: ArrayLike, other: ArrayLike) -> str | None:
     """Return why two groups of values, (runs,) each, have no test of their spread, or None when they have a test."""
-    first, second = checked(one), checked(other)
+    first, second = _two(one, other)
     if min(len(first), len(second)) < 3:
         return "fewer than three runs have no test of their spread"
     if are_alike(first) and are_alike(second):
@@ -395,16 +388,8 @@ def seeds_needed(difference: float, std: float, paired: bool) -> int | None:
     if std == 0:
         return 2
     effect = abs(difference) / std
-
-    def is_enough(n: int) -> bool:
-        return power_of(effect, n, paired) >= POWER
-
-    most = 2
-    while not is_enough(most):
-        if most == MOST_SEEDS:
-            return None
-        most = min(2 * most, MOST_SEEDS)
-    return bisect_left(range(most), True, lo=2, key=is_enough)
+    n = bisect_left(range(MOST_SEEDS + 1), True, lo=2, key=lambda n: power_of(effect, n, paired) >= POWER)
+    return n if n <= MOST_SEEDS else None
 
 
 def power_of(effect: float, n: int, paired: bool) -> float:
@@ -425,7 +410,7 @@ def power_of(effect: float, n: int, paired: bool) -> float:
     return float(weight @ (special.ndtr(centre - limits) + special.ndtr(-centre - limits)))
 
 
-def share_interval(n_right: int, n: int, level: float = LEVEL) -> tuple[float, float]:
+def share_interval(n_right: int, n: int) -> tuple[float, float]:
     """Return Wilson's interval (1927) of a share, for one fixed classifier on new texts: two numbers from 0 to 1."""
-    found = stats.binomtest(n_right, n).proportion_ci(level, method="wilson")
+    found = stats.binomtest(n_right, n).proportion_ci(LEVEL, method="wilson")
     return float(found.low), float(found.high)

@@ -127,11 +127,6 @@ def _ratio(world: World, other: str, paired: bool) -> Estimate:
     return ratio_of_steps(world.brackets[other], world.brackets["pretrained"], paired).interval
 
 
-def _labels(world: World) -> Estimate:
-    found = labels_needed(SIZES, *world.labels)
-    return Estimate(found.value, found.low, found.high, SAME_TEXTS, "test inversion")
-
-
 def _wilson(world: World) -> Estimate:
     n_right = int(world.right["pretrained"][0].sum() / 100)
     low, high = share_interval(n_right, TEXTS)
@@ -177,7 +172,7 @@ INTERVALS: list[Judged] = [
         lambda w: mean_steps(w.brackets["pretrained"]),
         lambda w: MEAN_STEPS,
     ),
-    ("labels needed, test inversion", SAME_TEXTS, _labels, lambda w: LABELS),
+    ("labels needed, test inversion", SAME_TEXTS, lambda w: labels_needed(SIZES, *w.labels), lambda w: LABELS),
     ("share of a gain, Fieller", SAME_TEXTS, lambda w: ratio_of_means(*w.ladder), lambda w: PART / GAIN),
     ("std of normal values, chi-squared", SAME_TEXTS, lambda w: std_interval(w.normal[0]), lambda w: 1.0),
     ("ratio of stds of normal values, F", SAME_TEXTS, lambda w: std_ratio(*w.normal), lambda w: 1.0),
