@@ -6,7 +6,7 @@ One command refuses unequal runs. But several commands can fill one sweep folder
 import json
 import re
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -79,11 +79,7 @@ def keep_alike(results: list[RunResult], folders: dict[str, Path]) -> list[RunRe
             if kinds[name] != kept:
                 left_out[name] = _difference(made_from[name], made_from[str(first.key)], first.key.seed)
     return [
-        replace(
-            run, status=UNLIKE, best_step=None, best_valid=None, test=None, last_test=None, why=left_out[str(run.key)]
-        )
-        if str(run.key) in left_out
-        else run
+        RunResult(run.key, UNLIKE, run.curve, why=left_out[str(run.key)]) if str(run.key) in left_out else run
         for run in results
     ]
 

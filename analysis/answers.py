@@ -21,7 +21,7 @@ def read_answers(folder: Path) -> pd.DataFrame:
         raise ValueError(f"{path} is missing, or not whole") from error
 
 
-def seeds_of_one_answer(results: list[RunResult], folders: dict[str, Path], split: str = "test") -> list[int]:
+def seeds_of_one_answer(results: list[RunResult], folders: dict[str, Path]) -> list[int]:
     """Return the seeds of the runs that give every text the same class: they have learned nothing.
 
     A run without a whole predictions.parquet is not among them.
@@ -30,13 +30,13 @@ def seeds_of_one_answer(results: list[RunResult], folders: dict[str, Path], spli
     for result in results:
         with suppress(ValueError):
             answers = read_answers(folders[str(result.key)])
-            if answers[answers["split"] == split]["predicted"].nunique() == 1:
+            if answers[answers["split"] == "test"]["predicted"].nunique() == 1:
                 seeds.append(result.key.seed)
     return seeds
 
 
 def right_answers(
-    results: list[RunResult], folders: dict[str, Path], split: str = "test"
+    results: list[RunResult], folders: dict[str, Path]
 ) -> tuple[NDArray[np.float64] | None, list[str], str | None]:
     """Return the scores of the runs, shape (runs, texts), the ids of the texts, and None; or None, no ids, and why.
 
@@ -51,7 +51,7 @@ def right_answers(
             answers = read_answers(folder)
         except ValueError as error:
             return None, [], str(error)
-        own = answers[answers["split"] == split]
+        own = answers[answers["split"] == "test"]
         right = np.where(own["gold"] == own["predicted"], 100.0, 0.0)
         if result.test is None or not len(right) or abs(right.mean() - result.test) > 1e-6:
             return None, [], f"{folder / 'predictions.parquet'} does not make the test accuracy that was logged"

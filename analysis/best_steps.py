@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from analysis.event_files import KEYS, SweepLogs, key_of
 from analysis.statistics import spread
@@ -21,11 +20,11 @@ class RunResult:
 
     key: RunKey
     status: str  # from status.json, or `missing`, `damaged` (done, but no best step can be read) or alike.UNLIKE
-    best_step: int | None
-    best_valid: float | None
-    test: float | None
-    last_test: float | None
     curve: pd.DataFrame  # step, valid, test; NaN when a split was not evaluated at a step
+    best_step: int | None = None
+    best_valid: float | None = None
+    test: float | None = None
+    last_test: float | None = None
     why: str = ""  # why there is no test accuracy, when more is known than the status
 
     @property
@@ -63,7 +62,7 @@ def run_result(key: RunKey, status: str, curve: pd.DataFrame | None, progress: d
     curve = pd.DataFrame(columns=CURVE, dtype=float) if curve is None else curve
     valid = curve.dropna(subset=["valid"])
     if status != "done":
-        return RunResult(key, status, None, None, None, None, curve)
+        return RunResult(key, status, curve)
     best = valid.iloc[int(valid["valid"].to_numpy().argmax())] if len(valid) else None  # the first on a tie
     ends = {split: curve.dropna(subset=[split])["step"].max() for split in ("valid", "test")}
     told = {split: progress[split]["step"] for split in ends if split in progress}
@@ -72,12 +71,12 @@ def run_result(key: RunKey, status: str, curve: pd.DataFrame | None, progress: d
         or progress.get("best_step", best["step"]) != best["step"]
         or any(ends[split] != step for split, step in told.items())
     ):
-        return RunResult(key, "damaged", None, None, None, None, curve)
+        return RunResult(key, "damaged", curve)
     tests = curve.dropna(subset=["test"])
     test = float(best["test"]) if np.isfinite(best["test"]) else None
     last = float(tests["test"].iloc[-1]) if len(tests) else None
     why = "" if test is not None else "test was not evaluated at its best step"
-    return RunResult(key, status, int(best["step"]), float(best["valid"]), test, last, curve, why)
+    return RunResult(key, status, curve, int(best["step"]), float(best["valid"]), test, last, why)
 
 
 def results_of(logs: SweepLogs, planned: list[RunKey]) -> list[RunResult]:
@@ -95,10 +94,7 @@ def results_of(logs: SweepLogs, planned: list[RunKey]) -> list[RunResult]:
 
 
 def by_group(results: list[RunResult]) -> dict[tuple[Any, ...], list[RunResult]]:
-    """Return the results by (dataset, model, backend, method, init, train).
-
-    Inits are in the order of `rung`. All training texts come first, then ever fewer.
-    """
+    """Return the results by the names in GROUP, inits in the order of `rung`, the most training texts first."""
     groups: dict[tuple[Any, ...], list[RunResult]] = {}
     for result in results:
         groups.setdefault(tuple(getattr(result.key, name) for name in GROUP), []).append(result)
@@ -121,11 +117,6 @@ def rung(init: str) -> tuple[int, int, str]:
     return place, -int(layers) if layers.isdigit() else 0, init
 
 
-def test_values(results: list[RunResult]) -> NDArray[np.float64]:
-    """Return the test accuracies of the runs that have one, shape (runs,)."""
-    return np.array([result.test for result in results if result.test is not None], dtype=np.float64)
-
-
 def summary_of(sweep: str, results: list[RunResult], classes: dict[str, list[str]]) -> dict[str, Any]:
     """Return the content of summary.json, with accuracies in percent.
 
@@ -134,8 +125,8 @@ def summary_of(sweep: str, results: list[RunResult], classes: dict[str, list[str
     """
     groups = []
     for names, members in by_group(results).items():
-        values = test_values(members)
-        of = spread(values) if len(values) else None
+        values = [run.test for run in members if run.test is not None]
+        of = spread(values) if values else None
         groups.append(
             {
                 **dict(zip(GROUP, names, strict=True)),

@@ -5,7 +5,7 @@ A group is a set of runs that differ only in the seed. A comparison is two group
 
 import math
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -182,16 +182,10 @@ def group_of(
         right=right,
         texts=texts,
         no_texts=no_texts,
-        n_train=runs[0].key.train or _recorded_texts(inputs),
+        n_train=runs[0].key.train or inputs.get("examples", {}).get("train"),
         one_answer=seeds_of_one_answer(runs, folders),
         inputs=inputs,
     )
-
-
-def _recorded_texts(inputs: dict[str, Any]) -> int | None:
-    """Return the number of all training texts that a run's record of its inputs tells, or None."""
-    found = inputs.get("examples")
-    return int(found["train"]) if isinstance(found, dict) and "train" in found else None
 
 
 def pairs_of(one: list[int], other: list[int]) -> list[int]:
@@ -258,11 +252,8 @@ class Evidence:
 
         Where a sweep has several numbers of training texts, only the comparisons with the most are returned.
         """
-        found = [comparison for comparison in self.comparisons if comparison.sides == ("pretrained", "random")]
-        most: dict[str, int] = {}
-        for c in found:
-            most[_but_texts(c)] = max(most.get(_but_texts(c), 0), _texts(c))
-        return [c for c in found if _texts(c) == most[_but_texts(c)]]
+        found = [c for c in self.comparisons if c.sides == ("pretrained", "random")]
+        return [c for c in found if _texts(c) == max(_texts(o) for o in found if _but_texts(o) == _but_texts(c))]
 
     def leading(self) -> list[Comparison]:
         """Return the comparisons for titles: pre-trained with random, or else all with the sides of the first."""
@@ -295,10 +286,11 @@ def gather_evidence(results: list[RunResult], folders: dict[str, Path], threshol
             continue
         axis = differing[0]
         one, other = sorted(pair, key=lambda group: _rank(axis, group.names[axis]))
-        if axis == "init" and other.names["init"] != "random" and _with(one, "random") in [g.names for g in groups]:
+        of_random = {**one.names, "init": "random"}
+        if axis == "init" and other.names != of_random and of_random in [group.names for group in groups]:
             continue  # each init is compared with random weights
-        why_not = unequal_terms(axis, *(folders[str(group.runs[0].key)] for group in (one, other)))
         comparison = compare(axis, one, other, threshold)
+        why_not = unequal_terms(axis, *(folders[str(group.runs[0].key)] for group in (one, other)))
         if why_not:
             unequal.append((comparison, why_not))
         else:
@@ -307,63 +299,57 @@ def gather_evidence(results: list[RunResult], folders: dict[str, Path], threshol
     return Evidence(threshold, groups, comparisons, unequal)
 
 
-def _with(group: Group, init: str) -> dict[str, str]:
-    return {**group.names, "init": init}
-
-
 def _rank(axis: str, name: str) -> tuple[int, int, str]:
     known = ORDER[axis]
     return rung(name) if axis == "init" else (known.index(name) if name in known else len(known), 0, name)
 
 
 def as_json(evidence: Evidence) -> dict[str, Any]:
-    """Return the content of statistics.json: every group and comparison. NaN and infinity become null."""
-    return {
-        "threshold": evidence.threshold,
-        "groups": [
-            {
-                **group.names,
-                "seeds": group.seeds,
-                "test": group.test.tolist(),
-                "spread": _plain(asdict(group.spread)),
-                "std_interval": _estimate(group.std),
-                "mean": {"over_seeds": _estimate(group.over_seeds), "over_texts": _estimate(group.over_texts)},
-                "best_step_minus_last": group.best_minus_last,
-                "steps_to_threshold": [[bracket.low, _null(bracket.high)] for bracket in group.brackets],
-                "censored": group.n_censored,
-                "last_step": group.last_step,
-                "no_texts": group.no_texts,
-            }
-            for group in evidence.groups
-        ],
-        "comparisons": [
-            {
-                "axis": c.axis,
-                "one": c.one.names,
-                "other": c.other.names,
-                "paired": c.paired,
-                "left_out": c.left_out,
-                "difference": {"over_seeds": _estimate(c.difference), "over_texts": _estimate(c.difference_over_texts)},
-                "permutation": _plain(asdict(c.permutation)),
-                "brown_forsythe_p": _null(c.spread_p),
-                "steps_ratio": None
-                if c.steps is None
-                else {"bounds": [c.steps.low, _null(c.steps.high)], "interval": _estimate(c.steps.interval)},
-                "seeds_needed": {str(points): n for points, n in c.needed.items()},
-            }
-            for c in evidence.comparisons
-        ],
-        "not_compared": [{"title": c.title, "differs": why} for c, why in evidence.unequal],
-    }
+    """Return the content of statistics.json: every group and comparison."""
+    groups = [
+        {
+            **group.names,
+            "seeds": group.seeds,
+            "test": group.test.tolist(),
+            "spread": group.spread,
+            "std_interval": group.std,
+            "mean": {"over_seeds": group.over_seeds, "over_texts": group.over_texts},
+            "best_step_minus_last": group.best_minus_last,
+            "steps_to_threshold": [[bracket.low, bracket.high] for bracket in group.brackets],
+            "censored": group.n_censored,
+            "last_step": group.last_step,
+            "no_texts": group.no_texts,
+        }
+        for group in evidence.groups
+    ]
+    comparisons = [
+        {
+            "axis": c.axis,
+            "one": c.one.names,
+            "other": c.other.names,
+            "paired": c.paired,
+            "left_out": c.left_out,
+            "difference": {"over_seeds": c.difference, "over_texts": c.difference_over_texts},
+            "permutation": c.permutation,
+            "brown_forsythe_p": c.spread_p,
+            "steps_ratio": c.steps and {"bounds": [c.steps.low, c.steps.high], "interval": c.steps.interval},
+            "seeds_needed": {str(points): n for points, n in c.needed.items()},
+        }
+        for c in evidence.comparisons
+    ]
+    unequal = [{"title": c.title, "differs": why} for c, why in evidence.unequal]
+    found: dict[str, Any] = as_plain(
+        {"threshold": evidence.threshold, "groups": groups, "comparisons": comparisons, "not_compared": unequal}
+    )
+    return found
 
 
-def _null(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _plain(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: _null(value) if isinstance(value, float) else value for key, value in record.items()}
-
-
-def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
-    return None if estimate is None else _plain(asdict(estimate))
+def as_plain(value: Any) -> Any:
+    """Return a value as JSON has it: dataclasses become objects, NaN and infinity become null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, dict):
+        return {key: as_plain(own) for key, own in value.items()}
+    if isinstance(value, list):
+        return [as_plain(own) for own in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

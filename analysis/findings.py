@@ -226,6 +226,13 @@ def higher(c: Comparison) -> str:
     return f"{told}. {prose(one if c.difference.value > 0 else other, True)} runs end higher."
 
 
+def higher_side(c: Comparison) -> str | None:
+    """Return which side of a comparison ends higher, or None when the interval for this test set holds 0."""
+    if not c.difference.excludes(0):
+        return None
+    return c.sides[0] if c.difference.value > 0 else c.sides[1]
+
+
 def faster(c: Comparison) -> str:
     """Return which of two groups needs fewer steps to the threshold, as far as the runs can tell."""
     told = ratio_sentence(c)

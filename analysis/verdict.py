@@ -5,7 +5,7 @@ every setting that changes what a run learns is the one of `experiment=published
 """
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ import yaml
 from omegaconf import OmegaConf
 
 from analysis.crossings import mean_steps
-from analysis.evidence import Comparison, Evidence, Group
-from analysis.findings import faster_side, gap_interval, steps_sentence, tighter, tighter_side
-from analysis.statistics import Estimate, difference_over_seeds, one_more_run, spread, std_ratio
+from analysis.evidence import Comparison, Evidence, Group, as_plain
+from analysis.findings import faster_side, gap_interval, higher_side, steps_sentence, tighter, tighter_side
+from analysis.statistics import Estimate, difference_over_seeds, no_interval, one_more_run, spread, std_ratio
 from hydra_conf.compose import compose_config
 from sweeps.provenance import comparable
 
@@ -189,91 +189,49 @@ def number_verdicts(evidence: Evidence, weights: int | None = None) -> list[Verd
         by_names = {(group.names["backend"], group.names["init"]): group for group in groups}
         verdicts.append(_weights_verdict(dataset, weights))
         for table in published()["tables"]:
-            group = by_names.get((table["backend"], table["init"]))
-            verdicts += _verdicts_of_table(dataset, table, group)
+            verdicts += _verdicts_of_table(dataset, table, by_names.get((table["backend"], table["init"])))
     return verdicts
 
 
 def _verdicts_of_table(dataset: str, table: dict[str, Any], group: Group | None) -> list[Verdict]:
-    report, where, runs = published(), table["where"], table["runs"]
-    margins = report["margins"]
-    columns = [("test accuracy", "test", "points")]
-    if dataset not in report["own_validation_split"]:  # otherwise our validation texts are not the published texts
-        columns += [("best validation accuracy", "valid", "points"), ("best step", "best_step", "steps")]
-    verdicts = [
-        _number(dataset, f"{name}, seed {run['seed']}", where, run[key], _values(group, key), unit)
-        for run in runs
-        for name, key, unit in columns
-    ]
-    tests = np.array([run["test"] for run in runs])
-    mean, std = (MEAN, float(tests.mean())), ("std of test accuracy (ddof 1)", float(tests.std(ddof=1)))
-    if group is None:
-        return [*verdicts, _not_run(dataset, *_at(mean, where), "points"), _not_run(dataset, *_at(std, where), "ratio")]
-    gap, ratio = difference_over_seeds(group.test, tests, paired=False), std_ratio(group.test, tests)
-    sample = group.spread.std_sample if group.n > 1 else None
+    def verdict(what: str, number: float, unit: str, ours: float | None, gap: Estimate | None) -> Verdict:
+        if gap is None:
+            return Verdict(dataset, what, table["where"], number, ours, None, math.nan, math.nan, unit, NOT_RUN)
+        said = rule(gap.low, gap.high, published()["margins"][unit], ratio=unit == "ratio")
+        return Verdict(dataset, what, table["where"], number, ours, gap.value, gap.low, gap.high, unit, said)
+
+    columns = [("test accuracy", "test", "test", "points")]
+    if dataset not in published()["own_validation_split"]:  # otherwise our validation texts are not the published texts
+        columns += [("best validation accuracy", "valid", "best_valid", "points")]
+        columns += [("best step", "best_step", "best_step", "steps")]
+    verdicts = []
+    for run in table["runs"]:
+        for name, key, own, unit in columns:
+            mean = gap = None
+            if group is not None:
+                ours = one_more_run([getattr(one, own) for one in group.runs])
+                ends = {end: getattr(ours, end) - run[key] for end in ("value", "low", "high")}
+                mean, gap = ours.value, replace(ours, **ends)
+            verdicts.append(verdict(f"{name}, seed {run['seed']}", run[key], unit, mean, gap))
+    tests = np.array([run["test"] for run in table["runs"]])
+    mean = std = gap = ratio = None
+    if group is not None:
+        gap, ratio = difference_over_seeds(group.test, tests, paired=False), std_ratio(group.test, tests)
+        mean, std = group.spread.mean, group.spread.std_sample if group.n > 1 else None
     return [
         *verdicts,
-        Verdict(
-            dataset,
-            mean[0],
-            where,
-            mean[1],
-            group.spread.mean,
-            gap.value,
-            gap.low,
-            gap.high,
-            "points",
-            rule(gap.low, gap.high, margins["points"]),
-        ),
-        Verdict(
-            dataset,
-            std[0],
-            where,
-            std[1],
-            sample,
-            ratio.value,
-            ratio.low,
-            ratio.high,
-            "ratio",
-            rule(ratio.low, ratio.high, margins["ratio"], ratio=True),
-        ),
+        verdict(MEAN, float(tests.mean()), "points", mean, gap),
+        verdict("std of test accuracy (ddof 1)", float(tests.std(ddof=1)), "ratio", std, ratio),
     ]
-
-
-def _at(what: tuple[str, float], where: str) -> tuple[str, str, float]:
-    return what[0], where, what[1]
 
 
 def _weights_verdict(dataset: str, weights: int | None) -> Verdict:
-    what, told = "weights in the encoder's matrices", published()["parameters"]
+    told = published()["parameters"]
     number = told["weight_matrices"]
-    if weights is None:
-        row = _not_run(dataset, what, told["where"], number, "weights")
-        return replace(row, verdict=NOT_COUNTED)
-    verdict = REPRODUCED if weights == number else NOT_REPRODUCED
-    return Verdict(
-        dataset, what, told["where"], number, weights, weights - number, math.nan, math.nan, "weights", verdict
-    )
-
-
-def _values(group: Group | None, key: str) -> Any:
-    if group is None:
-        return None
-    name = {"test": "test", "valid": "best_valid", "best_step": "best_step"}[key]
-    return np.array([getattr(run, name) for run in group.runs], dtype=np.float64)
-
-
-def _not_run(dataset: str, what: str, where: str, number: float, unit: str) -> Verdict:
-    return Verdict(dataset, what, where, number, None, None, math.nan, math.nan, unit, NOT_RUN)
-
-
-def _number(dataset: str, what: str, where: str, number: float, values: Any, unit: str) -> Verdict:
-    if values is None:
-        return _not_run(dataset, what, where, number, unit)
-    ours = one_more_run(values)
-    low, high = ours.low - number, ours.high - number
-    verdict = rule(low, high, published()["margins"][unit])
-    return Verdict(dataset, what, where, number, ours.value, ours.value - number, low, high, unit, verdict)
+    gap = None if weights is None else weights - number
+    verdict = NOT_COUNTED if gap is None else NOT_REPRODUCED if gap else REPRODUCED
+    what = "weights in the encoder's matrices"
+    return Verdict(dataset, what, told["where"], number, weights, gap, math.nan, math.nan, "weights", verdict)
 
 
 def claim_verdicts(evidence: Evidence) -> list[ClaimVerdict]:
@@ -282,62 +240,54 @@ def claim_verdicts(evidence: Evidence) -> list[ClaimVerdict]:
     for comparison in evidence.comparisons:
         if not (is_published(comparison.one) and is_published(comparison.other)):
             continue
+        judged: dict[str, tuple[str, str]] = {}
         if comparison.sides == ("pretrained", "random"):
-            found += [_faster(comparison), _higher(comparison), _tighter(comparison), _steps(comparison)]
+            judged |= _of_inits(comparison)
         if comparison.axis == "backend" and comparison.one.names["init"] == "pretrained":
-            found += [_same_range(comparison), _as_fast(comparison)]
+            judged |= _of_backends(comparison)
+        for name, (ours, verdict) in judged.items():
+            claim = published()["claims"][name]
+            found.append(ClaimVerdict(claim["says"], claim["where"], comparison.title, ours, verdict))
     return found
 
 
-def _claim(name: str, comparison: Comparison, ours: str, verdict: str) -> ClaimVerdict:
-    claim = published()["claims"][name]
-    return ClaimVerdict(claim["says"], claim["where"], comparison.title, ours, verdict)
+def _of_inits(c: Comparison) -> dict[str, tuple[str, str]]:
+    """Return ours and the verdict for each claim on pre-trained and random weights, by its name in published.yaml."""
+
+    def pretrained_is(side: str | None) -> str:
+        return CANNOT_TELL if side is None else REPRODUCED if side == "pretrained" else NOT_REPRODUCED
+
+    return {
+        "faster": (steps_sentence(c), pretrained_is(faster_side(c))),
+        "higher": (f"{c.difference.value:+.2f} points, {gap_interval(c)}", pretrained_is(higher_side(c))),
+        "tighter": (tighter(c), pretrained_is(tighter_side(c))),
+        "steps": _steps(c),
+    }
 
 
-def _faster(c: Comparison) -> ClaimVerdict:
-    side = faster_side(c)
-    verdict = CANNOT_TELL if side is None else REPRODUCED if side == "pretrained" else NOT_REPRODUCED
-    return _claim("faster", c, steps_sentence(c), verdict)
-
-
-def _higher(c: Comparison) -> ClaimVerdict:
-    gap = c.difference
-    verdict = CANNOT_TELL if not gap.excludes(0) else REPRODUCED if gap.low > 0 else NOT_REPRODUCED
-    return _claim("higher", c, f"{gap.value:+.2f} points, {gap_interval(c)}", verdict)
-
-
-def _tighter(c: Comparison) -> ClaimVerdict:
-    side = tighter_side(c)
-    verdict = CANNOT_TELL if side is None else REPRODUCED if side == "pretrained" else NOT_REPRODUCED
-    return _claim("tighter", c, tighter(c), verdict)
-
-
-def _steps(c: Comparison) -> ClaimVerdict:
+def _steps(c: Comparison) -> tuple[str, str]:
     claim = published()["claims"]["steps"]
     if c.threshold != claim["threshold"]:
-        return _claim("steps", c, f"the threshold of this report is {c.threshold:g} %", NOT_RUN)
+        return f"the threshold of this report is {c.threshold:g} %", NOT_RUN
     mean = mean_steps(c.one.brackets)
     verdict = CANNOT_TELL
-    if mean.has_interval:
-        verdict = (
-            REPRODUCED
-            if mean.low >= claim["at_least"]
-            else (NOT_REPRODUCED if mean.high < claim["at_least"] else CANNOT_TELL)
-        )
-    return _claim("steps", c, f"mean steps of pre-trained runs: {mean.words('.0f', least=1)}", verdict)
+    if mean.low >= claim["at_least"]:
+        verdict = REPRODUCED
+    elif mean.high < claim["at_least"]:
+        verdict = NOT_REPRODUCED
+    return f"mean steps of pre-trained runs: {mean.words('.0f', least=1)}", verdict
 
 
-def _same_range(c: Comparison) -> ClaimVerdict:
-    gap = c.difference
-    ours = f"fairseq minus hf: {gap.value:+.2f} points, {gap_interval(c)}"
-    return _claim("same_range", c, ours, rule(gap.low, gap.high, published()["margins"]["points"]))
-
-
-def _as_fast(c: Comparison) -> ClaimVerdict:
-    interval = c.steps.interval if c.steps is not None else Estimate(math.nan, math.nan, math.nan, "", "")
-    low = 0.0 if interval.low == -math.inf else interval.low
-    verdict = rule(low, interval.high, published()["margins"]["ratio"], ratio=True)
-    return _claim("as_fast", c, steps_sentence(c), verdict)
+def _of_backends(c: Comparison) -> dict[str, tuple[str, str]]:
+    gap, margins = c.difference, published()["margins"]
+    ratio = c.steps.interval if c.steps is not None else no_interval(math.nan, "a run starts above")
+    return {
+        "same_range": (
+            f"fairseq minus hf: {gap.value:+.2f} points, {gap_interval(c)}",
+            rule(gap.low, gap.high, margins["points"]),
+        ),
+        "as_fast": (steps_sentence(c), rule(max(ratio.low, 0), ratio.high, margins["ratio"], ratio=True)),
+    }
 
 
 def errata() -> list[str]:
@@ -345,35 +295,29 @@ def errata() -> list[str]:
     found: list[str] = []
     seen: dict[tuple[str, str], str] = {}
     for table in published()["tables"]:
-        printed, tests = table["printed"], [run["test"] for run in table["runs"]]
+        where, printed, tests = table["where"], table["printed"], [run["test"] for run in table["runs"]]
         own, listed = spread(tests), ", ".join(f"{test:g}" for test in tests)
-        is_wrong = [
-            round(value / 100, len(text.partition(".")[2])) != float(text)
-            for value, text in ((own.mean, printed["mean"]), (own.std, printed["std"]))
+        texts = printed["mean"], printed["std"]
+        is_right = [
+            round(value / 100, len(text.partition(".")[2])) == float(text)
+            for value, text in zip((own.mean, own.std), texts, strict=True)
         ]
-        if any(is_wrong):
-            same = seen.get((printed["mean"], printed["std"]))
-            repeats = f", which repeat those of {same}" if same else ""
+        if not all(is_right):
+            repeats = f", which repeat those of {seen[texts]}" if texts in seen else ""
             found.append(
-                f"{table['where']}: the test accuracies {listed} have mean {own.mean:.2f} and std {own.std:.2f} (ddof "
+                f"{where}: the test accuracies {listed} have mean {own.mean:.2f} and std {own.std:.2f} (ddof "
                 f"0), not the printed {printed['mean']} and {printed['std']}{repeats}."
             )
-        seen.setdefault((printed["mean"], printed["std"]), table["where"])
+        seen.setdefault(texts, where)
         if printed["unit"] == "%" and float(printed["mean"]) < 1 < min(tests):
             found.append(
-                f'{table["where"]}: "{printed["mean"]}%" is a fraction; the mean of {listed} is {own.mean:.2f} %, '
+                f'{where}: "{printed["mean"]}%" is a fraction; the mean of {listed} is {own.mean:.2f} %, '
                 f"which is {own.mean / 100:.3f}."
             )
     return found
 
 
 def as_json(numbers: list[Verdict], claims: list[ClaimVerdict]) -> dict[str, Any]:
-    """Return the content of verdicts.json. NaN and infinity become null. Errata appear only with published numbers."""
-    plain = [
-        {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in asdict(row).items()
-        }
-        for row in numbers
-    ]
-    return {"numbers": plain, "claims": [asdict(claim) for claim in claims], "errata": errata() if numbers else []}
+    """Return the content of verdicts.json. Errata appear only with published numbers."""
+    found: dict[str, Any] = as_plain({"numbers": numbers, "claims": claims, "errata": errata() if numbers else []})
+    return found

@@ -680,8 +680,8 @@ MUTATIONS = [
     ),
     Mutation(
         "analysis/verdict.py",
-        'if dataset not in report["own_validation_split"]:',
-        'if dataset in report["own_validation_split"]:',
+        'if dataset not in published()["own_validation_split"]:',
+        'if dataset in published()["own_validation_split"]:',
         "validation accuracies of other texts get a verdict",
         VERDICT + "two_published_datasets",
     ),

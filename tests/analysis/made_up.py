@@ -36,7 +36,7 @@ def made_up(
         }
     )
     key = RunKey(dataset, "roberta_small_fr", backend, method, init, seed)
-    return RunResult(key, "done", step, float(valid), float(test), float(test), curve.astype(float))
+    return RunResult(key, "done", curve.astype(float), step, float(valid), float(test), float(test))
 
 
 def published_runs(dataset: str = "cls_books") -> list[RunResult]:
