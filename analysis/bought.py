@@ -8,8 +8,9 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from analysis.baselines import Baseline
-from analysis.evidence import Evidence, Group
-from analysis.findings import POSSIBLE, above, listed, prose, with_texts
+from analysis.captions import caption, counted_range
+from analysis.evidence import ALL_TEXTS, Evidence, Group
+from analysis.findings import POSSIBLE, above, listed, prose, setting, test_of
 from analysis.labels import LabelCurves, label_curves, labels_needed
 from analysis.ladder import Ladder, Rung, ladders
 from analysis.statistics import SAME_TEXTS, Estimate, difference_over_seeds
@@ -17,6 +18,7 @@ from foundation.counts import counted
 
 Fits = dict[tuple[str, str, int], list[Baseline]]  # (dataset, model, training texts) -> TF-IDF, commonest, probes
 PROBE, COMMONEST = "probe", "commonest class"
+OF_MEAN = f"95 % interval of the mean for {SAME_TEXTS} (Student's t)."
 
 
 def probe_of(fits: list[Baseline]) -> Baseline | None:
@@ -36,9 +38,8 @@ def against_probe(group: Group, probe: Baseline) -> str:
     each = "the run is" if group.n == 1 else f"the {group.n} runs are on average"
     return (
         f"{names['dataset']}: logistic regression on the pre-trained encoder as it is, a probe "
-        f"({names['model']}, {probe.name.partition(': ')[2]}), reaches {probe.test:.2f} % (95 % interval "
-        f"{probe.low:.2f} to {probe.high:.2f} for new texts). With all weights trained {each} {above(gap)} it "
-        f"({names['backend']})."
+        f"({names['model']}, {probe.name.partition(': ')[2]}), reaches {test_of(probe)}. With all weights trained "
+        f"{each} {above(gap)} it ({names['backend']})."
     )
 
 
@@ -72,21 +73,20 @@ def needed_cell(needed: Estimate, sizes: list[int]) -> str:
 
 def worth(curves: LabelCurves, fits: Fits) -> str:
     """Return with how few labels each init reaches what random weights reach with the most labels."""
-    scores = {init: curves.scores(init) for init in curves.inits}
-    most, target = curves.sizes[-1], scores["random"][-1]
-    with_most = f"with {'all ' if curves.has_all else ''}{most:,} labels"
-    names = f"{curves.rest['dataset']}, {curves.rest['model']} ({curves.rest['backend']}, {curves.rest['method']})"
+    most, target = curves.sizes[-1], curves.scores("random")[-1]
+    is_all = curves.inits["random"][-1].names["train"] == ALL_TEXTS
+    with_most = f"with {'all ' if is_all else ''}{most:,} labels"
+    names = setting(curves.rest)
     n_failed = len(failed_runs(curves.inits["random"][-1], fits))
     if n_failed:
         return (
             f"{names}: {n_failed} of {counted(len(target), 'random run')} {with_most} learned nothing, so the report "
             "does not say what pre-training is worth in labels."
         )
-    first = {
-        init: next((size for size, own in zip(curves.sizes, rows, strict=True) if own.mean() >= target.mean()), None)
-        for init, rows in scores.items()
-    }
-    size, of_random = first["pretrained"], first["random"]
+    size, of_random = (
+        next((n for n, own in zip(curves.sizes, curves.scores(init), strict=True) if own.mean() >= target.mean()), None)
+        for init in ("pretrained", "random")
+    )
     over = f"mean of {counted(len(target), 'seed')}" if len(target) > 1 else "one seed"
     level = f"{target.mean():.2f} % ({over})"
     if size is None:
@@ -99,22 +99,14 @@ def worth(curves: LabelCurves, fits: Fits) -> str:
         )
     if size == most:
         return f"{names}: pre-trained weights, too, reach what random ones reach, {level}, only {with_most}."
-    own = scores["pretrained"][curves.sizes.index(size)]
+    own = curves.scores("pretrained")[curves.sizes.index(size)]
     gap = difference_over_seeds(own, target, paired=True)
     may_be = "is" if gap.has_interval and gap.low >= 0 else "may be"
     return (
         f"{names}: random weights reach {level} {with_most}, pre-trained weights {own.mean():.2f} % with {size:,}: "
-        f"pre-training {may_be} worth at least {_rounded(most / size)} times the labels. The difference there is "
-        f"{gap.value:+.2f} points, {gap.words('+.2f', *POSSIBLE)}."
+        f"pre-training {may_be} worth at least {most / size:.{0 if most >= 10 * size else 1}f} times the labels. The "
+        f"difference there is {gap.value:+.2f} points, {gap.words('+.2f', *POSSIBLE)}."
     )
-
-
-def _commonest(fits: list[Baseline]) -> Baseline | None:
-    return next((fit for fit in fits if fit.name == COMMONEST), None)
-
-
-def _rounded(ratio: float) -> str:
-    return f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.1f}"
 
 
 def failed_runs(group: Group, fits: Fits) -> list[int]:
@@ -122,7 +114,8 @@ def failed_runs(group: Group, fits: Fits) -> list[int]:
 
     They answer one class alone or, where the answers are not known, are exactly as accurate as the commonest class.
     """
-    commonest = _commonest(fits.get((group.names["dataset"], group.names["model"], group.n_train or 0), []))
+    own = fits.get((group.names["dataset"], group.names["model"], group.n_train or 0), [])
+    commonest = next((fit for fit in own if fit.name == COMMONEST), None)
     if group.right is not None or commonest is None:
         return group.one_answer
     return [run.key.seed for run in group.runs if run.test is not None and abs(run.test - commonest.test) < 1e-9]
@@ -173,15 +166,19 @@ def labels_table(curves: LabelCurves, fits: Fits) -> pd.DataFrame:
 def about_labels(curves: LabelCurves) -> str:
     """Return how the table of labels is to be read, and what is left out of it."""
     seeds = f"Seed{'s' if len(curves.seeds) > 1 else ''} {', '.join(map(str, curves.seeds))}"
-    config = curves.inits["random"][0].config
-    steps = "as many epochs" if config.get("recipe.updates") == "epochs" else "as many steps"
+    is_by_epochs = curves.inits["random"][0].config.get("recipe.updates") == "epochs"
     said = (
         f"{seeds}, compared seed by seed. A label is a training text with its class. Each subset is part of the larger "
-        f"ones and has about the same class balance; a run on a subset takes {steps} as a run on all. In brackets: "
-        "95 % intervals for new seeds on this test set and these subsets. Labels to match are read between the sizes "
-        "trained, on straight lines over their logarithm."
+        "ones and has about the same class balance; a run on a subset takes as many "
+        f"{'epochs' if is_by_epochs else 'steps'} as a run on all. In brackets: 95 % intervals for new seeds on this "
+        "test set and these subsets. Labels to match are read between the sizes trained, on straight lines over their "
+        "logarithm."
     )
-    return f"{said} Left out: {'; '.join(curves.left_out)}." if curves.left_out else said
+    return said + without(curves.left_out)
+
+
+def without(left_out: list[str]) -> str:
+    return f" Left out: {'; '.join(left_out)}." if left_out else ""
 
 
 def title_of_labels(evidence: Evidence) -> str:
@@ -195,16 +192,12 @@ def title_of_labels(evidence: Evidence) -> str:
 
 
 def caption_of_labels(evidence: Evidence, has_simple: bool) -> str:
-    n = sorted({group.n for curve in label_curves(evidence)[0] for groups in curve.inits.values() for group in groups})
-    runs = f"{n[0]} to {n[-1]} runs" if len(n) > 1 else counted(n[0], "run")
-    words = [f"{runs} per point. Point: one run. Line: mean."]
-    if n[-1] > 1:
-        words.append(f"Bar: 95 % interval of the mean for {SAME_TEXTS} (Student's t).")
-    if has_simple:
-        words.append(
-            "Dashed and dotted: logistic regression on TF-IDF and on the frozen encoder (probe), on the same texts."
-        )
-    return " ".join(words)
+    n = [group.n for curve in label_curves(evidence)[0] for groups in curve.inits.values() for group in groups]
+    simple = "Dashed and dotted: logistic regression on TF-IDF and on the frozen encoder (probe), on the same texts."
+    return caption(
+        f"{counted_range(n)} per point. Point: one run. Line: mean.",
+        {f"Bar: {OF_MEAN}": max(n) > 1, simple: has_simple},
+    )
 
 
 # --- parts of the weights
@@ -212,16 +205,14 @@ def caption_of_labels(evidence: Evidence, has_simple: bool) -> str:
 
 def ladder_sentence(found: Ladder) -> str:
     """Return the share of the gain that each init between random and pre-trained weights brings."""
-    names, gap = found.top.names, found.gap
-    of = f"{names['dataset']}{with_texts(names)}, {names['model']} ({names['backend']}, {names['method']})"
+    gap, of = found.gap, setting(found.top.names)
+    gains = [(f"{prose(rung.group.names['init'])} {rung.gain.value:+.2f}", share_words(rung)) for rung in found.rungs]
     if found.is_without_gain:
-        said = [f"{prose(rung.group.names['init'])} {rung.gain.value:+.2f}" for rung in found.rungs]
         return (
             f"{of}: pre-trained minus random is {gap.value:+.2f} points ({gap.words('+.2f', *POSSIBLE)}), so there is "
-            f"no gain to share out. Minus random, in points: {'; '.join(said)}."
+            f"no gain to share out. Minus random, in points: {'; '.join(gain for gain, _ in gains)}."
         )
-    said = [f"{prose(rung.group.names['init'])} {rung.gain.value:+.2f} {share_words(rung)}" for rung in found.rungs]
-    return f"{of}: of the {gap.value:.2f} points that pre-training buys, {'; '.join(said)}."
+    return f"{of}: of the {gap.value:.2f} points that pre-training buys, {'; '.join(map(' '.join, gains))}."
 
 
 def share_words(rung: Rung) -> str:
@@ -253,12 +244,12 @@ def ladder_table(found: Ladder) -> pd.DataFrame:
 
 def about_ladder(found: Ladder) -> str:
     """Return how the table of parts of the weights is to be read, and what is left out of it."""
-    said = (
+    return (
         "Each gain and share is over the seeds that pre-trained, random and this init's runs have in common. In "
         "brackets: 95 % intervals for new seeds on this test set, of gains by Student's t, of shares by Fieller's "
         "method. The shares overlap, as bottom_4 includes bottom_2 and both include the embeddings: they do not add up."
+        + without(found.left_out)
     )
-    return f"{said} Left out: {'; '.join(found.left_out)}." if found.left_out else said
 
 
 def title_of_ladder(found: list[Ladder]) -> str:
@@ -273,12 +264,11 @@ def title_of_ladder(found: list[Ladder]) -> str:
 
 
 def caption_of_ladder(found: list[Ladder]) -> str:
-    counts = sorted({group.n for of in found for group in (of.top, of.bottom, *(rung.group for rung in of.rungs))})
-    n = f"{counts[0]} to {counts[-1]} runs" if len(counts) > 1 else counted(counts[0], "run")
-    words = [f"{n} per row. Point: one run. Bar: mean. Dashed: the means of pre-trained and random weights."]
-    if counts[-1] > 1:
-        words.append(f"Thick line: 95 % interval of the mean for {SAME_TEXTS} (Student's t).")
-    return " ".join(words)
+    n = [group.n for of in found for group in (of.top, of.bottom, *(rung.group for rung in of.rungs))]
+    return caption(
+        f"{counted_range(n)} per row. Point: one run. Bar: mean. Dashed: the means of pre-trained and random weights.",
+        {f"Thick line: {OF_MEAN}": max(n) > 1},
+    )
 
 
 def tables_of(evidence: Evidence, fits: Fits) -> dict[str, pd.DataFrame]:
@@ -293,5 +283,5 @@ def tables_of(evidence: Evidence, fits: Fits) -> dict[str, pd.DataFrame]:
 
 def bought(evidence: Evidence, fits: Fits) -> list[str]:
     """Return the sentences of the answer on labels and on parts of the weights."""
-    curves, without = label_curves(evidence)
-    return [*(worth(one, fits) for one in curves), *without, *map(ladder_sentence, ladders(evidence))]
+    curves, without_curves = label_curves(evidence)
+    return [*(worth(one, fits) for one in curves), *without_curves, *map(ladder_sentence, ladders(evidence))]

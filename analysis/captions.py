@@ -1,13 +1,17 @@
 """Words the figures: each title is a finding, each caption says what is drawn and from how many runs."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from analysis.baselines import Baseline
 from analysis.crossings import WAVER
-from analysis.evidence import Comparison, Evidence, Group, told
-from analysis.findings import POSSIBLE, above, label, listed, prose, tighter, times, with_texts
+from analysis.evidence import Comparison, Evidence, told
+from analysis.findings import POSSIBLE, above, listed, prose, tighter, times, why_no_ratio, with_texts
 from analysis.statistics import NEW_TEXTS, SAME_TEXTS
 from foundation.counts import counted
+
+WITHOUT_PARTNER = "Runs without a partner of the same seed are drawn here and left out of the {}."
 
 
 def title_of_gaps(evidence: Evidence) -> str:
@@ -25,6 +29,12 @@ def title_of_gaps(evidence: Evidence) -> str:
         f"{c.difference.value:+.2f} points of test accuracy{of(c, evidence)} ({c.difference.words('+.2f', *POSSIBLE)})"
         for c in found
     )
+
+
+def label(c: Comparison, evidence: Evidence) -> str:
+    """Return the names, but for the training texts, that set a comparison apart from the sweep's other groups."""
+    names = {key: name for key, name in c.rest.items() if key != "train"}
+    return " · ".join(name for key, name in names.items() if any(of.names[key] != name for of in evidence.groups))
 
 
 def of(c: Comparison, evidence: Evidence) -> str:
@@ -59,16 +69,13 @@ def title_of_steps(evidence: Evidence) -> str:
     found = evidence.leading()
     if not found or len(found) > 3:
         return f"Steps to {mark}"
-    one, other = found[0].sides
-    said = []
-    for c in found:
-        if c.steps is None:
-            said.append(f"a run starts above it{of(c, evidence)}")
-        elif not c.steps.is_known:
-            whole = all(group.n_censored == group.n for group in (c.one, c.other))
-            said.append(f"{'no run passes it' if whole else 'some runs of each kind never pass it'}{of(c, evidence)}")
-        else:
-            said.append(f"{prose(other)} runs need {times(c.steps)} the steps of {prose(one)} runs{of(c, evidence)}")
+    one, other = (prose(side) for side in found[0].sides)
+    said = [
+        f"{other} runs need {times(c.steps)} the steps of {one} runs{of(c, evidence)}"
+        if c.steps is not None and c.steps.is_known
+        else f"{why_no_ratio(c)}{of(c, evidence)}"
+        for c in found
+    ]
     return f"Steps to {mark}: {'; '.join(said)}"
 
 
@@ -80,15 +87,11 @@ def title_of_curves(evidence: Evidence, split: str) -> str:
     differing = [key for key in evidence.groups[0].names if len({group.names[key] for group in evidence.groups}) > 1]
     means = []
     for group in evidence.groups:
-        values = [run.best_valid if split == "valid" else run.test for run in group.runs]
+        values = [(run.best_valid if split == "valid" else run.test) or 0.0 for run in group.runs]
         name = " · ".join(prose(group.names[key]) for key in differing or ["init"])
-        mean = float(np.mean(np.array(values, dtype=np.float64)))
-        means.append(f"{mean:.2f} % ({name}{_of_n(group)})")
+        n = "" if group.n == 1 else f", mean of {group.n}"
+        means.append(f"{np.mean(values):.2f} % ({name}{n})")
     return f"{what}: {listed(means)}"
-
-
-def _of_n(group: Group) -> str:
-    return "" if group.n == 1 else f", mean of {group.n}"
 
 
 def title_of_spread(evidence: Evidence) -> str:
@@ -108,71 +111,77 @@ def title_of_luck(evidence: Evidence) -> str:
     return f"The best validation accuracies of {len(runs)} runs are on average {above(gap)} their test accuracies"
 
 
-def shared_words(evidence: Evidence) -> str:
-    """Return the names that all groups share, for a caption; empty when there are none."""
+def opening(evidence: Evidence) -> str:
+    """Return the names that all groups share and the number of runs, which a caption begins with."""
     first, *others = (group.names for group in evidence.groups)
-    same = {
+    shared = {
         key: value for key, value in first.items() if key != "init" and all(names[key] == value for names in others)
     }
-    shared = told(same)
-    return f"{' · '.join(shared)}. " if shared else ""
+    names = f"{' · '.join(told(shared))}. " if told(shared) else ""
+    return f"{names}{counted_range(group.n for group in evidence.groups)} per group."
 
 
-def runs_words(evidence: Evidence) -> str:
-    """Return how many runs each group has: `3 runs per group`, `2 to 3 runs per group`."""
-    counts = sorted({group.n for group in evidence.groups})
-    if len(counts) == 1:
-        return f"{counted(counts[0], 'run')} per group"
-    return f"{counts[0]} to {counts[-1]} runs per group"
+def counted_range(counts: Iterable[int]) -> str:
+    """Return `3 runs`, or `2 to 3 runs` when the counts differ."""
+    few, *_, many = sorted([*counts] * 2)
+    return counted(few, "run") if few == many else f"{few} to {many} runs"
+
+
+def caption(start: str, more: dict[str, bool]) -> str:
+    """Return the start of a caption and each of `more` that is true."""
+    return " ".join([start, *(said for said, is_true in more.items() if is_true)])
 
 
 def caption_of_curves(evidence: Evidence) -> str:
-    words = [f"{shared_words(evidence)}{runs_words(evidence)}. Thin line: one run."]
-    if any(group.n > 1 for group in evidence.groups):
-        words.append(
-            "Thick line: mean of a group. Band: 95 % interval of the mean (Student's t over seeds), where the "
-            "runs differ."
-        )
-    words.append("Open marker: best step (highest validation accuracy, the earliest on a tie).")
-    return " ".join(words)
+    mean = (
+        "Thick line: mean of a group. Band: 95 % interval of the mean (Student's t over seeds), where the runs differ."
+    )
+    best = "Open marker: best step (highest validation accuracy, the earliest on a tie)."
+    several = any(group.n > 1 for group in evidence.groups)
+    return caption(f"{opening(evidence)} Thin line: one run.", {mean: several, best: True})
 
 
 def caption_of_gaps(evidence: Evidence) -> str:
-    words = [f"{shared_words(evidence)}{runs_words(evidence)}. Point: one run. Bar: mean of a group."]
-    if any(group.over_seeds.has_interval for group in evidence.groups):
-        words.append(f"Thick line: 95 % interval of the mean for {SAME_TEXTS} (Student's t).")
-    if any(group.over_texts is not None and group.over_texts.has_interval for group in evidence.groups):
-        words.append(f"Thin line: for {NEW_TEXTS} (crossed random effects).")
-    if any(c.left_out for c in evidence.comparisons):
-        words.append("Runs without a partner of the same seed are drawn here and left out of the difference.")
-    return " ".join(words)
+    over_texts = [group.over_texts for group in evidence.groups if group.over_texts is not None]
+    return caption(
+        f"{opening(evidence)} Point: one run. Bar: mean of a group.",
+        {
+            f"Thick line: 95 % interval of the mean for {SAME_TEXTS} (Student's t).": any(
+                group.over_seeds.has_interval for group in evidence.groups
+            ),
+            f"Thin line: for {NEW_TEXTS} (crossed random effects).": any(of.has_interval for of in over_texts),
+            WITHOUT_PARTNER.format("difference"): any(c.left_out for c in evidence.comparisons),
+        },
+    )
 
 
 def caption_of_steps(evidence: Evidence) -> str:
-    words = [
-        f"{shared_words(evidence)}{runs_words(evidence)}. Line: one run, from the last evaluation more than {WAVER:g} "
-        f"points below {evidence.threshold:g} % to the first at or above it; it passes in between."
-    ]
-    if any(group.n_censored for group in evidence.groups):
-        words.append("Arrow: a run that no evaluation finds at or above it.")
-    if any(bracket.is_at_start for group in evidence.groups for bracket in group.brackets):
-        words.append("Dot at step 0: a run that starts at or above it.")
-    return " ".join(words)
+    return caption(
+        f"{opening(evidence)} Line: one run, from the last evaluation more than {WAVER:g} points below "
+        f"{evidence.threshold:g} % to the first at or above it; it passes in between.",
+        {
+            "Arrow: a run that no evaluation finds at or above it.": any(of.n_censored for of in evidence.groups),
+            "Dot at step 0: a run that starts at or above it.": any(
+                bracket.is_at_start for group in evidence.groups for bracket in group.brackets
+            ),
+        },
+    )
 
 
 def caption_of_spread(evidence: Evidence) -> str:
-    words = [f"{shared_words(evidence)}{runs_words(evidence)}. Point: one run."]
-    if any(group.n > 1 for group in evidence.groups):
-        words.append("Line: one std (ddof 0) to each side.")
-    if any(c.left_out for c in evidence.comparisons):
-        words.append("Runs without a partner of the same seed are drawn here and left out of the comparison.")
-    return " ".join(words)
+    return caption(
+        f"{opening(evidence)} Point: one run.",
+        {
+            "Line: one std (ddof 0) to each side.": any(group.n > 1 for group in evidence.groups),
+            WITHOUT_PARTNER.format("comparison"): any(c.left_out for c in evidence.comparisons),
+        },
+    )
 
 
 def caption_of_luck(evidence: Evidence) -> str:
     return (
-        f"{shared_words(evidence)}{runs_words(evidence)}. Dashed: equal. The best step is chosen by validation "
-        "accuracy, which tends to be too high there; test accuracy has no part in the choice."
+        f"{opening(evidence)} Dashed: equal. The best step is chosen by validation accuracy, which tends to be too "
+        "high there; test accuracy has no part in the choice."
     )
 
 
@@ -187,10 +196,5 @@ def title_of_loss(last: dict[str, float]) -> str:
 
 def caption_of_loss(counts: list[int]) -> str:
     """Return the caption of the loss figure. `counts` has the number of runs of each group."""
-    few, many = min(counts), max(counts)
-    n = counted(few, "run") if few == many else f"{few} to {many} runs"
-    words = f"{n} per group. Thin line: one run, mean over each logging interval."
-    return words + (" Thick line: mean of a group." if many > 1 else "")
-
-
-# --- the foot and the problems
+    start = f"{counted_range(counts)} per group. Thin line: one run, mean over each logging interval."
+    return caption(start, {"Thick line: mean of a group.": max(counts) > 1})

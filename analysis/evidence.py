@@ -150,6 +150,11 @@ class Comparison:
         return self.one.names[self.axis], self.other.names[self.axis]
 
     @property
+    def is_without_passing(self) -> bool:
+        """True when no run of either group reaches the threshold."""
+        return all(group.n_censored == group.n for group in (self.one, self.other))
+
+    @property
     def rest(self) -> dict[str, str]:
         """The names that both groups share."""
         return {key: name for key, name in self.one.names.items() if key != self.axis}

@@ -13,7 +13,6 @@ from analysis.crossings import Ratio, geometric_bounds
 from analysis.event_files import SweepLogs
 from analysis.evidence import ALL_TEXTS, SHARED, Comparison, Evidence, Group
 from analysis.statistics import (
-    ALL_THE_SAME,
     LEVEL,
     NEW_TEXTS,
     SAME_TEXTS,
@@ -45,17 +44,16 @@ def listed(words: Iterable[str]) -> str:
 
 def tied_steps(group: Group) -> str | None:
     """Return how the rule for tied best steps changes a group's mean, or None when no run has tied best steps."""
-    latest = {run.key.seed: run.latest for run in group.runs}
-    tied = {seed: found for seed, found in latest.items() if found is not None}
-    if not tied:
+    latest = {run.key.seed: run.latest for run in group.runs if run.latest is not None}
+    if not latest:
         return None
-    tests = [latest_of[1] if (latest_of := latest[run.key.seed]) is not None else run.test for run in group.runs]
-    told = listed(f"seed {seed} (step {step}: {test:.2f} %)" for seed, (step, test) in tied.items())
+    tests = [latest[run.key.seed][1] if run.key.seed in latest else run.test or 0.0 for run in group.runs]
+    told = listed(f"seed {seed} (step {step}: {test:.2f} %)" for seed, (step, test) in latest.items())
     return (
-        f"{group.title}: {counted(len(tied), 'run')} of {group.n} "
-        f"{'has its' if len(tied) == 1 else 'have their'} highest validation accuracy at several steps. The earliest "
+        f"{group.title}: {counted(len(latest), 'run')} of {group.n} "
+        f"{'has its' if len(latest) == 1 else 'have their'} highest validation accuracy at several steps. The earliest "
         f"counts here: mean test accuracy {group.spread.mean:.2f} %. Stock fairseq keeps the latest, {told}: "
-        f"{np.mean(np.array(tests, dtype=float)):.2f} %."
+        f"{np.mean(tests):.2f} %."
     )
 
 
@@ -64,18 +62,22 @@ def tied_steps(group: Group) -> str | None:
 
 def answer(c: Comparison) -> str:
     """Return the answer: how much pre-training buys, with both means, the gap, the speed, and what they do not show."""
-    names = c.rest
     start = (
-        f"On {names['dataset']}{with_texts(names)}, {names['model']} ({names['backend']}, {names['method']}) reaches "
-        f"{c.one.spread.mean:.2f} % test accuracy from pre-trained weights and {c.other.spread.mean:.2f} % from random "
-        f"weights ({means_of(c)}): {bought(c.difference.value)}, {gap_interval(c)}."
+        f"On {setting(c.rest)} reaches {c.one.spread.mean:.2f} % test accuracy from pre-trained weights and "
+        f"{c.other.spread.mean:.2f} % from random weights ({means_of(c)}): {bought(c.difference.value)}, "
+        f"{gap_interval(c)}."
     )
     return " ".join([start, *doubts(c), *left_out(c), steps_sentence(c)])
 
 
+def setting(names: dict[str, str]) -> str:
+    """Return for example `amazon_fr with 49 training texts, e5_small_fr (fairseq, full)`."""
+    return f"{names['dataset']}{with_texts(names)}, {names['model']} ({names['backend']}, {names['method']})"
+
+
 def with_texts(names: dict[str, str]) -> str:
     """Return ` with 49 training texts`, or nothing for a group or comparison of all training texts."""
-    return "" if names["train"] == ALL_TEXTS else f" with {names['train']}"
+    return "" if names.get("train", ALL_TEXTS) == ALL_TEXTS else f" with {names['train']}"
 
 
 def means_of(c: Comparison) -> str:
@@ -118,8 +120,8 @@ def doubts(c: Comparison) -> list[str]:
 def left_out(c: Comparison) -> list[str]:
     if not c.left_out:
         return []
-    verb = "has" if len(c.left_out) == 1 else "have"
-    return [f"{listed(c.left_out)} {verb} no partner of the same seed and {'is' if verb == 'has' else 'are'} left out."]
+    has, is_ = ("has", "is") if len(c.left_out) == 1 else ("have", "are")
+    return [f"{listed(c.left_out)} {has} no partner of the same seed and {is_} left out."]
 
 
 def pairing(c: Comparison) -> str:
@@ -149,15 +151,7 @@ def bound(value: float, up: bool) -> str:
 
 def steps_ends(interval: Estimate) -> str:
     """Return the interval of a ratio of steps in words, or why there is none."""
-    if not interval.has_interval:
-        return interval.words()
-    if math.isinf(interval.high):
-        ends = f"from {bound(interval.low, up=False)}"
-    elif math.isinf(interval.low):
-        ends = f"up to {bound(interval.high, up=True)}"
-    else:
-        ends = f"{bound(interval.low, up=False)} to {bound(interval.high, up=True)}"
-    return f"95 % interval {ends} for {SAME_TEXTS}"
+    return interval.words(bound) + (f" for {SAME_TEXTS}" if interval.has_interval else "")
 
 
 def passing(group: Group, name: str, mark: str) -> str:
@@ -177,24 +171,19 @@ def passing(group: Group, name: str, mark: str) -> str:
 
 def steps_sentence(c: Comparison) -> str:
     """Return when both groups pass the threshold, and how many times as many steps the second group needs."""
-    mark = f"{c.threshold:g} % test accuracy"
-    if c.steps is None or all(group.n_censored == group.n for group in (c.one, c.other)):
+    if c.steps is None or c.is_without_passing:
         return ratio_sentence(c)
-    first = passing(c.one, prose(c.sides[0]), mark)
+    first = passing(c.one, prose(c.sides[0]), f"{c.threshold:g} % test accuracy")
     first = first if first.startswith(("fairseq", "hf")) else first[0].upper() + first[1:]
     return f"{first}; {passing(c.other, prose(c.sides[1]), 'it')}. {ratio_sentence(c)}"
 
 
 def ratio_sentence(c: Comparison) -> str:
-    """Return how many times as many steps the second group needs to reach the threshold.
-
-    All cases are covered: no run passes, runs of one side or of both sides never pass, a run starts above the
-    threshold.
-    """
+    """Return how many times as many steps the second group needs to reach the threshold, or why this is not known."""
     mark = f"{c.threshold:g} % test accuracy"
     if c.steps is None:
         return f"A run is at or above {mark} before its first step, so the steps to it are not compared."
-    if all(group.n_censored == group.n for group in (c.one, c.other)):
+    if c.is_without_passing:
         return f"No run passes {mark}."
     if not c.steps.is_known:
         return f"Some runs of each kind never pass {mark}, so the ratio of the steps to it has no bound."
@@ -207,30 +196,35 @@ def ratio_sentence(c: Comparison) -> str:
 
 def ratio_cell(c: Comparison) -> str:
     """Return the same ratio in short form, for a table."""
+    if c.steps is not None and c.steps.is_known:
+        return f"{times(c.steps)}; {steps_ends(c.steps.interval)}"
+    return f"{'not compared' if c.steps is None else 'no bound'}: {why_no_ratio(c)}"
+
+
+def why_no_ratio(c: Comparison) -> str:
+    """Return why the steps of two groups are not compared, or their ratio has no bound, in short form."""
     if c.steps is None:
-        return "not compared: a run starts above it"
-    if not c.steps.is_known:
-        whole = all(group.n_censored == group.n for group in (c.one, c.other))
-        return "no bound: no run passes it" if whole else "no bound: some runs of each kind never pass it"
-    return f"{times(c.steps)}; {steps_ends(c.steps.interval)}"
+        return "a run starts above it"
+    return "no run passes it" if c.is_without_passing else "some runs of each kind never pass it"
 
 
 def higher(c: Comparison) -> str:
     """Return which of two groups ends higher, as far as the runs can tell."""
     one, other = c.sides
     told = f"{prose(one, True)} minus {prose(other)}: {c.difference.value:+.2f} points, {gap_interval(c)}"
+    side = higher_side(c)
     if not c.difference.has_interval:
         return f"{told}. These runs cannot tell which ends higher with new seeds."
-    if doubts(c):
+    if side is None or doubts(c):
         return f"{told}. {doubts(c)[0]}"
-    return f"{told}. {prose(one if c.difference.value > 0 else other, True)} runs end higher."
+    return f"{told}. {prose(side, True)} runs end higher."
 
 
 def higher_side(c: Comparison) -> str | None:
     """Return which side of a comparison ends higher, or None when the interval for this test set holds 0."""
-    if not c.difference.excludes(0):
-        return None
-    return c.sides[0] if c.difference.value > 0 else c.sides[1]
+    if c.difference.low > 0:
+        return c.sides[0]
+    return c.sides[1] if c.difference.high < 0 else None
 
 
 def faster(c: Comparison) -> str:
@@ -284,15 +278,19 @@ def p_value(p: float) -> str:
 def against_baseline(c: Comparison, baseline: Baseline) -> str:
     """Return how far two groups are above or below a simple baseline."""
     standing = [
-        f"{'the ' if group.n == 1 else ''}{prose(side)} {'run is' if group.n == 1 else 'runs are'} "
+        f"{f'the {prose(side)} run is' if group.n == 1 else f'{prose(side)} runs are'} "
         f"{above(group.spread.mean - baseline.test)} it{'' if group.n == 1 else ' on average'}"
         for side, group in zip(c.sides, (c.one, c.other), strict=True)
     ]
     return (
-        f"{c.rest['dataset']}{with_texts(c.rest)}: {baseline.name} on the same splits reaches {baseline.test:.2f} % "
-        f"(95 % interval {baseline.low:.2f} to {baseline.high:.2f} for new texts). "
+        f"{c.rest['dataset']}{with_texts(c.rest)}: {baseline.name} on the same splits reaches {test_of(baseline)}. "
         f"{c.rest['model']} ({c.rest['backend']}, {c.rest['method']}): {listed(standing)}."
     )
+
+
+def test_of(baseline: Baseline) -> str:
+    """Return a baseline's test accuracy and its interval."""
+    return f"{baseline.test:.2f} % (95 % interval {baseline.low:.2f} to {baseline.high:.2f} for new texts)"
 
 
 def at_commonest(group: Group, commonest: Baseline) -> str | None:
@@ -300,10 +298,10 @@ def at_commonest(group: Group, commonest: Baseline) -> str | None:
     count = int((np.abs(group.test - commonest.test) < 1e-9).sum())
     if not count:
         return None
-    verb = "is" if count == 1 else "are"
+    is_, they = ("is", "it") if count == 1 else ("are", "they")
     return (
-        f"{group.title}: {count} of {counted(group.n, 'run')} {verb} exactly as accurate as the commonest class "
-        f"({commonest.test:.2f} %): {'it' if count == 1 else 'they'} may have learned nothing."
+        f"{group.title}: {count} of {counted(group.n, 'run')} {is_} exactly as accurate as the commonest class "
+        f"({commonest.test:.2f} %): {they} may have learned nothing."
     )
 
 
@@ -336,10 +334,10 @@ def no_answer(evidence: Evidence, results: list[RunResult]) -> str:
     opening = "These runs do not say what pre-training buys: "
     have = {group.names["init"] for group in evidence.groups}
     for init in ("pretrained", "random"):
-        states = Counter(run.status for run in results if run.key.init == init)
-        if init not in have and states:
-            counted = ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
-            return f"{opening}no {prose(init)} run has results ({counted}). {advice(states)}."
+        of_init = [run for run in results if run.key.init == init]
+        if init not in have and of_init:
+            states, advice = states_of(of_init)
+            return f"{opening}no {prose(init)} run has results ({states}). {advice}."
     if not {"pretrained", "random"} <= have:
         names = " and ".join(prose(init) for init in sorted(have))
         return f"{opening}all start from {names} weights. Train both with INIT=pretrained,random."
@@ -351,16 +349,23 @@ def no_answer(evidence: Evidence, results: list[RunResult]) -> str:
     )
 
 
+def states_of(results: list[RunResult]) -> tuple[str, str]:
+    """Return how many runs without results are in which state, and what to do about them."""
+    states = Counter(run.status for run in results)
+    todo = "Mend what stopped them and call the same `make sweep` again"
+    if states.keys() <= {"missing", "pending", "running"}:
+        todo = "They are not trained to their end; call the same `make sweep` again"
+    return ", ".join(f"{n} {state}" for state, n in sorted(states.items())), todo
+
+
 def unrecorded(evidence: Evidence, folders: dict[str, Path]) -> list[str]:
     """Return a sentence for each run that has a test accuracy but no record of its configuration or inputs."""
     said = []
     for name in (str(run.key) for group in evidence.groups for run in group.runs):
         gone = [file for file in ("config.yaml", "provenance.json") if not (folders[name] / file).is_file()]
         if gone:
-            verb = "is" if len(gone) == 1 else "are"
-            said.append(
-                f"{name}: {listed(gone)} {verb} not there, so whether the run is alike the others is not known."
-            )
+            is_ = "is" if len(gone) == 1 else "are"
+            said.append(f"{name}: {listed(gone)} {is_} not there, so whether the run is alike the others is not known.")
     return said
 
 
@@ -401,21 +406,6 @@ def of_test(c: Comparison) -> str:
     return f"{what} cannot give a p below {c.permutation.smallest:.3g}, so it never reaches {CHANCE:.2g}."
 
 
-# --- figures
-
-
-def label(c: Comparison, evidence: Evidence) -> str:
-    """Return the names that set a comparison apart from the sweep's other groups; empty when there are no others.
-
-    The number of training texts is not among them: `with_texts` tells it.
-    """
-    return " · ".join(
-        name
-        for key, name in c.rest.items()
-        if key != "train" and any(group.names[key] != name for group in evidence.groups)
-    )
-
-
 def problems_of_logs(logs: SweepLogs, results: list[RunResult]) -> list[str]:
     """Return sentences on damaged files, further attempts and skipped steps of the runs that have a test accuracy."""
     have = {result.key for result in results if result.test is not None}
@@ -438,17 +428,9 @@ def nothing_to_report(sweep: str, sweep_folder: Path, results: list[RunResult]) 
     """Return why a sweep has no run with results, and what to do."""
     if not results:
         return f"{sweep_folder} holds no run; `make sweep SWEEP={sweep}` trains some"
-    states = Counter(run.status for run in results)
-    counted = ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
+    states, advice = states_of(results)
     first = next((f"; {absent([run])[0]}" for run in results if run.why), "")
-    return f"{sweep_folder} holds no run with results ({counted}){first}. {advice(states)}"
-
-
-def advice(states: Counter[str]) -> str:
-    """Return what to do about runs without results, by their states."""
-    if states.keys() <= {"missing", "pending", "running"}:
-        return "They are not trained to their end; call the same `make sweep` again"
-    return "Mend what stopped them and call the same `make sweep` again"
+    return f"{sweep_folder} holds no run with results ({states}){first}. {advice}"
 
 
 def about_std() -> str:
@@ -460,20 +442,18 @@ def about_std() -> str:
 
 def about_replications(shares_draws: bool, name: str | None) -> str:
     """Return what stands in the tables. `name` is the replication whose values after each epoch stand there, if any."""
-    said = [
+    said = (
         "Three parties: the published report, others who did the same exercise and made their runs public "
         "(replications, by letter), and the runs of this sweep."
-    ]
+    )
     if shares_draws:
-        said.append(
-            "Two replications have nearly the report's numbers, so the three are hardly independent of each other."
-        )
+        said += " Two replications have nearly the report's numbers, so the three are hardly independent of each other."
     if name is not None:
-        said.append(
-            f"After each epoch, ours stand beside replication {name}, whose warm-up had 6 steps in place of 67; the "
+        said += (
+            f" After each epoch, ours stand beside replication {name}, whose warm-up had 6 steps in place of 67; the "
             "interval is that of one more of its runs (Student's prediction interval)."
         )
-    return " ".join(said)
+    return said
 
 
 def worth_beside_leaks(dataset: str, leaked: int, texts: int) -> str:
@@ -543,11 +523,7 @@ def std_cell(group: Group) -> str:
     """Return a group's std with the interval of the true std, for a table."""
     if group.n < 2:
         return "none (one seed)"
-    return (
-        f"{group.spread.std:.2f} ({group.std.ends()})"
-        if group.std.has_interval
-        else (f"{group.spread.std:.2f} ({ALL_THE_SAME})")
-    )
+    return f"{group.spread.std:.2f} ({group.std.ends() if group.std.has_interval else group.std.why_none})"
 
 
 def spread_words(c: Comparison) -> str:

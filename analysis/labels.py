@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from analysis.evidence import ALL_TEXTS, Evidence, Group
+from analysis.evidence import Evidence, Group
 from analysis.statistics import ALL_THE_SAME, LEVEL, ONE_SEED, SAME_TEXTS, Estimate, checked, no_interval
 from sweeps.grid import unfair_keys
 
@@ -84,11 +84,6 @@ class LabelCurves:
     @property
     def seeds(self) -> list[int]:
         return self.inits["random"][0].seeds
-
-    @property
-    def has_all(self) -> bool:
-        """True when the largest size is all training texts."""
-        return self.inits["random"][-1].names["train"] == ALL_TEXTS
 
     def scores(self, init: str) -> Array:
         """Return the test accuracies in percent, shape (sizes, seeds)."""

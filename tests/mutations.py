@@ -510,8 +510,8 @@ MUTATIONS = [
     ),
     Mutation(
         "analysis/captions.py",
-        "        for c in found\n",
-        "        for c in found[:1]\n",
+        "        for c in found\n    )\n",
+        "        for c in found[:1]\n    )\n",
         "a title tells the first comparison alone",
         report("two_published_datasets"),
     ),
