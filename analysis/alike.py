@@ -62,8 +62,7 @@ def inputs_of(folder: Path) -> dict[str, Any]:
 def keep_alike(results: list[RunResult], folders: dict[str, Path]) -> list[RunResult]:
     """Return the results. A run that does not belong to its group gets the reason and has no accuracies.
 
-    Each group keeps the configuration and inputs that most of its runs have. On a tie it keeps those of the lowest
-    seed. `folders` maps run names to folders.
+    Each group keeps the configuration and inputs that most of its runs have, on a tie those of the lowest seed.
     """
     judged = [result for result in results if result.test is not None]
     left_out = {str(run.key): why for run in judged if (why := _of_another_run(run.key, folders[str(run.key)]))}
@@ -113,14 +112,13 @@ def _difference(own: tuple[Any, Any], kept: tuple[Any, Any], seed: int) -> str:
 def unequal_terms(axis: str, one: Path, other: Path) -> list[str]:
     """Return the keys and inputs in which two runs differ but must not, when they are compared in `axis`."""
     first, second = configuration(one), configuration(other)
-    own = OWN.get(axis)
     if bool(first) != bool(second):
         return ["config.yaml, which one of them lacks"]
-    if own is None:
+    if axis == "init":
         differing = unfair_keys(first, second)
     else:
         keys = sorted(first.keys() | second.keys())
-        differing = [key for key in keys if first.get(key) != second.get(key) and not key.startswith(own)]
+        differing = [key for key in keys if first.get(key) != second.get(key) and not key.startswith(OWN[axis])]
     inputs = inputs_of(one), inputs_of(other)
     said = [f"{key} ({first.get(key, 'absent')} against {second.get(key, 'absent')})" for key in differing]
     return said + [f"{name} (input)" for name in SAME_INPUTS[axis] if inputs[0].get(name) != inputs[1].get(name)]

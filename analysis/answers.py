@@ -22,10 +22,7 @@ def read_answers(folder: Path) -> pd.DataFrame:
 
 
 def seeds_of_one_answer(results: list[RunResult], folders: dict[str, Path]) -> list[int]:
-    """Return the seeds of the runs that give every text the same class: they have learned nothing.
-
-    A run without a whole predictions.parquet is not among them.
-    """
+    """Return the seeds of the runs that have learned nothing: a whole predictions.parquet has one class alone."""
     seeds = []
     for result in results:
         with suppress(ValueError):
@@ -40,8 +37,8 @@ def right_answers(
 ) -> tuple[NDArray[np.float64] | None, list[str], str | None]:
     """Return the scores of the runs, shape (runs, texts), the ids of the texts, and None; or None, no ids, and why.
 
-    A score is 100 for a correct answer and 0 for a wrong answer. `folders` maps run names to folders. All runs must
-    answer the same texts. The answers of a run must give the test accuracy that the run logged.
+    A score is 100 for a correct answer and 0 for a wrong one. All runs must answer the same texts, and the answers of a
+    run must give the test accuracy that the run logged.
     """
     rows: list[NDArray[np.float64]] = []
     ids: list[str] = []

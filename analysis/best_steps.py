@@ -29,9 +29,9 @@ class RunResult:
 
     @property
     def latest(self) -> tuple[int, float] | None:
-        """The latest step with the highest validation accuracy, and the test accuracy at this step.
+        """The latest step with the highest validation accuracy (fairseq's choice) and the test accuracy there.
 
-        Stock fairseq keeps the latest step. Here the earliest step is the best step. None when both are the same.
+        None when it is also the earliest such step, which is the best step here.
         """
         if self.best_step is None:
             return None
@@ -56,8 +56,8 @@ def run_curves(scalars: pd.DataFrame) -> dict[RunKey, pd.DataFrame]:
 def run_result(key: RunKey, status: str, curve: pd.DataFrame | None, progress: dict[str, Any]) -> RunResult:
     """Choose the step of the highest validation accuracy, the earliest on a tie, and read the test accuracy there.
 
-    `progress` is the content of the run's progress.json. A run is `damaged` when its event files give another best
-    step than `progress`, or end before its last evaluation. A damaged run has no best step and no accuracies.
+    A run is `damaged`, without accuracies, when its event files give another best step than `progress` (its
+    progress.json), or end before its last evaluation.
     """
     curve = pd.DataFrame(columns=CURVE, dtype=float) if curve is None else curve
     valid = curve.dropna(subset=["valid"])

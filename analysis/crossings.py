@@ -1,15 +1,13 @@
 """Find when an accuracy curve first reaches a threshold. The evaluations give a bracket of steps, not the exact step.
 
-A curve that is clearly below the threshold at one evaluation and at or above the threshold at a later evaluation
-crosses somewhere between the two. The code does not interpolate, because curves bend: a straight line gave 60 steps
-where evaluations 14 steps apart gave 35. Curves also go up and down: a curve passed 70 % at step 167 and was at 69.25 %
-at step 196. So an evaluation less than WAVER below the threshold does not exclude an earlier crossing. A run that never
-reaches the threshold is censored: its bracket has no upper end. The curve between two evaluations that are clearly
-below is unknown. The code assumes that the curve stays below.
+Nothing is interpolated, because curves bend: a straight line gave 60 steps where evaluations 14 steps apart gave 35.
+Curves also go up and down: a curve passed 70 % at step 167 and was at 69.25 % at step 196. So an evaluation less than
+WAVER below the threshold does not exclude an earlier crossing; between two evaluations that are clearly below, the
+curve is taken to stay below. A run that never reaches the threshold is censored: its bracket has no upper end.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,8 +50,8 @@ class Bracket:
 class Ratio:
     """How many times as many steps one group needs as another: a ratio of geometric means over seeds.
 
-    `low` and `high` bound the ratio of these runs, whatever happens between evaluations. They are 0 and infinity when
-    nothing is known. `interval` is for new seeds. It includes both sources of uncertainty, seeds and brackets.
+    `low` and `high` bound the ratio of these runs (0 and infinity when nothing is known). `interval` is for new seeds,
+    and includes the uncertainty of seeds and of brackets.
     """
 
     low: float
@@ -96,10 +94,10 @@ def geometric_bounds(brackets: list[Bracket]) -> tuple[float, float]:
 def ratio_of_steps(one: list[Bracket], other: list[Bracket], paired: bool) -> Ratio:
     """Return how many times as many steps the runs of `one` need as the runs of `other`; each has shape (runs,).
 
-    l_k and u_k are the smallest and the largest logarithm of the ratio that the brackets allow. The true mean logarithm
-    lies between the mean of l and the mean of u. So the interval runs from the lower end of the t interval of l to the
-    upper end of the t interval of u (Horowitz and Manski 2000). It covers its target at least as often as its level
-    says. An end that censored runs leave open is infinite. Raises `ValueError` as `geometric_bounds` does.
+    The true mean logarithm of the ratio lies between the means of l and u, the smallest and the largest logarithms that
+    the brackets allow. So the interval runs from the lower end of the t interval of l to the upper end of that of u
+    (Horowitz and Manski 2000), which covers the target at least as often as its level says. An end that censored runs
+    leave open is infinite. Raises `ValueError` as `geometric_bounds` does.
     """
     (low, high), (low_other, high_other) = _logs(one), _logs(other)
     ends = [(low, high_other), (high, low_other)]  # for the smallest and the largest ratio
@@ -122,19 +120,17 @@ def _interval_of_ratio(ends: list[Estimate | None], why_alike: str) -> Estimate:
 
 
 def mean_steps(brackets: list[Bracket]) -> Estimate:
-    """Return the interval of the mean number of steps over seeds, shape (runs,). It includes seeds and brackets.
+    """Return the interval of the mean number of steps over seeds, shape (runs,).
 
-    The interval runs from the lower end of the t interval of the brackets' lower ends to the upper end of the t
-    interval of the brackets' upper ends.
+    It runs from the lower end of the t interval of the brackets' lower ends to the upper end of that of the upper ends.
     """
     low = mean_over_seeds([bracket.low for bracket in brackets])
     if not low.has_interval:
-        why = _why_alike(brackets) if low.why_none == ALL_THE_SAME else low.why_none
-        return no_interval(math.nan, why)
+        return no_interval(math.nan, _why_alike(brackets) if low.why_none == ALL_THE_SAME else low.why_none)
     if any(bracket.is_censored for bracket in brackets):
-        return Estimate(math.nan, low.low, math.inf, SAME_TEXTS, low.method)
+        return replace(low, value=math.nan, high=math.inf)
     high = mean_over_seeds([bracket.high for bracket in brackets])
-    return Estimate(math.nan, low.low, high.high if high.has_interval else high.value, SAME_TEXTS, low.method)
+    return replace(low, value=math.nan, high=high.high if high.has_interval else high.value)
 
 
 def _why_alike(*groups: list[Bracket]) -> str:

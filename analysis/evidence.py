@@ -4,7 +4,6 @@ A group is a set of runs that differ only in the seed. A comparison is two group
 """
 
 import math
-import sys
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from analysis.alike import configuration, inputs_of, unequal_terms
 from analysis.answers import right_answers, seeds_of_one_answer
-from analysis.best_steps import GROUP, RunResult, by_group, rung
+from analysis.best_steps import GROUP, RunResult, by_group
 from analysis.crossings import Bracket, Ratio, bracket_of, ratio_of_steps
 from analysis.statistics import (
     Estimate,
@@ -35,13 +34,12 @@ from foundation.counts import counted
 from sweeps.folders import ALL
 
 DIFFERENCES = (1.0, 2.0, 5.0)  # points; the report gives the seeds needed to see each
-SHARED = {  # what two runs of one seed share, which makes them a pair
+SHARED = {  # axis of a comparison -> what two runs of one seed share, which makes them a pair
     "init": "the head's first weights, the batches and the dropout masks",
     "backend": "all first weights and the batches",
     "method": "all first weights and the batches",
 }
 ALL_TEXTS = "all training texts"
-ORDER = {"init": [], "backend": ["fairseq", "hf"], "method": ["full", "lora", "frozen"]}  # rung has that of inits
 
 Array = NDArray[np.float64]
 
@@ -266,14 +264,13 @@ class Evidence:
         return self.of_init() or [comparison for comparison in self.comparisons if comparison.sides == sides]
 
 
-def _texts(c: Comparison) -> int:
+def _texts(c: Comparison) -> float:
     """Return the number of training texts of a comparison, for the order; all texts are the most."""
-    train = c.one.runs[0].key.train
-    return sys.maxsize if train == ALL else train
+    return c.one.runs[0].key.train or math.inf
 
 
-def _but_texts(c: Comparison) -> str:
-    return " ".join(name for key, name in c.rest.items() if key != "train")
+def _but_texts(c: Comparison) -> list[str]:
+    return [name for key, name in c.rest.items() if key != "train"]
 
 
 def gather_evidence(results: list[RunResult], folders: dict[str, Path], threshold: float) -> Evidence:
@@ -287,10 +284,10 @@ def gather_evidence(results: list[RunResult], folders: dict[str, Path], threshol
     comparisons, unequal = [], []
     for pair in combinations(groups, 2):
         differing = [key for key in GROUP if pair[0].names[key] != pair[1].names[key]]
-        if len(differing) != 1 or differing[0] not in ORDER:
+        if len(differing) != 1 or differing[0] not in SHARED:
             continue
         axis = differing[0]
-        one, other = sorted(pair, key=lambda group: _rank(axis, group.names[axis]))
+        one, other = pair[::-1] if pair[0].names[axis] == "frozen" else pair  # frozen encoders are the second side
         of_random = {**one.names, "init": "random"}
         if axis == "init" and other.names != of_random and of_random in [group.names for group in groups]:
             continue  # each init is compared with random weights
@@ -300,13 +297,8 @@ def gather_evidence(results: list[RunResult], folders: dict[str, Path], threshol
             unequal.append((comparison, why_not))
         else:
             comparisons.append(comparison)
-    comparisons.sort(key=lambda comparison: list(ORDER).index(comparison.axis))
+    comparisons.sort(key=lambda comparison: list(SHARED).index(comparison.axis))
     return Evidence(threshold, groups, comparisons, unequal)
-
-
-def _rank(axis: str, name: str) -> tuple[int, int, str]:
-    known = ORDER[axis]
-    return rung(name) if axis == "init" else (known.index(name) if name in known else len(known), 0, name)
 
 
 def as_json(evidence: Evidence) -> dict[str, Any]:

@@ -543,7 +543,7 @@ def permutation_words(c: Comparison) -> str:
 def needed_words(c: Comparison) -> str:
     """Return how many seeds are needed to see a difference of 1, 2 and 5 points with a power of 80 %."""
     if not c.needed:
-        return "none (one seed)" if min(c.one.n, c.other.n) < 2 else f"none ({c.difference.why_none})"
+        return f"none ({c.difference.why_none})"
     return ", ".join(
         f"{counted(int(points), 'point')}: {f'{n:,}' if n is not None else 'more than 10,000'}"
         for points, n in c.needed.items()

@@ -27,9 +27,9 @@ def labels_needed(sizes: Sequence[int], curve: ArrayLike, level: ArrayLike) -> E
     `sizes` has the numbers of texts, ascending, shape (k,). `curve` has shape (k, runs), or (k, 1) for a method without
     seeds. `level` has shape (runs,): accuracies of runs of the same seeds, in the same order. The value is read from
     the curve's means, made monotone (isotonic regression) and joined by straight lines over the logarithm of the
-    number of texts: between two numbers that were trained it is an interpolation. The interval holds the numbers at
-    which Student's t over seeds does not reject that the curve is at the level (test inversion), each seed's curve
-    joined in the same way. A bootstrap of three seeds would hold the truth three times in four (docs/coverage.md).
+    number of texts. The interval holds the numbers at which Student's t over seeds does not reject that the curve is at
+    the level (test inversion), each seed's curve joined in the same way. A bootstrap of three seeds would hold the
+    truth three times in four (docs/coverage.md).
     """
     from sklearn.isotonic import IsotonicRegression
 

@@ -1,9 +1,7 @@
 """Compute what runs over several seeds can show: pure functions on arrays. Each interval names its target.
 
-Means and differences have two targets, because the intervals have different widths. *This test set, new seeds* asks
-what other seeds would give on the same test texts. *New texts, new seeds* asks what other seeds would give on other
-texts of the same kind. docs/coverage.md has the coverage of each interval, by simulation
-(`python -m benchmarks.coverage`).
+*This test set, new seeds* asks what other seeds would give on the same test texts; *new texts, new seeds* asks what
+they would give on other texts of the same kind. docs/coverage.md has the coverage of each interval, by simulation.
 
 Estimates and tests of arrays raise `ValueError` for NaN, an infinite value, a wrong shape or no value at all.
 """
@@ -33,10 +31,9 @@ Form = str | Callable[[float, bool], str]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval. Without an interval, `low` and `high` are NaN and `method` says why.
+    """A value with its 95 % interval, one end of which may be infinite.
 
-    `low` may be minus infinity and `high` may be infinity: the interval then has one end. `ends` and `words` write the
-    interval for a table or a sentence.
+    Without an interval, `low` and `high` are NaN and `method` says why.
     """
 
     value: float
@@ -137,10 +134,7 @@ def std_factors(n: int) -> tuple[float, float]:
 
 
 def std_interval(values: ArrayLike) -> Estimate:
-    """Return the std (ddof 0) of values over seeds, shape (runs,), and the interval of the true std, by `std_factors`.
-
-    One value has no std, and values that are all the same have no interval.
-    """
+    """Return the std (ddof 0) of values over seeds, shape (runs,), and the interval of the true std (`std_factors`)."""
     array = checked(values)
     if len(array) < 2:
         return no_interval(math.nan, ONE_SEED)
@@ -154,8 +148,7 @@ def std_interval(values: ArrayLike) -> Estimate:
 def std_ratio(one: ArrayLike, other: ArrayLike) -> Estimate:
     """Return the sample std of `one` over that of `other`, (runs,) each, and its interval by the F distribution.
 
-    The values must be independent and normal. There is no interval when a group has fewer than two values, or when all
-    values of a group are the same.
+    The values must be independent and normal.
     """
     first, second = _two(one, other)
     if min(len(first), len(second)) < 2:
@@ -211,18 +204,14 @@ def _two(one: ArrayLike, other: ArrayLike, paired: bool = False) -> tuple[Array,
 
 
 def mean_over_seeds(values: ArrayLike) -> Estimate:
-    """Return the mean of values over seeds, shape (runs,), and Student's t interval. Target: this test set, new seeds.
-
-    There is no interval for one value, or when all values are the same.
-    """
+    """Return the mean of values over seeds, shape (runs,), and Student's t interval. Target: this test set."""
     return _students(checked(values), "Student's t")
 
 
 def difference_over_seeds(one: ArrayLike, other: ArrayLike, paired: bool) -> Estimate:
-    """Return mean(one) - mean(other) of values over seeds, shape (runs,) each, and its interval.
+    """Return mean(one) - mean(other) of values over seeds, shape (runs,) each, and its interval. Target: this test set.
 
-    Target: this test set, new seeds. `paired` means that run k of both has the same seed. Paired runs use Student's t
-    of the differences, other runs use Welch's t (Welch 1947). There is no interval when a group has one seed.
+    Paired runs (run k of both has the same seed) use Student's t of the differences, others Welch's t (Welch 1947).
     """
     first, second = _two(one, other, paired)
     if paired:
@@ -331,10 +320,9 @@ def difference_over_texts(one: ArrayLike, other: ArrayLike, paired: bool) -> Est
 def permutation_test(one: ArrayLike, other: ArrayLike, paired: bool) -> PValue:
     """Return the two-sided permutation test of a difference of means; both inputs have shape (runs,).
 
-    Paired runs: the test flips the signs of the differences (Fisher 1935). n pairs have 2^n ways. The smallest p is
-    2 / 2^n, which is 0.25 for three pairs. Unpaired runs: the test deals the values into the two groups. There are
-    C(n + k, n) ways. The smallest p is 2 / C(n + k, n), which is 0.1 for 3 against 3. All ways are counted when there
-    are at most 99,999; otherwise 99,999 ways are drawn. There is no test when a group has one value.
+    Paired runs: the signs of the differences are flipped (Fisher 1935), in 2^n ways, so the smallest p of three pairs
+    is 0.25. Unpaired runs: the values are dealt into the two groups, in C(n + k, n) ways, so the smallest p of 3
+    against 3 is 0.1. More than 99,999 ways are drawn, not counted. There is no test when a group has one value.
     """
     first, second = _two(one, other, paired)
     ways = 2 ** len(first) if paired else math.comb(len(first) + len(second), len(first))
@@ -379,9 +367,8 @@ def brown_forsythe(one: ArrayLike, other: ArrayLike) -> float:
 def seeds_needed(difference: float, std: float, paired: bool) -> int | None:
     """Return how many seeds (of each group) show a difference at 5 %, two-sided, with a probability of 80 %.
 
-    `std` is the std over seeds in the unit of the difference: the std of the differences when paired, otherwise the std
-    of one group. None means more than 10,000 seeds. Raises `ValueError` for a difference of zero, a negative std, and a
-    difference or std that is NaN or infinite.
+    `std` is that of the differences when paired, otherwise that of one group. None means more than 10,000 seeds. Raises
+    `ValueError` for a difference of zero, a negative std, and a difference or std that is NaN or infinite.
     """
     if not (math.isfinite(difference) and math.isfinite(std)) or difference == 0 or std < 0:
         raise ValueError(f"no number of seeds for a difference of {difference} and a std of {std}")
@@ -397,8 +384,7 @@ def power_of(effect: float, n: int, paired: bool) -> float:
 
     `n` is the number of pairs, or of seeds in each group. Source: the non-central t distribution,
     P(|Z + d| > t sqrt(V / f)) with V chi-squared and f its degrees of freedom, integrated over the quantiles of V. The
-    integral is a sum of normal probabilities. The sum is finite for every effect (scipy and statsmodels give NaN for
-    some large effects).
+    sum is finite for every effect; scipy and statsmodels give NaN for some large effects.
     """
     freedom = n - 1 if paired else 2 * (n - 1)
     centre = effect * math.sqrt(n if paired else n / 2)

@@ -87,10 +87,7 @@ def published() -> dict[str, Any]:
 
 
 def rule(low: float, high: float, margin: float, ratio: bool = False) -> str:
-    """Return the verdict for an interval: inside the margin, outside the margin, or neither.
-
-    The interval is of ours minus published or, with `ratio`, of ours over published.
-    """
+    """Return the verdict for an interval of ours minus published or, with `ratio`, of ours over published."""
     if math.isnan(low) or math.isnan(high):
         return CANNOT_TELL
     least, most = (1 / margin, margin) if ratio else (-margin, margin)
@@ -122,10 +119,8 @@ def differing_training(group: Group) -> dict[str, str] | None:
     run fast may differ. None: the published experiment has another dataset, model or method.
     """
     report, names, own = published(), group.names, group.config
-    if names["dataset"] not in report["datasets"] or (names["model"], names["method"]) != (
-        report["model"],
-        report["method"],
-    ):
+    is_of_report = all(names[key] == report[key] for key in ("model", "method"))
+    if names["dataset"] not in report["datasets"] or not is_of_report:
         return None
     expected, made_with = _as_set(names["dataset"], names["backend"], names["init"])
     found = {key: f"{_word(key)} not recorded" for key in RECIPE if own.get(key) is None}
@@ -133,13 +128,8 @@ def differing_training(group: Group) -> dict[str, str] | None:
         usual = expected.get(key)
         same = own[key] in usual if isinstance(usual, tuple) else own[key] == usual
         again = any(f"${{{other}}}" in made_with.get(key, "") for other in found)  # it was given by that other key
-        if (
-            same
-            or again
-            or not key.startswith(COMPARED)
-            or key.startswith(FREE)
-            or "${speed." in made_with.get(key, "")
-        ):
+        is_free = not key.startswith(COMPARED) or key.startswith(FREE) or "${speed." in made_with.get(key, "")
+        if same or again or is_free:
             continue
         published_as = "as the recipe says" if usual is None else _shown(usual)
         found[key] = f"{_word(key)} {_shown(own[key])} (published {published_as})"

@@ -374,7 +374,7 @@ MUTATIONS = [
     ),
     Mutation(
         "analysis/evidence.py",
-        "    comparisons.sort(key=lambda comparison: list(ORDER).index(comparison.axis))\n",
+        "    comparisons.sort(key=lambda comparison: list(SHARED).index(comparison.axis))\n",
         "",
         "the comparison that answers the question is not the first",
         EVIDENCE + "come_first",
