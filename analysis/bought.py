@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from analysis.baselines import Baseline
 from analysis.captions import caption, counted_range
 from analysis.evidence import ALL_TEXTS, Evidence, Group
-from analysis.findings import POSSIBLE, above, listed, prose, setting, test_of
+from analysis.findings import POSSIBLE, above, accuracy_of, listed, prose, setting
 from analysis.labels import LabelCurves, label_curves, labels_needed
 from analysis.ladder import Ladder, Rung, ladders
 from analysis.statistics import SAME_TEXTS, Estimate, difference_over_seeds
@@ -38,8 +38,8 @@ def against_probe(group: Group, probe: Baseline) -> str:
     each = "the run is" if group.n == 1 else f"the {group.n} runs are on average"
     return (
         f"{names['dataset']}: logistic regression on the pre-trained encoder as it is, a probe "
-        f"({names['model']}, {probe.name.partition(': ')[2]}), reaches {test_of(probe)}. With all weights trained "
-        f"{each} {above(gap)} it ({names['backend']})."
+        f"({names['model']}, {probe.name.partition(': ')[2]}), reaches {accuracy_of(probe)}. With all weights "
+        f"trained {each} {above(gap)} it ({names['backend']})."
     )
 
 

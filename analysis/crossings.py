@@ -102,8 +102,9 @@ def ratio_of_steps(one: list[Bracket], other: list[Bracket], paired: bool) -> Ra
     (low, high), (low_other, high_other) = _logs(one), _logs(other)
     ends = [(low, high_other), (high, low_other)]  # for the smallest and the largest ratio
     with np.errstate(over="ignore"):
-        bounds = [float(np.exp(first.mean() - second.mean())) for first, second in ends]
-    return Ratio(*bounds, _interval_of_ratio([_around_end(*end, paired) for end in ends], _why_alike(one, other)))
+        least, greatest = (float(np.exp(first.mean() - second.mean())) for first, second in ends)
+    estimates = [_around_end(first, second, paired) for first, second in ends]
+    return Ratio(least, greatest, _interval_of_ratio(estimates, _why_alike(one, other)))
 
 
 def _interval_of_ratio(ends: list[Estimate | None], why_alike: str) -> Estimate:

@@ -283,12 +283,12 @@ def against_baseline(c: Comparison, baseline: Baseline) -> str:
         for side, group in zip(c.sides, (c.one, c.other), strict=True)
     ]
     return (
-        f"{c.rest['dataset']}{with_texts(c.rest)}: {baseline.name} on the same splits reaches {test_of(baseline)}. "
+        f"{c.rest['dataset']}{with_texts(c.rest)}: {baseline.name} on the same splits reaches {accuracy_of(baseline)}. "
         f"{c.rest['model']} ({c.rest['backend']}, {c.rest['method']}): {listed(standing)}."
     )
 
 
-def test_of(baseline: Baseline) -> str:
+def accuracy_of(baseline: Baseline) -> str:
     """Return a baseline's test accuracy and its interval."""
     return f"{baseline.test:.2f} % (95 % interval {baseline.low:.2f} to {baseline.high:.2f} for new texts)"
 
