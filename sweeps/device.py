@@ -33,7 +33,7 @@ def bf16_pays(times_as_fast: float = 1.5, seconds: float = 0.6) -> bool:
     """Return whether bfloat16 matrix products are more than `times_as_fast` times as fast as float32 products here.
 
     The matrices have the size of a layer. The speed is measured, because the CPU's list of instructions does not show
-    it: of two CPUs with AVX512-BF16, one multiplies four times as fast, the other half as fast (docs/measurements.md).
+    it: of two CPUs with AVX512-BF16, one multiplies four times as fast, the other half as fast (docs/precision.md).
     The two precisions take turns, and the fastest product of each counts, so that other work on the machine affects
     both equally. The result may still vary, so a sweep measures only once (`resolve_machine`).
     """
