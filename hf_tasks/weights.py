@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from foundation.errors import UsageError
 
 FAIRSEQ_HEAD = "classification_heads.sentence_classification_head."
-PARTS = {  # part of a name in fairseq -> in transformers
+LAYER, THEIR_LAYER = "encoder.sentence_encoder.layers.#.", "roberta.encoder.layer.#."  # #: the layer's number
+PARTS = {  # beginning of a name in fairseq -> in transformers
     "encoder.sentence_encoder.embed_tokens.": "roberta.embeddings.word_embeddings.",
     "encoder.sentence_encoder.embed_positions.": "roberta.embeddings.position_embeddings.",
     "encoder.sentence_encoder.layernorm_embedding.": "roberta.embeddings.LayerNorm.",
@@ -20,32 +21,25 @@ PARTS = {  # part of a name in fairseq -> in transformers
     "encoder.lm_head.bias": "lm_head.bias",
     f"{FAIRSEQ_HEAD}dense.": "classifier.dense.",
     f"{FAIRSEQ_HEAD}out_proj.": "classifier.out_proj.",
-}
-LAYER_PARTS = {
-    "self_attn.q_proj.": "attention.self.query.",
-    "self_attn.k_proj.": "attention.self.key.",
-    "self_attn.v_proj.": "attention.self.value.",
-    "self_attn.out_proj.": "attention.output.dense.",
-    "self_attn_layer_norm.": "attention.output.LayerNorm.",
-    "fc1.": "intermediate.dense.",
-    "fc2.": "output.dense.",
-    "final_layer_norm.": "output.LayerNorm.",
+    f"{LAYER}self_attn.q_proj.": f"{THEIR_LAYER}attention.self.query.",
+    f"{LAYER}self_attn.k_proj.": f"{THEIR_LAYER}attention.self.key.",
+    f"{LAYER}self_attn.v_proj.": f"{THEIR_LAYER}attention.self.value.",
+    f"{LAYER}self_attn.out_proj.": f"{THEIR_LAYER}attention.output.dense.",
+    f"{LAYER}self_attn_layer_norm.": f"{THEIR_LAYER}attention.output.LayerNorm.",
+    f"{LAYER}fc1.": f"{THEIR_LAYER}intermediate.dense.",
+    f"{LAYER}fc2.": f"{THEIR_LAYER}output.dense.",
+    f"{LAYER}final_layer_norm.": f"{THEIR_LAYER}output.LayerNorm.",
 }
 TOKEN_TYPES = "roberta.embeddings.token_type_embeddings.weight"  # not in fairseq: zero, never trained
 TWICE = "lm_head.decoder.bias"  # transformers also names it lm_head.bias
 NO_WEIGHT = (".version", "._float_tensor")  # not weights: fairseq's counters
 
 
-def _renamed(name: str, parts: dict[str, str], layer: str, other_layer: str, layer_parts: dict[str, str]) -> str:
-    match = re.match(rf"{re.escape(layer)}(\d+)\.(.*)", name)
-    if match:
-        number, rest = match.groups()
-        for one, other in layer_parts.items():
-            if rest.startswith(one):
-                return f"{other_layer}{number}.{other}{rest.removeprefix(one)}"
+def _renamed(name: str, parts: dict[str, str]) -> str:
+    plain, number = re.sub(r"\d+", "#", name, count=1), "".join(re.findall(r"\d+", name)[:1])
     for one, other in parts.items():
-        if name.startswith(one):
-            return other + name.removeprefix(one)
+        if plain.startswith(one):
+            return other.replace("#", number) + plain.removeprefix(one)
     raise UsageError(f"the weight {name} has no place in a RoBERTa of the other library")
 
 
@@ -54,12 +48,7 @@ def to_transformers(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]
 
     Raises `UsageError` for a weight that has no place in transformers' RoBERTa.
     """
-    layers = "encoder.sentence_encoder.layers.", "roberta.encoder.layer."
-    renamed = {
-        _renamed(name, PARTS, *layers, LAYER_PARTS): tensor
-        for name, tensor in weights.items()
-        if not name.endswith(NO_WEIGHT)
-    }
+    renamed = {_renamed(name, PARTS): tensor for name, tensor in weights.items() if not name.endswith(NO_WEIGHT)}
     width = renamed["roberta.embeddings.word_embeddings.weight"].shape[1]
     renamed[TOKEN_TYPES] = torch.zeros(1, width)
     if "lm_head.bias" in renamed:
@@ -74,14 +63,8 @@ def to_fairseq(weights: dict[str, Any]) -> dict[str, torch.Tensor]:
     """
     if TOKEN_TYPES in weights and bool(weights[TOKEN_TYPES].any()):
         raise UsageError(f"{TOKEN_TYPES} is not zero, and fairseq's RoBERTa has none; it cannot be converted exactly")
-    layers = "roberta.encoder.layer.", "encoder.sentence_encoder.layers."
     parts = {other: one for one, other in PARTS.items()}
-    layer_parts = {other: one for one, other in LAYER_PARTS.items()}
-    return {
-        _renamed(name, parts, *layers, layer_parts): tensor
-        for name, tensor in weights.items()
-        if name not in (TOKEN_TYPES, TWICE)
-    }
+    return {_renamed(name, parts): tensor for name, tensor in weights.items() if name not in (TOKEN_TYPES, TWICE)}
 
 
 def read_weights(folder: Path) -> dict[str, torch.Tensor]:
