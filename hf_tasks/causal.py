@@ -8,6 +8,7 @@ import importlib.util
 import json
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,8 +23,6 @@ from transformers import (
     PrinterCallback,
     Trainer,
     TrainerCallback,
-    TrainerControl,
-    TrainerState,
     TrainingArguments,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -193,18 +192,15 @@ def _dialogues(corpus: Path, tokenizer: Any, length: int, end: list[int], say: C
 
 def _question_and_answer(line: str, where: str) -> tuple[str, str]:
     """Return the question and the answer in a line of JSON. Raises `UsageError` unless both are texts."""
-    try:
+    with suppress(ValueError, TypeError, KeyError, AttributeError):
         found = json.loads(line)
         question, answer = found["question"], found["answer"]
-    except (ValueError, TypeError, KeyError):
-        question = answer = None
-    for text in (question, answer):
-        if not isinstance(text, str) or not text.strip():
-            raise UsageError(
-                f"{where}: expected a JSON object with a question and an answer, such as "
-                '{"question": "Qui ?", "answer": "Moi."}'
-            )
-    return str(question), str(answer)
+        if question.strip() and answer.strip():
+            return question, answer
+    raise UsageError(
+        f"{where}: expected a JSON object with a question and an answer, such as "
+        '{"question": "Qui ?", "answer": "Moi."}'
+    )
 
 
 def batch_of(blocks: list[Block], pad: int) -> dict[str, torch.Tensor]:
@@ -229,10 +225,7 @@ def perplexity(model: Any, blocks: list[Block]) -> float:
         predicted = sum(label != UNTRAINED for label in block["labels"][1:])
         loss += float(model(**one).loss) * predicted
         n += predicted
-    try:
-        return math.exp(loss / n)
-    except OverflowError:
-        return math.inf
+    return torch.tensor(loss / n, dtype=torch.float64).exp().item()
 
 
 class Lines(TrainerCallback):
@@ -241,15 +234,8 @@ class Lines(TrainerCallback):
     def __init__(self, say: Callable[[str], None]) -> None:
         self.say = say
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if logs and "loss" in logs:
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
+        if "loss" in logs:
             self.say(f"step {state.global_step} of {state.max_steps}, loss {float(logs['loss']):.3f}")
 
 
@@ -275,11 +261,9 @@ def fine_tune(
     model, tokenizer = open_base(base)
     model = in_four_bits(base) if quantise else model
     blocks = blocks_of(corpus, tokenizer, length, say)
-    is_held_out = [number % HELD_OUT == HELD_OUT - 1 for number in range(len(blocks))]
-    is_held_out[-1] |= not any(is_held_out)
-    held_out, training = (
-        [block for block, held in zip(blocks, is_held_out, strict=True) if held is wanted] for wanted in (True, False)
-    )
+    chosen = range(HELD_OUT - 1, len(blocks), HELD_OUT) or [len(blocks) - 1]
+    held_out = [blocks[number] for number in chosen]
+    training = [block for number, block in enumerate(blocks) if number not in chosen]
     say(f"measures the perplexity of {len(held_out)} of {len(blocks)} blocks")
     before = perplexity(model, held_out)
     if not math.isfinite(before):
