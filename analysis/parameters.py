@@ -165,13 +165,9 @@ def lora_counts(described: Described, method: DictConfig) -> dict[str, int]:
     from hf_tasks.adapters import count_parameters, with_adapter
     from hf_tasks.convert import transformers_config, transformers_model
 
-    dictionary = described.dictionary
-    opened = Opened(
-        described.model, dictionary, described.shape, False, described.n_classes, described.shape["max_positions"]
-    )
-    ids = {symbol: dictionary.index(symbol) for symbol in ("<s>", "<pad>", "</s>")}
-    labels = [str(number) for number in range(described.n_classes)]
-    config = transformers_config(described.shape, len(dictionary), ids, labels)
+    longest = described.shape["max_positions"]
+    opened = Opened(described.model, described.dictionary, described.shape, False, described.n_classes, longest)
+    config = transformers_config(opened, [str(number) for number in range(described.n_classes)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # transformers warns about its own names
         adapted = with_adapter(transformers_model(opened, config), method)

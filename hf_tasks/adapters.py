@@ -4,7 +4,7 @@ import json
 import math
 import warnings
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import peft
 from omegaconf import DictConfig
@@ -13,17 +13,9 @@ from transformers import AutoTokenizer, PreTrainedModel
 from foundation.errors import UsageError
 from hf_tasks.folders import ADAPTER, MODEL, new_folder
 
-
-class Kind(NamedTuple):
-    """The names of a kind of adapter: the end of the Auto classes' names, and the hub's pipeline."""
-
-    name: str
-    pipeline: str
-
-
-KINDS = {  # by peft's task type
-    "SEQ_CLS": Kind("SequenceClassification", "text-classification"),
-    "CAUSAL_LM": Kind("CausalLM", "text-generation"),
+KINDS = {  # peft's task type -> the end of the Auto classes' names, the hub's pipeline
+    "SEQ_CLS": ("SequenceClassification", "text-classification"),
+    "CAUSAL_LM": ("CausalLM", "text-generation"),
 }
 
 
@@ -56,12 +48,6 @@ def with_adapter(model: PreTrainedModel, method: DictConfig, task_type: str = "S
         raise UsageError(f"method.target_modules.{kind}={list(targets)}: {str(error).splitlines()[0]}") from error
 
 
-def without_adapter(model: Any) -> PreTrainedModel:
-    """Return the plain model with the adapter's update added to its weights. Do not use `model` afterwards."""
-    merged: PreTrainedModel = model.merge_and_unload()
-    return merged
-
-
 def count_parameters(model: Any) -> dict[str, int]:
     """Return the number of trained weights and of all weights, without peft's unused copy of a trained head."""
     weights = [weight for name, weight in model.named_parameters() if ".original_module." not in name]
@@ -92,7 +78,7 @@ def save_adapter(model: Any, tokenizer: Any, out: Path, title: str, facts: list[
 
 def card_of(settings: peft.LoraConfig, title: str, facts: list[str]) -> str:
     """Return the card of an adapter in the hub's format. The card that peft writes is blank."""
-    kind = KINDS[str(settings.task_type)]
+    kind, pipeline = KINDS[str(settings.task_type)]
     base = settings.base_model_name_or_path
     lines = [
         f"base: `{base}`; the adapter fits no other weights",
@@ -103,7 +89,7 @@ def card_of(settings: peft.LoraConfig, title: str, facts: list[str]) -> str:
     return f"""---
 library_name: peft
 base_model: {json.dumps(base, ensure_ascii=False)}
-pipeline_tag: {kind.pipeline}
+pipeline_tag: {pipeline}
 tags: [lora]
 ---
 
@@ -114,10 +100,10 @@ tags: [lora]
 `adapter_config.json` names the base by its place on the machine that trained the adapter:
 
 ```python
-from peft import AutoPeftModelFor{kind.name}
+from peft import AutoPeftModelFor{kind}
 from transformers import AutoTokenizer
 
-model = AutoPeftModelFor{kind.name}.from_pretrained("path/to/this/folder").eval()
+model = AutoPeftModelFor{kind}.from_pretrained("path/to/this/folder").eval()
 tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
 ```
 
@@ -125,9 +111,9 @@ Where the base has been moved, give its new place:
 
 ```python
 from peft import PeftModel
-from transformers import AutoModelFor{kind.name}
+from transformers import AutoModelFor{kind}
 
-base = AutoModelFor{kind.name}.from_pretrained("path/to/the/base")
+base = AutoModelFor{kind}.from_pretrained("path/to/the/base")
 model = PeftModel.from_pretrained(base, "path/to/this/folder").eval()
 ```
 """
@@ -154,5 +140,5 @@ def merge(adapter: Path, out: Path) -> None:
         raise UsageError(f"--out {out} is the base of {adapter}, which would be lost; give another --out")
     model = peft.AutoPeftModelForCausalLM.from_pretrained(adapter, local_files_only=True)
     with new_folder(out, MODEL) as scratch:
-        without_adapter(model).save_pretrained(scratch)
+        model.merge_and_unload().save_pretrained(scratch)
         AutoTokenizer.from_pretrained(base, local_files_only=True).save_pretrained(scratch)

@@ -18,12 +18,12 @@ from fairseq_tasks.folders import Opened, open_checkpoint
 from foundation.errors import UsageError
 from foundation.whole_files import replaced, write_text
 from hf_tasks.folders import MODEL, new_folder
-from hf_tasks.parity import Parity, compare, require
+from hf_tasks.parity import Parity, compare
 from hf_tasks.source import Source
 from hf_tasks.tokenizer import make_tokenizer
 from hf_tasks.weights import read_weights, to_transformers
 
-ACTIVATIONS = {"gelu": "gelu", "relu": "relu"}
+ACTIVATIONS = ("gelu", "relu")
 PLAIN = {  # the only values that transformers' RoBERTa supports
     "encoder_normalize_before": False,
     "layernorm_embedding": True,
@@ -35,40 +35,31 @@ PLAIN = {  # the only values that transformers' RoBERTa supports
 EPS = 1e-5  # of fairseq's layer norms; transformers' default is 1e-12
 
 
-def transformers_config(shape: dict[str, Any], n_rows: int, ids: dict[str, int], labels: list[str]) -> RobertaConfig:
+def transformers_config(opened: Opened, labels: list[str]) -> RobertaConfig:
     """Return transformers' configuration of the same model. Raises `UsageError` when its RoBERTa cannot be the same."""
+    shape = opened.shape
     for name, value in PLAIN.items():
         if shape[name] != value:
             raise UsageError(f"the model has {name}={shape[name]}; transformers' RoBERTa is made for {name}={value}")
     if shape["activation_fn"] not in ACTIVATIONS:
         raise UsageError(f"the model has activation_fn={shape['activation_fn']}; choose from {', '.join(ACTIVATIONS)}")
-    named = (
-        {
-            "num_labels": len(labels),
-            "id2label": dict(enumerate(labels)),
-            "label2id": {label: index for index, label in enumerate(labels)},
-        }
-        if labels
-        else {}
-    )
     return RobertaConfig(
-        vocab_size=n_rows,
+        vocab_size=len(opened.dictionary),
         hidden_size=shape["encoder_embed_dim"],
         num_hidden_layers=shape["encoder_layers"],
         num_attention_heads=shape["encoder_attention_heads"],
         intermediate_size=shape["encoder_ffn_embed_dim"],
-        hidden_act=ACTIVATIONS[shape["activation_fn"]],
+        hidden_act=shape["activation_fn"],
         max_position_embeddings=shape["max_positions"] + 2,
         type_vocab_size=1,
         layer_norm_eps=EPS,
-        hidden_dropout_prob=0.1,
-        attention_probs_dropout_prob=0.1,
         classifier_dropout=0.0,
-        pad_token_id=ids["<pad>"],
-        bos_token_id=ids["<s>"],
-        eos_token_id=ids["</s>"],
+        pad_token_id=opened.dictionary.index("<pad>"),
+        bos_token_id=opened.dictionary.index("<s>"),
+        eos_token_id=opened.dictionary.index("</s>"),
         tie_word_embeddings=not shape["untie_weights_roberta"],
-        **named,
+        id2label=dict(enumerate(labels)) or None,
+        label2id={label: number for number, label in enumerate(labels)} or None,
     )
 
 
@@ -90,18 +81,6 @@ def transformers_model(opened: Opened, config: RobertaConfig) -> PreTrainedModel
     return model.eval()
 
 
-def write_folder(source: Source, folder: Path) -> Opened:
-    """Write config.json, model.safetensors and tokenizer.json to `folder`; return the fairseq model behind them."""
-    opened = open_checkpoint(source.checkpoint, source.model_folder)
-    tokenizer = make_tokenizer(source.model_folder, opened.longest, has_mask=not opened.n_classes)
-    ids = {symbol: opened.dictionary.index(symbol) for symbol in ("<s>", "<pad>", "</s>")}
-    labels = source.labels if opened.n_classes else []
-    model = transformers_model(opened, transformers_config(opened.shape, len(opened.dictionary), ids, labels))
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return opened
-
-
 def convert(source: Source, out: Path, texts: list[str], say: Callable[[str], None]) -> Parity:
     """Write `out` for transformers after a proof that it is the same function, and return the proof.
 
@@ -110,19 +89,27 @@ def convert(source: Source, out: Path, texts: list[str], say: Callable[[str], No
     """
     with new_folder(out, MODEL) as scratch:
         say(f"reads {source.checkpoint}")
-        opened = write_folder(source, scratch)
+        opened = open_checkpoint(source.checkpoint, source.model_folder)
+        tokenizer = make_tokenizer(source.model_folder, opened.longest, has_mask=not opened.n_classes)
+        config = transformers_config(opened, source.labels if opened.n_classes else [])
+        transformers_model(opened, config).save_pretrained(scratch)
+        tokenizer.save_pretrained(scratch)
         parity = compare(opened, source, scratch, texts, say)
-        require(parity, source.checkpoint)
+        if not parity.holds:
+            found = "; ".join(" ".join(line.split()) for line in parity.lines())
+            raise UsageError(
+                f"the converted model is not the same function as {source.checkpoint}, nothing is written: {found}"
+            )
         write_text(scratch / "README.md", card_of(source, parity))
     return parity
 
 
 def card_of(source: Source, parity: Parity) -> str:
     """Return the card of a converted folder: its source, its classes, and the proof that it is the same function."""
-    labels = [f"labels: {', '.join(source.labels)}"] if source.labels else []
-    lines = [*labels, "weights and tokenizer were converted from fairseq's, and compared with them:"]
+    labels = f"- labels: {', '.join(source.labels)}\n" if source.labels else ""
+    told = f"{labels}- weights and tokenizer were converted from fairseq's, and compared with them:"
     proof = "\n".join(parity.lines())
-    return f"# {source.title}\n\n{chr(10).join(f'- {line}' for line in lines)}\n\n```\n{proof}\n```\n"
+    return f"# {source.title}\n\n{told}\n\n```\n{proof}\n```\n"
 
 
 def convert_back(folder: Path, shape: dict[str, Any], out: Path) -> None:

@@ -17,16 +17,15 @@ from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceCl
 from data_prep.splits import Example, clean
 from fairseq_tasks.classification import HEAD
 from fairseq_tasks.folders import Opened
-from foundation.errors import UsageError
 from hf_tasks.predict import answers, fairseq_ids, transformers_inputs
 from hf_tasks.source import Source
 from hf_tasks.weights import read_weights
 
 TOLERANCE = 1e-4  # largest difference of outputs and logits in float32
-NEAR = {"fp32": 1e-3}  # precision of the run -> largest lead of a logit that counts as a near tie
-NEAR_IN_HALF = 0.25
+NEAR, NEAR_IN_HALF = 1e-3, 0.25  # largest lead of a logit that counts as a near tie: of an fp32 run, of another
 BATCH = 32
 SHARES = 5  # parts of the work; a line of progress follows each part
+KINDS = {"class logits": AutoModelForSequenceClassification, "LM logits": AutoModelForMaskedLM, "": AutoModel}
 SUBJECTS = [
     "Ce livre",
     "L'intrigue",
@@ -87,21 +86,6 @@ def sentences(count: int = 1000) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Labels:
-    """How the labels that transformers alone gives a run's test texts agree with the labels that the run wrote."""
-
-    texts: int
-    same: int
-    near: int  # different labels, where the run's own logits nearly tie or the text's ids are a tie
-    precision: str
-
-    def line(self) -> str:
-        near = f", the two nearly tied on {self.near}" if self.near else ""
-        how = "" if self.precision == "fp32" else f" (the run computed in {self.precision}, this in fp32)"
-        return f"the run's own on {self.same} of {self.texts} test texts{near}{how}"
-
-
-@dataclass(frozen=True)
 class Parity:
     """The result of a comparison. A tie is a text whose two segmentations have the same pieces in another order."""
 
@@ -111,22 +95,21 @@ class Parity:
     readable: int  # single texts without unknown characters: they can be decoded to the original text
     same_decoded: int
     largest_output_difference: float
-    head: str  # "class logits", "LM logits", or "" where the checkpoint has no head
+    head: str  # of KINDS; "" where the checkpoint has no head
     largest_logit_difference: float
     same_weights: bool
-    labels: Labels | None
-    without_labels: str
+    same_labels: bool  # as a run wrote them, near ties aside; True where there are none to compare
+    labels: str  # how they compare, or "" for a model without a classifier
 
     @property
     def holds(self) -> bool:
         near = max(self.largest_output_difference, self.largest_logit_difference) <= TOLERANCE
-        same_labels = self.labels is None or self.labels.same + self.labels.near == self.labels.texts
         same_texts = self.same_ids + self.ties == self.texts and self.same_decoded == self.readable
-        return same_texts and near and self.same_weights and same_labels
+        return same_texts and near and self.same_weights and self.same_labels
 
     def lines(self) -> list[str]:
         """Return the proof, one line per check."""
-        lines = [
+        return [
             f"token ids      equal on {self.same_ids} of {self.texts} texts, tied on {self.ties}",
             f"decoded        equal on {self.same_decoded} of {self.readable} texts without unknown characters",
             f"encoder output largest difference {self.largest_output_difference:.1e} (at most {TOLERANCE:g})",
@@ -134,12 +117,8 @@ class Parity:
             if self.head
             else "head           none in the checkpoint, none in the folder",
             f"back again     weights {'the same, bit for bit' if self.same_weights else 'DIFFER'}",
+            *([f"labels         {self.labels}"] if self.labels else []),
         ]
-        if self.labels is not None:
-            lines.append(f"labels         {self.labels.line()}")
-        elif self.without_labels:
-            lines.append(f"labels         not compared with the run's own: {self.without_labels}")
-        return lines
 
 
 @torch.no_grad()
@@ -155,15 +134,19 @@ def compare(opened: Opened, source: Source, converted: Path, texts: list[str], s
     made_up = [Example(str(number), text, None, None) for number, text in enumerate(texts)]
     examples = made_up + source.tests
     ours = fairseq_ids(opened, source.model_folder, examples)
-    theirs = [ids for part in (made_up, source.tests) for ids in _tokens(tokenizer, part)]
+    parts = [part for part in (made_up, source.tests) if part]
+    theirs = [ids for part in parts for ids in transformers_inputs(tokenizer, part)["input_ids"]]
     different = [one != other for one, other in zip(ours, theirs, strict=True)]
     ties = [one != other and sorted(one) == sorted(other) for one, other in zip(ours, theirs, strict=True)]
     readable, same_decoded = _decoded(opened, source, tokenizer, examples, theirs)
-    furthest, furthest_logit = _outputs(opened, converted, ours, say)
-    labels = None
-    if source.tests and opened.n_classes:
+    head = "class logits" if opened.n_classes else "LM logits" if opened.has_lm_head else ""
+    furthest, furthest_logit = _outputs(opened, converted, head, ours, say)
+    same_labels, labels = True, ""
+    if opened.n_classes and source.tests:
         say(f"compares labels of {len(source.tests)} test texts")
-        labels = _labels(source, converted, ties[len(made_up) :])
+        same_labels, labels = _labels(source, converted, ties[len(made_up) :])
+    elif opened.n_classes and source.without_tests:
+        labels = f"not compared with the run's own: {source.without_tests}"
     return Parity(
         texts=len(examples),
         same_ids=different.count(False),
@@ -171,16 +154,12 @@ def compare(opened: Opened, source: Source, converted: Path, texts: list[str], s
         readable=readable,
         same_decoded=same_decoded,
         largest_output_difference=furthest,
-        head="class logits" if opened.n_classes else "LM logits" if opened.has_lm_head else "",
+        head=head,
         largest_logit_difference=furthest_logit,
         same_weights=_same_weights(opened, converted),
+        same_labels=same_labels,
         labels=labels,
-        without_labels=source.without_tests if opened.n_classes else "",
     )
-
-
-def _tokens(tokenizer: Any, examples: list[Example]) -> list[list[int]]:
-    return list(transformers_inputs(tokenizer, examples)["input_ids"]) if examples else []
 
 
 def _decoded(
@@ -198,17 +177,12 @@ def _decoded(
     return readable, same
 
 
-def _outputs(opened: Opened, converted: Path, rows: list[list[int]], say: Callable[[str], None]) -> tuple[float, float]:
+def _outputs(
+    opened: Opened, converted: Path, head: str, rows: list[list[int]], say: Callable[[str], None]
+) -> tuple[float, float]:
     """Return the largest difference of the encoder's outputs at real tokens, and of the head's logits."""
-    kind: Any = (
-        AutoModelForSequenceClassification
-        if opened.n_classes
-        else AutoModelForMaskedLM
-        if opened.has_lm_head
-        else AutoModel
-    )
-    without_pooler = {} if opened.n_classes or opened.has_lm_head else {"add_pooling_layer": False}
-    model = kind.from_pretrained(converted, **without_pooler).eval()
+    without_pooler = {} if head else {"add_pooling_layer": False}
+    model = KINDS[head].from_pretrained(converted, **without_pooler).eval()
     pad = opened.dictionary.pad()
     furthest, furthest_logit = 0.0, 0.0
     by_length = sorted(rows, key=len)
@@ -222,10 +196,10 @@ def _outputs(opened: Opened, converted: Path, rows: list[list[int]], say: Callab
         expected, _ = opened.model(tokens, features_only=True)
         found = model(input_ids=tokens, attention_mask=real.long(), output_hidden_states=True)
         furthest = max(furthest, _largest((expected - found.hidden_states[-1])[real]))
-        if opened.n_classes:
+        if head == "class logits":
             logits = opened.model.classification_heads[HEAD](expected)
             furthest_logit = max(furthest_logit, _largest(logits - found.logits))
-        elif opened.has_lm_head:
+        elif head == "LM logits":
             logits = opened.model.encoder.output_layer(expected)
             furthest_logit = max(furthest_logit, _largest((logits - found.logits)[real]))
         done += sum(map(len, part))
@@ -240,14 +214,21 @@ def _largest(difference: torch.Tensor) -> float:
     return float(difference.abs().nan_to_num(nan=float("inf")).max())
 
 
-def _labels(source: Source, converted: Path, ties: list[bool]) -> Labels:
+def _labels(source: Source, converted: Path, ties: list[bool]) -> tuple[bool, str]:
+    """Return whether the labels that transformers alone gives are the run's, near ties aside, and how they compare.
+
+    Two labels are nearly tied where the run's own logits nearly tie, or where the ids of the text are a tie.
+    """
     same = near = 0
-    slack = NEAR.get(source.precision, NEAR_IN_HALF)
-    found = [label for _, label in answers(converted, source.tests)]
-    for label, answer, tied in zip(found, source.answers, ties, strict=True):
-        same += label == answer.label
-        near += label != answer.label and (tied or answer.margin <= slack)
-    return Labels(len(found), same, near, source.precision)
+    is_fp32 = source.precision == "fp32"
+    found = answers(converted, source.tests)
+    for (_, label), (own, margin), tied in zip(found, source.answers, ties, strict=True):
+        same += label == own
+        near += label != own and (tied or margin <= (NEAR if is_fp32 else NEAR_IN_HALF))
+    nearly = f", the two nearly tied on {near}" if near else ""
+    how = "" if is_fp32 else f" (the run computed in {source.precision}, this in fp32)"
+    n = len(source.tests)
+    return same + near == n, f"the run's own on {same} of {n} test texts{nearly}{how}"
 
 
 def _same_weights(opened: Opened, converted: Path) -> bool:
@@ -255,10 +236,3 @@ def _same_weights(opened: Opened, converted: Path) -> bool:
     back, held = read_weights(converted), opened.model.state_dict()
     encoder = {name for name in held if name.startswith("encoder.sentence_encoder.") and not name.endswith(".version")}
     return encoder <= back.keys() and all(name in held and torch.equal(one, held[name]) for name, one in back.items())
-
-
-def require(parity: Parity, checkpoint: Path) -> None:
-    """Raise `UsageError` when the converted model is not the same function."""
-    if not parity.holds:
-        found = "; ".join(" ".join(line.split()) for line in parity.lines())
-        raise UsageError(f"the converted model is not the same function as {checkpoint}, nothing is written: {found}")

@@ -14,19 +14,11 @@ from foundation.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A run's answer to one test text at its best step: a label, and how far the next label's logit is below."""
-
-    label: str
-    margin: float
-
-
-@dataclass(frozen=True)
 class Source:
     """What is converted: a checkpoint, the folder with its dictionary and sentencepiece model, the names of classes.
 
-    For a run, the source also has the precision, the test texts, and the run's answers in the order of the texts.
-    `without_tests` says why there are no test texts.
+    For a run, the source also has the precision, the test texts, and the run's answer to each text at its best step: a
+    label, and how far the next label's logit is below. `without_tests` says why there are no test texts.
     """
 
     title: str
@@ -35,7 +27,7 @@ class Source:
     labels: list[str]
     precision: str = "fp32"
     tests: list[Example] = field(default_factory=list)
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[tuple[str, float]] = field(default_factory=list)
     without_tests: str = ""
 
 
@@ -88,7 +80,7 @@ def _of_run(folder: Path) -> Source:
     )
 
 
-def _answered(predictions: Path, split: Path) -> tuple[list[Example], list[Answer], str]:
+def _answered(predictions: Path, split: Path) -> tuple[list[Example], list[tuple[str, float]], str]:
     """Return the test texts and the run's answers to them, or two empty lists and the reason."""
     for path in (predictions, split):
         if not path.is_file():
@@ -101,9 +93,5 @@ def _answered(predictions: Path, split: Path) -> tuple[list[Example], list[Answe
     examples = list(read_split(split))
     if [(row["id"], row["gold"]) for row in rows] != [(example.id, example.label) for example in examples]:
         return [], [], f"{split} holds other texts than the run was tested on"
-    return examples, [Answer(row["predicted"], _margin(row["logits"])) for row in rows], ""
-
-
-def _margin(logits: list[float]) -> float:
-    highest = sorted(logits)[-2:]
-    return highest[-1] - highest[0]
+    highest = [sorted(row["logits"])[-2:] for row in rows]
+    return examples, [(row["predicted"], two[-1] - two[0]) for row, two in zip(rows, highest, strict=True)], ""

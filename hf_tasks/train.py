@@ -7,6 +7,7 @@ training of token types (fairseq has none). Two differences remain: the dropout 
 """
 
 import copy
+import json
 import logging
 import math
 import types
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from fairseq import tasks, utils
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.tensorboard import SummaryWriter  # its flush, unlike tensorboardX's, waits for queued points
@@ -26,8 +27,6 @@ from transformers import (
     PrinterCallback,
     Trainer,
     TrainerCallback,
-    TrainerControl,
-    TrainerState,
     TrainingArguments,
     get_polynomial_decay_schedule_with_warmup,
 )
@@ -39,12 +38,12 @@ from fairseq_tasks.progress import Progress
 from fairseq_tasks.resume import Saver, stop_if_asked
 from foundation.errors import UsageError
 from foundation.whole_files import write_json
-from hf_tasks.adapters import count_parameters, save_adapter, with_adapter, without_adapter
+from hf_tasks.adapters import count_parameters, save_adapter, with_adapter
 from hf_tasks.convert import transformers_config, transformers_model
 from hf_tasks.folders import MODEL, new_folder
 from hf_tasks.tokenizer import make_tokenizer
 from hf_tasks.weights import to_fairseq
-from hydra_conf.compose import nearest
+from hydra_conf.compose import betas_of, nearest
 
 logger = logging.getLogger(__name__)
 
@@ -117,17 +116,14 @@ def polynomial_decay(optimizer: torch.optim.Optimizer, schedule: DictConfig) -> 
 
     Source: fairseq/optim/lr_scheduler/polynomial_decay_schedule.py. With a warm-up, the first update has rate 0.
     """
+    warmup, steps = int(schedule.warmup_updates), int(schedule.total_num_update)
     return get_polynomial_decay_schedule_with_warmup(
-        optimizer,
-        int(schedule.warmup_updates),
-        int(schedule.total_num_update),
-        schedule.end_learning_rate,
-        schedule.power,
+        optimizer, warmup, steps, schedule.end_learning_rate, schedule.power
     )
 
 
-def draw_model(settings: DictConfig) -> tuple[Any, Any, Opened]:
-    """Return fairseq's task, its model with the first weights of this run, and the same model as an `Opened`.
+def draw_model(settings: DictConfig) -> tuple[Any, Opened]:
+    """Return fairseq's task, and its model with the first weights of this run.
 
     The calls and their order are those of fairseq's own training, so that the random weights and the head are the same.
     """
@@ -136,9 +132,7 @@ def draw_model(settings: DictConfig) -> tuple[Any, Any, Opened]:
     task = tasks.setup_task(settings.task)
     model = task.build_model(settings.model)
     n_classes = len(task.label_dictionary) - task.label_dictionary.nspecial
-    shape = OmegaConf.to_container(settings.model, resolve=True)
-    assert isinstance(shape, dict)
-    return task, model, Opened(model, task.dictionary, dict(shape), False, n_classes, settings.task.max_positions)  # type: ignore[arg-type]
+    return task, Opened(model, task.dictionary, dict(settings.model), False, n_classes, settings.task.max_positions)
 
 
 def converted(
@@ -148,8 +142,7 @@ def converted(
 
     If `base` is given, the first weights that an adapter belongs to are written there: no other folder holds them.
     """
-    ids = {symbol: opened.dictionary.index(symbol) for symbol in ("<s>", "<pad>", "</s>")}
-    config = transformers_config(opened.shape, len(opened.dictionary), ids, labels)
+    config = transformers_config(opened, labels)
     config.hidden_dropout_prob = settings.model.dropout
     config.attention_probs_dropout_prob = settings.model.attention_dropout
     config.classifier_dropout = settings.model.pooler_dropout
@@ -180,18 +173,35 @@ def _keep_head_in_float32(head: torch.nn.Module) -> None:
     head.forward = types.MethodType(forward, head)
 
 
-class RunTrainer(Trainer):
-    """Trainer with fairseq's batches, schedule (transformers' own polynomial decay is the same) and weight decay."""
+class RunTrainer(TrainerCallback, Trainer):
+    """Trainer with fairseq's batches, schedule (transformers' own polynomial decay is the same) and weight decay.
 
-    def __init__(self, batches: Epochs, schedule: DictConfig, watch: "Watch", **kwargs: Any) -> None:
-        self.batches, self.schedule, self.watch = batches, schedule, watch
-        super().__init__(callbacks=[watch], **kwargs)
+    As its own callback, it evaluates at the steps of the fairseq run, and writes the same scalars under the same tags.
+    """
+
+    def __init__(
+        self,
+        batches: Epochs,
+        evaluations: list[int],
+        progress: Progress,
+        saver: Saver,
+        sums: dict[str, list[float]] | None,
+        **kwargs: Any,
+    ) -> None:
+        self.batches, self.task, self.settings = batches, batches.task, batches.settings
+        self.progress, self.saver = progress, saver
+        self.evaluations, self.splits = frozenset(evaluations), self.settings.dataset.valid_subset.split(",")
+        self.writers: dict[str, SummaryWriter] = {}
+        self.step = self.in_epoch = 0
+        self.sums = sums or {"train_inner": [0.0, 0, 0], "train": [0.0, 0, 0]}  # loss, correct, examples
+        super().__init__(callbacks=[self], **kwargs)
+        self.remove_callback(PrinterCallback)  # it prints raw dictionaries
 
     def get_train_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
         return DataLoader(self.batches, batch_size=None)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
-        self.lr_scheduler = polynomial_decay(optimizer or self.optimizer, self.schedule)
+        self.lr_scheduler = polynomial_decay(optimizer or self.optimizer, self.settings.lr_scheduler)
         return self.lr_scheduler
 
     def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
@@ -199,115 +209,88 @@ class RunTrainer(Trainer):
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
-        self.watch.batch(float(loss.detach()), len(inputs["labels"]), outputs["logits"].detach(), inputs["labels"])
-        return (loss, outputs) if return_outputs else loss
-
-
-class Watch(TrainerCallback):
-    """Evaluates at the steps of the fairseq run, and writes the same scalars under the same tags and names."""
-
-    def __init__(
-        self, task: Any, settings: DictConfig, evaluations: list[int], progress: Progress, saver: Saver
-    ) -> None:
-        self.task, self.settings, self.progress, self.saver = task, settings, progress, saver
-        self.evaluations, self.splits = frozenset(evaluations), settings.dataset.valid_subset.split(",")
-        self.writers: dict[str, SummaryWriter] = {}
-        self.trainer: RunTrainer | None = None
-        self.step = self.in_epoch = 0
-        self.sums = {"train_inner": [0.0, 0, 0], "train": [0.0, 0, 0]}  # loss, correct, examples
-
-    def batch(self, loss: float, n: int, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        """Record one training batch: mean loss (nats), n examples, (n, classes) logits, (n,) labels."""
-        n_correct = int((logits.argmax(dim=-1) == labels).sum())
+        of_batch, n = float(loss.detach()), len(inputs["labels"])
+        n_correct = int((outputs["logits"].detach().argmax(dim=-1) == inputs["labels"]).sum())
         for sums in self.sums.values():
-            sums[0] += loss * n
+            sums[0] += of_batch * n
             sums[1] += n_correct
             sums[2] += n
-        self.progress.batch(self.step, loss)
+        self.progress.batch(self.step, of_batch)
         self.progress.look()  # needs no wait: the loss is a Python float already
+        return (loss, outputs) if return_outputs else loss
 
-    def write(self, split: str, step: int, loss: float, n_correct: int, n: int, **more: float) -> None:
+    def write(self, split: str, loss: float, n_correct: int, n: int, **more: float) -> None:
         """Write a split's scalars: loss in nats per example, exact counts, accuracy in percent."""
         if split not in self.writers:
             self.writers[split] = SummaryWriter(str(Path(self.settings.common.tensorboard_logdir) / split))
         scalars = {"loss": loss, "n_correct": n_correct, "n": n, "accuracy": 100 * n_correct / n, **more}
-        logger.info("%s, step %d: %s", split, step, ", ".join(f"{tag} {value:.6g}" for tag, value in scalars.items()))
+        told = ", ".join(f"{tag} {value:.6g}" for tag, value in scalars.items())
+        logger.info("%s, step %d: %s", split, self.step, told)
         for tag, value in scalars.items():
-            self.writers[split].add_scalar(tag, value, step)
+            self.writers[split].add_scalar(tag, value, self.step)
         self.writers[split].flush()
 
-    def _write_training(self, split: str, rate: Any) -> None:
+    def write_training(self, split: str) -> None:
+        """Write the scalars of the batches since the last call."""
         loss, n_correct, n = self.sums[split]
         self.sums[split] = [0.0, 0, 0]
         if n:
-            self.write(split, self.step, loss / n, int(n_correct), int(n), lr=float(rate))
+            rate = float(self.lr_scheduler.get_last_lr()[0])
+            self.write(split, loss / n, int(n_correct), int(n), lr=rate)
 
-    def evaluate(self) -> None:
+    def score(self) -> None:
         """Score every example of each split, unless done at this step. The random numbers of training stay the same."""
         if not self.progress.is_evaluated(self.step, self.splits):
-            with torch.random.fork_rng(devices=[]):  # each pass over a DataLoader draws a number
-                self._evaluate()
+            was_training = self.model.training
+            self.model.eval()
+            self.progress.begin_evaluation()
+            with torch.random.fork_rng(devices=[]), torch.no_grad():  # each pass over a DataLoader draws a number
+                for split in self.splits:
+                    self._score(split)
+            self.model.train(was_training)
 
-    @torch.no_grad()
-    def _evaluate(self) -> None:
-        assert self.trainer is not None
-        self.progress.begin_evaluation()
-        model, pad = self.trainer.model, self.task.dictionary.pad()
-        was_training = model.training
-        model.eval()
-        for split in self.splits:
-            loss, n_correct, n = 0.0, 0, 0
-            batches = self.task.get_batch_iterator(
-                self.task.dataset(split), max_sentences=self.settings.dataset.batch_size_valid
-            )
-            for sample in batches.next_epoch_itr(shuffle=False):
-                stop_if_asked()
-                inputs = self.trainer._prepare_inputs(inputs_of(sample, pad))
-                with self.trainer.compute_loss_context_manager():
-                    logits = model(**inputs).logits.double()
-                loss += float(torch.nn.functional.cross_entropy(logits, inputs["labels"], reduction="sum"))
-                n_correct += int((logits.argmax(dim=-1) == inputs["labels"]).sum())
-                n += len(logits)
-                self.progress.scored(sample["id"], logits, inputs["labels"])
-            self.progress.evaluated(split, self.step, n, n_correct, loss / n, model)
-            self.write(split, self.step, loss / n, n_correct, n)
-        model.train(was_training)
+    def _score(self, split: str) -> None:
+        loss, n_correct, n = 0.0, 0, 0
+        batches = self.task.get_batch_iterator(
+            self.task.dataset(split), max_sentences=self.settings.dataset.batch_size_valid
+        )
+        for sample in batches.next_epoch_itr(shuffle=False):
+            stop_if_asked()
+            inputs = self._prepare_inputs(inputs_of(sample, self.task.dictionary.pad()))
+            with self.compute_loss_context_manager():
+                logits = self.model(**inputs).logits.double()
+            loss += float(torch.nn.functional.cross_entropy(logits, inputs["labels"], reduction="sum"))
+            n_correct += int((logits.argmax(dim=-1) == inputs["labels"]).sum())
+            n += len(logits)
+            self.progress.scored(sample["id"], logits, inputs["labels"])
+        self.progress.evaluated(split, self.step, n, n_correct, loss / n, self.model)
+        self.write(split, loss / n, n_correct, n)
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        assert self.trainer is not None
-        self.step, self.in_epoch = state.global_step, len(self.trainer.batches)
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.step, self.in_epoch = state.global_step, len(self.batches)
         if self.step == 0:
-            self.evaluate()
+            self.score()
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.step = state.global_step
-        assert self.trainer is not None
-        if self.trainer.accelerator.optimizer_step_was_skipped:  # float16 gradients that overflowed
+        if self.accelerator.optimizer_step_was_skipped:  # float16 gradients that overflowed
             self.progress.state["skipped"] += 1
-        rate = self.trainer.lr_scheduler.get_last_lr()[0]
         if self.step % self.settings.common.log_interval == 0:
-            self._write_training("train_inner", rate)
+            self.write_training("train_inner")
         if self.step in self.evaluations:
-            self.evaluate()
+            self.score()
         ends_epoch = self.step % self.in_epoch == 0 or self.step == state.max_steps
         control.should_save = not ends_epoch and self.saver.due(self.step)
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        made = Path(args.output_dir or ".") / f"checkpoint-{self.step}"
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        made = Path(args.output_dir) / f"checkpoint-{self.step}"
         self.saver.save(self.step, self.progress.state, lambda folder: made.rename(folder / "trainer"), sums=self.sums)
 
-    def on_epoch_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        assert self.trainer is not None
-        self._write_training("train", self.trainer.lr_scheduler.get_last_lr()[0])
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.write_training("train")
         control.should_save = self.step < state.max_steps and self.saver.due(self.step)
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         for writer in self.writers.values():
             writer.close()
 
@@ -320,22 +303,21 @@ def training_arguments(
     With `elsewhere`, the arguments are only checked here. The run trains on another machine, which may have other
     devices. Raises `UsageError` for a key that Trainer does not know, that another setting sets, or that has no effect.
     """
-    known = [name for name in TrainingArguments.__dataclass_fields__ if not name.startswith("_")]
-    for key in config.hf:
+    given: dict[str, Any] = dict(config.hf)
+    for key in given:
         if key in OURS:
-            instead = f"; use {OURS[str(key)]}".replace("; use nothing", "")
+            instead = f"; use {OURS[key]}".replace("; use nothing", "")
             raise UsageError(f"hf.{key} cannot be given{instead}")
-        if key not in known:
-            raise UsageError(f"unknown configuration key 'hf.{key}'{nearest(str(key), HEEDED)}")
+        if key not in TrainingArguments.__dataclass_fields__:
+            raise UsageError(f"unknown configuration key 'hf.{key}'{nearest(key, HEEDED)}")
         if key not in HEEDED:
             raise UsageError(f"hf.{key} cannot be given: runs do not heed it; they heed {', '.join(HEEDED)}")
-    given = {str(key): value for key, value in OmegaConf.to_container(config.hf, resolve=True).items()}  # type: ignore[union-attr]
     noise, saves_memory = given.get("neftune_noise_alpha"), given.get("gradient_checkpointing", False)
     if noise is not None and not (isinstance(noise, int | float) and 0 < noise < math.inf):
         raise UsageError(f"hf.neftune_noise_alpha={noise}: it is a number above 0")
     if not isinstance(saves_memory, bool):
         raise UsageError(f"hf.gradient_checkpointing={saves_memory}: it is true or false")
-    betas = OmegaConf.create(f"[{str(settings.optimizer.adam_betas).strip('()')}]")
+    beta1, beta2 = betas_of(str(settings.optimizer.adam_betas), "fairseq.optimizer.adam_betas")
     try:
         return TrainingArguments(
             output_dir=str(folder),
@@ -347,8 +329,8 @@ def training_arguments(
             per_device_train_batch_size=settings.dataset.batch_size or 1,
             learning_rate=float(settings.optimization.lr[0]),
             weight_decay=settings.optimizer.weight_decay,
-            adam_beta1=float(betas[0]),
-            adam_beta2=float(betas[1]),
+            adam_beta1=beta1,
+            adam_beta2=beta2,
             adam_epsilon=settings.optimizer.adam_eps,
             max_grad_norm=settings.optimization.clip_norm,
             logging_steps=settings.common.log_interval,
@@ -424,46 +406,35 @@ def train(
     written to `adapter/`, and the first weights that the adapter belongs to are written to `base/`.
     """
     transformers_logging.disable_progress_bar()  # train.log is not a terminal
-    task, fairseq_model, opened = draw_model(settings)
+    task, opened = draw_model(settings)
     model = converted(opened, labels, settings, config.method, folder / "base")
-    record = OmegaConf.to_container(OmegaConf.load(folder / "initialisation.json"))
-    assert isinstance(record, dict)
+    record = json.loads((folder / "initialisation.json").read_text(encoding="utf-8"))
     write_json(folder / "initialisation.json", {**record, **count_parameters(model)})
     for split in (settings.dataset.train_subset, *settings.dataset.valid_subset.split(",")):
         task.load_dataset(split)
 
-    max_positions = int(settings.task.max_positions)
-    tokenizer, without_tokenizer = (
-        _tokenizer_of(Path(config.model.folder), max_positions) if config.method.name == "lora" else (None, [])
-    )
+    max_positions, is_lora = int(settings.task.max_positions), config.method.name == "lora"
+    tokenizer, without_tokenizer = _tokenizer_of(Path(config.model.folder), max_positions) if is_lora else (None, [])
+    unused = {name: weight for name, weight in opened.model.state_dict().items() if name.startswith("encoder.lm_head.")}
 
     def save_best(evaluation: dict[str, Any]) -> None:
-        plain = without_adapter(copy.deepcopy(model)) if config.method.name == "lora" else model
+        plain = copy.deepcopy(model).merge_and_unload() if is_lora else model
         weights = {name: tensor.detach().cpu() for name, tensor in plain.state_dict().items()}
-        left = fairseq_model.load_state_dict(to_fairseq(weights), strict=False)
-        without_place = [*left.unexpected_keys, *left.missing_keys]
-        without_place = [name for name in without_place if not name.startswith("encoder.lm_head.")]  # unused here
-        if without_place:
-            raise UsageError(
-                f"{len(without_place)} weights of the trained model have no counterpart in fairseq's, the "
-                f"first {without_place[0]}; its best step cannot be saved"
-            )
-        task.save_best(fairseq_model, evaluation)
-        if config.method.name == "lora":
+        opened.model.load_state_dict({**to_fairseq(weights), **unused})  # strict: each weight has its counterpart
+        task.save_best(opened.model, evaluation)
+        if is_lora:
             title, facts = _card_lines(config, labels, max_positions, evaluation)
             save_adapter(model, tokenizer, folder / "adapter", title, [*facts, *without_tokenizer])
 
     progress = Progress(
         folder, Path(settings.task.data), task.manifest, save_best, checkpoint is not None, settings.common.fp16
     )
-    watch, batches = Watch(task, settings, evaluations, progress, saver), Epochs(task, settings)
+    batches, sums = Epochs(task, settings), None
     if checkpoint is not None:
         taken_up = read_manifest(checkpoint)
         assert taken_up is not None
-        watch.sums = taken_up["notes"]["sums"]
+        sums = taken_up["notes"]["sums"]
         batches.skip(taken_up["step"])
     arguments = training_arguments(folder, config, settings, evaluations[-1])
-    trainer = RunTrainer(batches, settings.lr_scheduler, watch, model=model, args=arguments)
-    trainer.remove_callback(PrinterCallback)  # it prints raw dictionaries; Watch writes the log
-    watch.trainer = trainer
+    trainer = RunTrainer(batches, evaluations, progress, saver, sums, model=model, args=arguments)
     trainer.train(resume_from_checkpoint=str(checkpoint / "trainer") if checkpoint is not None else None)

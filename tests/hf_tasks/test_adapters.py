@@ -35,7 +35,7 @@ from transformers import (
 
 from foundation.errors import UsageError
 from hf_tasks.__main__ import arguments_of, main, run
-from hf_tasks.adapters import count_parameters, with_adapter, without_adapter
+from hf_tasks.adapters import count_parameters, with_adapter
 from hf_tasks.causal import UNTRAINED, batch_of, blocks_of, open_base, perplexity
 from hydra_conf.compose import compose_config
 from tests.conftest import Refusals
@@ -101,7 +101,7 @@ def test_merged_weights_give_the_same_outputs() -> None:
     model = drawn(with_adapter(roberta(), method()))
     with torch.no_grad():
         before = model(TOKENS).logits
-        merged = without_adapter(model)
+        merged: Any = model.merge_and_unload()
         assert torch.allclose(before, merged.eval()(TOKENS).logits, atol=1e-5)
     assert not [name for name, _ in merged.named_parameters() if "lora" in name]
     assert not torch.allclose(before, roberta()(TOKENS).logits, atol=1e-3)

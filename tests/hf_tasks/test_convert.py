@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 import torch
+from fairseq.data import Dictionary
 from hypothesis import given
 from hypothesis import strategies as st
 
 pytest.importorskip("transformers", reason="the extra hf is not installed: make setup EXTRAS=dev,hf")
 
 from data_prep.splits import Example, clean, read_split
-from fairseq_tasks.folders import open_checkpoint
+from fairseq_tasks.folders import Opened, open_checkpoint
 from foundation.errors import UsageError
 from hf_tasks.__main__ import arguments_of, run
-from hf_tasks.convert import convert, convert_back
+from hf_tasks.convert import convert, convert_back, transformers_config
 from hf_tasks.parity import Parity, compare, sentences
 from hf_tasks.predict import fairseq_ids, predict
 from hf_tasks.source import source_of
@@ -172,10 +173,9 @@ def test_a_finished_run_predicts_the_same_from_either_back_end(swept: Workspace,
 )
 def test_a_shape_that_transformers_has_not_is_refused(change: dict[str, Any], message: str) -> None:
     from data_prep.models.checkpoints import SHAPE
-    from hf_tasks.convert import transformers_config
 
     with pytest.raises(UsageError, match=message):
-        transformers_config({**SHAPE, **change}, 10, {}, [])
+        transformers_config(Opened(None, Dictionary(), {**SHAPE, **change}, False, 0, 10), [])
 
 
 def test_an_old_checkpoint_keeps_its_masked_lm_head(folder: Path, tmp_path: Path) -> None:
