@@ -98,14 +98,7 @@ def run(arguments: argparse.Namespace) -> None:
         refuse_unheeded(arguments.overrides)
         config = compose_config(["method=lora", "recipe=causal_lora", *arguments.overrides])
         facts = fine_tune(
-            arguments.base,
-            arguments.corpus,
-            arguments.out,
-            config.method,
-            config.recipe,
-            arguments.length,
-            say,
-            arguments.quantise,
+            arguments.base, arguments.corpus, arguments.out, config, arguments.length, say, arguments.quantise
         )
         print(f"made  {arguments.out}")
         for name, value in facts.items():

@@ -243,16 +243,17 @@ def fine_tune(
     base: Path,
     corpus: Path,
     out: Path,
-    method: DictConfig,
-    recipe: DictConfig,
+    config: DictConfig,
     length: int,
     say: Callable[[str], None],
     quantise: str | None = None,
 ) -> dict[str, int | float]:
     """Train an adapter on the corpus, save it to `out`, and return the measurements. `say` gets lines of progress.
 
-    Raises `UsageError`, and writes nothing, when the perplexity before or after training is not a finite number.
+    `config` holds the settings `method` and `recipe`. Raises `UsageError`, and writes nothing, when the perplexity
+    before or after training is not a finite number.
     """
+    recipe = config.recipe
     require_free(out, ADAPTER)
     beta1, beta2 = betas_of(str(recipe.adam_betas), "recipe.adam_betas")
     if length < 2:
@@ -271,7 +272,7 @@ def fine_tune(
     torch.manual_seed(0)
     if quantise:  # load it again: on a CPU, bitsandbytes converts weights after use to a form for inference only
         model = peft.prepare_model_for_kbit_training(in_four_bits(base), use_gradient_checkpointing=False)
-    adapted = with_adapter(model, method, task_type="CAUSAL_LM")
+    adapted = with_adapter(model, config.method, task_type="CAUSAL_LM")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     pad = tokenizer.pad_token_id or 0
     with TemporaryDirectory() as scratch:  # the Trainer makes its folder, but saves nothing there

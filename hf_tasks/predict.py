@@ -106,9 +106,8 @@ def _by_transformers(folder: Path) -> Any:
     if not (folder / "config.json").is_file():
         refuse_pruned(folder)
         raise UsageError(f"{folder} is neither a run folder nor one that `make convert` wrote")
-    if "Classification" not in str(
-        json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures")
-    ):
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if "Classification" not in str(config.get("architectures")):
         raise UsageError(f"{folder} holds no classifier; convert a finished run, not a model's folder")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model: Any = AutoModelForSequenceClassification.from_pretrained(folder).eval()
