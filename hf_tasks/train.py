@@ -148,7 +148,7 @@ def converted(
     config.classifier_dropout = settings.model.pooler_dropout
     model = transformers_model(opened, config)
     model.roberta.embeddings.token_type_embeddings.weight.requires_grad_(False)
-    _keep_head_in_float32(model.classifier)
+    keep_head_in_float32(model.classifier)
     if method.name == "frozen":
         for name, weight in model.named_parameters():
             weight.requires_grad_(name.startswith("classifier."))
@@ -161,13 +161,16 @@ def converted(
     return with_adapter(model, method)
 
 
-def _keep_head_in_float32(head: torch.nn.Module) -> None:
-    """Keep a classification head out of autocast: bfloat16 logits can tie, and a tie would count as class 0."""
-    plain = head.forward
+def keep_head_in_float32(head: torch.nn.Module) -> None:
+    """Keep a classification head out of autocast: bfloat16 logits can tie, and a tie would count as class 0.
+
+    peft trains a copy of the head. So `forward` computes with the head that it is called on.
+    """
+    plain = type(head).forward
 
     def forward(self: torch.nn.Module, features: torch.Tensor, **kwargs: Any) -> torch.Tensor:
         with torch.autocast(features.device.type, enabled=False):
-            out: torch.Tensor = plain(features.float(), **kwargs)
+            out: torch.Tensor = plain(self, features.float(), **kwargs)
         return out
 
     head.forward = types.MethodType(forward, head)

@@ -37,6 +37,7 @@ from foundation.errors import UsageError
 from hf_tasks.__main__ import arguments_of, main, run
 from hf_tasks.adapters import count_parameters, with_adapter
 from hf_tasks.causal import UNTRAINED, batch_of, blocks_of, open_base, perplexity
+from hf_tasks.train import keep_head_in_float32
 from hydra_conf.compose import compose_config
 from tests.conftest import Refusals
 
@@ -87,6 +88,20 @@ def test_only_the_adapter_and_the_head_are_trained() -> None:
     trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
     assert all("lora_" in name or "classifier" in name for name in trained)
     assert count_parameters(model)["trainable_parameters"] == 2 * 3 * 16 * (32 + 32) + (32 * 32 + 32) + (32 * 2 + 2)
+
+
+def test_the_head_beside_an_adapter_gets_gradients_and_gives_float32_logits() -> None:
+    """peft trains a copy of the head: the copy must be the head that computes the logits."""
+    plain = roberta()
+    keep_head_in_float32(plain.classifier)
+    model = with_adapter(plain, method())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = model(input_ids=TOKENS, labels=torch.tensor([0, 1]))
+    assert out.logits.dtype == torch.float32
+    out.loss.backward()
+    head = [weight for name, weight in model.named_parameters() if "classifier" in name and weight.requires_grad]
+    assert len(head) == 4
+    assert all(weight.grad is not None and bool(weight.grad.any()) for weight in head)
 
 
 def test_the_update_is_alpha_over_r_times_b_a() -> None:
