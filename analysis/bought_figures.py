@@ -7,8 +7,20 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis import bought
 from analysis.bought import Fits
-from analysis.drawing import WIDTH, Drawing, add_legend, colour_of, framed, grid_of, marker_of
-from analysis.evidence import Evidence, told
+from analysis.drawing import (
+    WIDTH,
+    Drawing,
+    add_legend,
+    colour_of,
+    draw_interval,
+    draw_mean,
+    draw_points,
+    framed,
+    grid_of,
+    name_panel,
+    shown_ends,
+)
+from analysis.evidence import Evidence
 from analysis.findings import prose
 from analysis.labels import label_curves
 from analysis.ladder import ladders
@@ -27,21 +39,13 @@ def labels_curve(evidence: Evidence, fits: Fits) -> Drawing | None:
         shown = [value for groups in curves.inits.values() for group in groups for value in group.test]
         for init, groups in curves.inits.items():
             beside = 0.98 if init == "pretrained" else 1.02  # so that the two inits do not hide each other
-            for group, size in zip(groups, curves.sizes, strict=True):
-                axis.plot(
-                    [beside * size] * group.n,
-                    group.test,
-                    color=colour_of(init),
-                    marker=marker_of(init),
-                    mec="white",
-                    ms=5.5,
-                    lw=0,
-                )
+            places = [beside * size for size in curves.sizes]
+            for group, place in zip(groups, places, strict=True):
+                draw_points(axis, [place] * group.n, group.test, init, ms=5.5)
                 if group.over_seeds.has_interval:
-                    ends = max(group.over_seeds.low, 0), min(group.over_seeds.high, 100)
-                    axis.plot([beside * size] * 2, ends, color=colour_of(init), lw=1.4, alpha=0.4, zorder=1)
-            means = [group.spread.mean for group in groups]
-            axis.plot([beside * size for size in curves.sizes], means, color=colour_of(init), lw=2.2, zorder=3)
+                    ends = shown_ends(group.over_seeds)
+                    axis.plot([place, place], ends, color=colour_of(init), lw=1.4, alpha=0.4, zorder=1)
+            axis.plot(places, [group.spread.mean for group in groups], color=colour_of(init), lw=2.2, zorder=3)
         for name, (colour, style, of) in SIMPLE.items():
             own = [of(fits.get((curves.rest["dataset"], curves.rest["model"], size), [])) for size in curves.sizes]
             values = [np.nan if fit is None else fit.test for fit in own]
@@ -55,8 +59,7 @@ def labels_curve(evidence: Evidence, fits: Fits) -> Drawing | None:
         axis.xaxis.set_minor_locator(NullLocator())
         axis.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
         axis.set_xlabel("labels (training texts)")
-        if len(found) > 1:
-            axis.set_title(" · ".join(curves.rest.values()), fontsize="small", loc="left")
+        name_panel(axis, curves.rest, len(found))
     axes[0].set_ylabel("test accuracy at the best step (%)")
     add_legend(axes[0], ["pretrained", "random"], list(simple.values()))
     return framed(bought.title_of_labels(evidence), bought.caption_of_labels(evidence, bool(simple)), figure)
@@ -75,19 +78,13 @@ def ladder(evidence: Evidence) -> Drawing | None:
         heights = [float(-number) for number in range(len(groups))]
         for height, group in zip(heights, groups, strict=True):
             init = group.names["init"]
-            axis.plot(
-                group.test, [height + 0.16] * group.n, lw=0, marker=marker_of(init), color=colour_of(init), mec="white"
-            )
-            if group.over_seeds.has_interval:
-                ends = [max(group.over_seeds.low, 0), min(group.over_seeds.high, 100)]
-                axis.plot(ends, [height, height], color=colour_of(init), lw=4, solid_capstyle="butt", alpha=0.5)
-            axis.plot([group.spread.mean], [height], marker="|", color=colour_of(init), ms=14, mew=2.6, lw=0)
+            draw_points(axis, group.test, [height + 0.16] * group.n, init)
+            draw_interval(axis, group.over_seeds, height, init, lw=4, alpha=0.5)
+            draw_mean(axis, group.spread.mean, height, init, ms=14, mew=2.6)
         for group in (top, bottom):
             axis.axvline(group.spread.mean, color="0.6", lw=1, ls="--", zorder=1)
         axis.set_yticks(heights, [f"{prose(group.names['init'])} (n\u00a0=\u00a0{group.n})" for group in groups])
         axis.grid(axis="y", visible=False)
         axis.set_xlabel("test accuracy at the best step (%)")
-        if len(rows) > 1:
-            rest = {key: name for key, name in top.names.items() if key != "init"}
-            axis.set_title(" · ".join(told(rest)), fontsize="small", loc="left")
+        name_panel(axis, {key: name for key, name in top.names.items() if key != "init"}, len(rows))
     return framed(bought.title_of_ladder(found), bought.caption_of_ladder(found), figure)

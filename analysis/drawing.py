@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 import seaborn as sns
@@ -10,7 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.evidence import told
 from analysis.findings import prose
+from analysis.statistics import Estimate
 
 matplotlib.use("Agg")
 
@@ -42,6 +45,33 @@ class Drawing:
     figure: Figure
     title: str
     caption: str
+
+
+def draw_points(axis: Axes, x: Any, y: Any, init: str, **look: Any) -> None:
+    """Draw points in the colour and with the marker of an init."""
+    axis.plot(x, y, **{"marker": marker_of(init), "color": colour_of(init), "mec": "white", "lw": 0, **look})
+
+
+def shown_ends(found: Estimate) -> list[float]:
+    """Return the ends of an interval of accuracies, limited to 0 to 100 %."""
+    return [max(found.low, 0), min(found.high, 100)]
+
+
+def draw_interval(axis: Axes, found: Estimate, height: float, init: str, **look: Any) -> None:
+    """Draw the interval of an accuracy, if there is one, as a line."""
+    if found.has_interval:
+        axis.plot(shown_ends(found), [height, height], color=colour_of(init), solid_capstyle="butt", **look)
+
+
+def draw_mean(axis: Axes, value: float, height: float, init: str, **look: Any) -> None:
+    """Draw a mean as an upright stroke."""
+    axis.plot([value], [height], marker="|", color=colour_of(init), lw=0, **look)
+
+
+def name_panel(axis: Axes, names: dict[str, str], n_panels: int) -> None:
+    """Put the names above a panel, unless it is the only one."""
+    if n_panels > 1:
+        axis.set_title(" · ".join(told(names)), fontsize="small", loc="left")
 
 
 def framed(title: str, caption: str, figure: Figure) -> Drawing:

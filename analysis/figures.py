@@ -1,8 +1,6 @@
 """Draw the figures in one style. Colours show inits, titles state the finding, captions give n and what is drawn."""
 
 import textwrap
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,54 +12,145 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from analysis import captions
 from analysis.baselines import Baseline
 from analysis.best_steps import rung
 from analysis.bought import Fits
 from analysis.bought_figures import labels_curve, ladder
-from analysis.drawing import COLOURS, STYLE, WIDTH, Drawing, add_legend, colour_of, framed, grid_of, marker_of
-from analysis.event_files import KEYS
-from analysis.evidence import Evidence, Group, texts_of, told
+from analysis.drawing import (
+    COLOURS,
+    STYLE,
+    WIDTH,
+    Drawing,
+    add_legend,
+    colour_of,
+    draw_interval,
+    draw_mean,
+    draw_points,
+    framed,
+    grid_of,
+    name_panel,
+    shown_ends,
+)
+from analysis.event_files import KEYS, key_of
+from analysis.evidence import Evidence, Group
 from analysis.findings import prose
 from analysis.replications import REPORT, sources
-from analysis.statistics import Estimate, mean_over_seeds
+from analysis.statistics import mean_over_seeds
 from analysis.verdict import published_groups
 from foundation.whole_files import replaced
 
 PANEL = ["dataset", "model", "backend", "method", "train"]
-
-
-def _panels(evidence: Evidence) -> dict[tuple[str, ...], list[Group]]:
-    panels: dict[tuple[str, ...], list[Group]] = {}
-    for group in evidence.groups:
-        panels.setdefault(tuple(group.names[key] for key in PANEL), []).append(group)
-    return panels
-
-
 SPLITS = {"valid": "validation", "test": "test"}
+
+
+def _over_steps(groups: list[Group]) -> tuple[Figure, list[tuple[Axes, list[Group]]]]:
+    """Return a figure with a panel over steps for all groups that differ only in the init, and the panels' groups."""
+    panels: dict[tuple[str, ...], list[Group]] = {}
+    for group in groups:
+        panels.setdefault(tuple(group.names[key] for key in PANEL), []).append(group)
+    figure, axes = grid_of(len(panels), 3.9)
+    for axis, names in zip(axes, panels, strict=True):
+        axis.set_xlabel("step (optimiser updates)")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        name_panel(axis, dict(zip(PANEL, names, strict=True)), len(panels))
+    return figure, list(zip(axes, panels.values(), strict=True))
+
+
+def _inits(groups: list[Group]) -> list[str]:
+    return sorted({group.names["init"] for group in groups}, key=rung)
 
 
 def accuracy_over_steps(evidence: Evidence, split: str) -> Drawing | None:
     """Return a figure of each run's accuracy over steps, a marker at its best step, and each mean with its interval."""
-    panels = _panels(evidence)
-    figure, axes = grid_of(len(panels), 3.9)
     values = pd.concat([run.curve[split] for group in evidence.groups for run in group.runs]).dropna()
     if values.empty:
         return None
-    for axis, (names, groups) in zip(axes, panels.items(), strict=True):
+    figure, panels = _over_steps(evidence.groups)
+    for axis, groups in panels:
         for group in groups:
             _draw_curves(axis, group, split)
-        axis.set_xlabel("step (optimiser updates)")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if len(panels) > 1:
-            axis.set_title(" · ".join(told(dict(zip(PANEL, names, strict=True)))), fontsize="small", loc="left")
-    axes[0].set_ylabel(f"{SPLITS[split]} accuracy (%)")
+    first, last = panels[0][0], panels[-1][0]
+    first.set_ylabel(f"{SPLITS[split]} accuracy (%)")
     margin = max(0.2 * float(np.ptp(values)), 2.0)  # not the band: with three seeds it may be far wider
-    axes[0].set_ylim(max(float(values.min()) - margin, 0), min(float(values.max()) + margin, 100))
+    first.set_ylim(max(float(values.min()) - margin, 0), min(float(values.max()) + margin, 100))
     best = Line2D([], [], color="0.3", lw=0, marker="o", mfc="white", ms=6, label="best step of a run")
-    add_legend(axes[-1], sorted({group.names["init"] for group in evidence.groups}, key=rung), [best])
+    add_legend(last, _inits(evidence.groups), [best])
     return framed(captions.title_of_curves(evidence, split), captions.caption_of_curves(evidence), figure)
+
+
+def _draw_curves(axis: Axes, group: Group, split: str) -> None:
+    init = group.names["init"]
+    tables = [(run.best_step, run.curve.dropna(subset=[split])) for run in group.runs]
+    tables = [(best_step, table) for best_step, table in tables if len(table)]
+    faint = min(0.65, 6 / max(len(tables), 1))
+    for best_step, table in tables:
+        axis.plot(table["step"], table[split], color=colour_of(init), lw=0.8, alpha=faint)
+        best, look = table[table["step"] == best_step], {"mec": colour_of(init), "mfc": "white", "clip_on": False}
+        draw_points(axis, best["step"], best[split], init, ms=6, alpha=max(faint, 0.3), zorder=4, **look)
+    if len(tables) < 2:  # a mean of one run is the run
+        return
+    at = pd.concat([table for _, table in tables]).groupby("step")[split]
+    whole = at.count() == len(tables)  # the mean would jump where some runs have no value
+    means = {float(str(step)): mean_over_seeds(values) for step, values in at if whole[step]}
+    axis.plot(list(means), [found.value for found in means.values()], color=colour_of(init), lw=2.2, zorder=3)
+    low, high = zip(*map(shown_ends, means.values()), strict=True)
+    axis.fill_between(list(means), low, high, color=colour_of(init), alpha=0.14, lw=0)
+
+
+def training_loss(scalars: pd.DataFrame, evidence: Evidence) -> Drawing | None:
+    """Return a figure of the runs' training loss over steps (nats per example, mean over each logging interval)."""
+    own = scalars[(scalars["split"] == "train_inner") & (scalars["tag"] == "loss")]
+    losses = {key_of(names): of_run.set_index("step")["value"] for names, of_run in own.groupby(KEYS)}
+    groups = [group for group in evidence.groups if any(run.key in losses for run in group.runs)]
+    if not groups:
+        return None
+    groups.sort(key=lambda group: [getattr(group.runs[0].key, name) for name in (*PANEL, "init")])
+    figure, panels = _over_steps(groups)
+    last, counts = {}, []
+    for axis, members in panels:
+        for group in members:
+            init = group.names["init"]
+            curves = [losses[run.key] for run in group.runs if run.key in losses]
+            for curve in curves:
+                axis.plot(curve.index, curve, color=colour_of(init), lw=0.7, alpha=min(0.5, 5 / len(curves)))
+            if len(curves) > 1:
+                mean = pd.concat(curves).groupby(level=0).mean()
+                axis.plot(mean.index, mean, color=colour_of(init), lw=2.2)
+            last[init] = float(np.mean([curve.iloc[-1] for curve in curves]))
+            counts.append(len(curves))
+    panels[0][0].set_ylabel("training loss (nats an example)")
+    add_legend(panels[-1][0], _inits(groups))
+    return framed(captions.title_of_loss(last if len(panels) == 1 else {}), captions.caption_of_loss(counts), figure)
+
+
+def validation_against_test(evidence: Evidence) -> Drawing:
+    """Return a figure with a point for each run at its best step, and a line where both accuracies are equal."""
+    figure = Figure(figsize=(WIDTH, 5.0), layout="constrained")
+    axis = figure.subplots()
+    runs = [(group.names["init"], run.best_valid, run.test) for group in evidence.groups for run in group.runs]
+    for init, valid, test in runs:
+        draw_points(axis, [valid or 0], [test or 0], init, ms=8, alpha=0.9, clip_on=False)
+    values = [value for _, valid, test in runs for value in (valid, test) if value is not None]
+    ends = max(min(values) - 3, 0), min(max(values) + 3, 100)
+    axis.plot(ends, ends, color="0.6", lw=1, ls="--", zorder=1)
+    axis.set(xlim=ends, ylim=ends)
+    axis.set(xlabel="validation accuracy at the best step (%)", ylabel="test accuracy at that step (%)")
+    add_legend(axis, _inits(evidence.groups))
+    return framed(captions.title_of_luck(evidence), captions.caption_of_luck(evidence), figure)
+
+
+def _rows(groups: list[Group]) -> tuple[Figure, Axes, list[tuple[float, Group]]]:
+    """Return a figure with one row for each group, the first on top, and the groups with their rows' heights."""
+    figure = Figure(figsize=(WIDTH, 1.9 + 0.62 * len(groups)), layout="constrained")
+    axis = figure.subplots()
+    heights = [float(len(groups) - 1 - number) for number in range(len(groups))]
+    axis.set_yticks(heights, [_row_label(group, groups) for group in groups])
+    axis.set_ylim(-0.6, len(groups) - 0.4)
+    axis.grid(axis="y", visible=False)
+    return figure, axis, list(zip(heights, groups, strict=True))
 
 
 def _row_label(group: Group, groups: list[Group]) -> str:
@@ -73,157 +162,29 @@ def _row_label(group: Group, groups: list[Group]) -> str:
     return "\n".join(textwrap.wrap(f"{' · '.join(differing)} (n\u00a0=\u00a0{group.n})", 30))
 
 
-def _draw_curves(axis: Axes, group: Group, split: str) -> None:
-    init = group.names["init"]
-    tables = [run.curve.dropna(subset=[split])[["step", split]] for run in group.runs]
-    tables = [table for table in tables if len(table)]
-    if not tables:
-        return
-    faint = min(0.65, 6 / len(tables))
-    for run, table in zip([run for run in group.runs if run.curve[split].notna().any()], tables, strict=True):
-        axis.plot(table["step"], table[split], color=colour_of(init), lw=0.8, alpha=faint)
-        best = table[table["step"] == run.best_step]
-        axis.plot(
-            best["step"],
-            best[split],
-            color=colour_of(init),
-            marker=marker_of(init),
-            mfc="white",
-            ms=6,
-            lw=0,
-            alpha=max(faint, 0.3),
-            zorder=4,
-            clip_on=False,
-        )
-    if len(tables) == 1:  # a mean of one run is the run
-        return
-    at = pd.concat(tables).groupby("step")[split]
-    whole = at.count() == len(tables)  # the mean would jump where some runs have no value
-    means = [(float(str(step)), mean_over_seeds(values)) for step, values in at if whole[step]]
-    steps = [step for step, _ in means]
-    axis.plot(steps, [found.value for _, found in means], color=colour_of(init), lw=2.2, zorder=3)
-    low, high = [max(found.low, 0) for _, found in means], [min(found.high, 100) for _, found in means]
-    axis.fill_between(steps, low, high, color=colour_of(init), alpha=0.14, lw=0)
-
-
-def training_loss(scalars: pd.DataFrame, evidence: Evidence) -> Drawing | None:
-    """Return a figure of the runs' training loss over steps (nats per example, mean over each logging interval)."""
-    keys = pd.DataFrame([asdict(run.key) for group in evidence.groups for run in group.runs])
-    own = scalars[(scalars["split"] == "train_inner") & (scalars["tag"] == "loss")].merge(keys, on=KEYS)
-    if own.empty:
-        return None
-    panels = list(own.groupby(PANEL))
-    figure, axes = grid_of(len(panels), 3.9)
-    for axis, (names, panel) in zip(axes, panels, strict=True):
-        for init, of_init in panel.groupby("init"):
-            runs = of_init.groupby("seed")
-            for _, run in runs:
-                axis.plot(run["step"], run["value"], color=colour_of(init), lw=0.7, alpha=min(0.5, 5 / len(runs)))
-            if len(runs) > 1:
-                mean = of_init.groupby("step")["value"].mean()
-                axis.plot(mean.index, mean, color=colour_of(init), lw=2.2)
-        axis.set_xlabel("step (optimiser updates)")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if len(panels) > 1:
-            words = [*map(str, names[:-1]), texts_of(int(str(names[-1])))]
-            axis.set_title(" · ".join(told(dict(zip(PANEL, words, strict=True)))), fontsize="small", loc="left")
-    axes[0].set_ylabel("training loss (nats an example)")
-    add_legend(axes[-1], sorted(map(str, own["init"].unique()), key=rung))
-    ends = own[own["step"] == own.groupby(KEYS)["step"].transform("max")]
-    last = {str(init): float(values.mean()) for init, values in ends.groupby("init")["value"]}
-    counts = own.drop_duplicates(KEYS).groupby([*PANEL, "init"]).size()
-    return framed(
-        captions.title_of_loss(last if len(panels) == 1 else {}), captions.caption_of_loss(counts.tolist()), figure
-    )
-
-
-def validation_against_test(evidence: Evidence) -> Drawing:
-    """Return a figure with a point for each run at its best step, and a line where both accuracies are equal."""
-    runs = [(group.names["init"], run.best_valid, run.test) for group in evidence.groups for run in group.runs]
-    figure = Figure(figsize=(WIDTH, 5.0), layout="constrained")
-    axis = figure.subplots()
-    for init, valid, test in runs:
-        axis.plot(
-            [valid or 0],
-            [test or 0],
-            marker=marker_of(init),
-            color=colour_of(init),
-            mec="white",
-            ms=8,
-            lw=0,
-            alpha=0.9,
-            clip_on=False,
-        )
-    values = [value for _, valid, test in runs for value in (valid, test) if value is not None]
-    low, high = max(min(values) - 3, 0), min(max(values) + 3, 100)
-    axis.plot([low, high], [low, high], color="0.6", lw=1, ls="--", zorder=1)
-    axis.set(
-        xlim=(low, high),
-        ylim=(low, high),
-        xlabel="validation accuracy at the best step (%)",
-        ylabel="test accuracy at that step (%)",
-    )
-    add_legend(axis, sorted({init for init, _, _ in runs}, key=rung))
-    return framed(captions.title_of_luck(evidence), captions.caption_of_luck(evidence), figure)
-
-
-def _rows(groups: list[Group]) -> tuple[Figure, Axes, list[float]]:
-    """Return a figure with one row for each group, the first on top, and the rows' heights."""
-    figure = Figure(figsize=(WIDTH, 1.9 + 0.62 * len(groups)), layout="constrained")
-    axis = figure.subplots()
-    heights = [float(len(groups) - 1 - number) for number in range(len(groups))]
-    axis.set_yticks(heights, [_row_label(group, groups) for group in groups])
-    axis.set_ylim(-0.6, len(groups) - 0.4)
-    axis.grid(axis="y", visible=False)
-    return figure, axis, heights
-
-
-def _draw_points(axis: Axes, height: float, group: Group, values: Sequence[float]) -> None:
+def _draw_seeds(axis: Axes, height: float, group: Group, values: NDArray[np.float64]) -> None:
     shifts = np.linspace(0.16, 0.30, len(values)) if len(values) > 1 else np.array([0.2])
-    init = group.names["init"]
-    axis.plot(
-        values,
-        height + shifts,
-        marker=marker_of(init),
-        color=colour_of(init),
-        mec="white",
-        ms=6.5,
-        lw=0,
-        alpha=max(0.25, min(0.9, 20 / len(values))),
-    )
-
-
-def _draw_interval(axis: Axes, height: float, group: Group, found: Estimate | None, width: float, shown: bool) -> None:
-    colour = colour_of(group.names["init"])
-    if found is not None and found.has_interval:
-        ends = [max(found.low, 0), min(found.high, 100)]
-        axis.plot(ends, [height, height], color=colour, lw=width, solid_capstyle="butt")
-    if found is not None and shown:
-        axis.plot([found.value], [height], marker="|", color=colour, ms=15, mew=2.6, lw=0)
+    alpha = max(0.25, min(0.9, 20 / len(values)))
+    draw_points(axis, values, height + shifts, group.names["init"], ms=6.5, alpha=alpha)
 
 
 def final_accuracy(evidence: Evidence, baselines: dict[str, list[Baseline]]) -> Drawing:
     """Return a figure of the test accuracies at the best steps as points, with each group's mean and both intervals."""
-    figure, axis, heights = _rows(evidence.groups)
-    for height, group in zip(heights, evidence.groups, strict=True):
-        _draw_points(axis, height, group, group.test.tolist())
-        _draw_interval(axis, height, group, group.over_texts, 1.4, False)
-        _draw_interval(axis, height, group, group.over_seeds, 5.0, True)
-    datasets = sorted({group.names["dataset"] for group in evidence.groups})
+    figure, axis, rows = _rows(evidence.groups)
+    for height, group in rows:
+        init = group.names["init"]
+        _draw_seeds(axis, height, group, group.test)
+        if group.over_texts is not None:
+            draw_interval(axis, group.over_texts, height, init, lw=1.4)
+        draw_interval(axis, group.over_seeds, height, init, lw=5.0)
+        draw_mean(axis, group.over_seeds.value, height, init, ms=15, mew=2.6)
+    datasets = {group.names["dataset"] for group in evidence.groups}
     for dataset in datasets if len(datasets) == 1 else []:
         for baseline, style in zip(baselines.get(dataset, []), ("--", ":"), strict=False):
             axis.axvline(baseline.test, color="0.45", lw=1.2, ls=style, zorder=1)
             label = f"{baseline.name.split(',')[0]}\n{baseline.test:.2f}"
-            axis.text(
-                baseline.test,
-                1.0,
-                label,
-                fontsize="x-small",
-                color="0.35",
-                transform=axis.get_xaxis_transform(),
-                ha="center",
-                va="bottom",
-            )
+            look = {"fontsize": "x-small", "color": "0.35", "ha": "center", "va": "bottom"}
+            axis.text(baseline.test, 1.0, label, transform=axis.get_xaxis_transform(), **look)
     axis.set_xlabel("test accuracy at the best step (%)")
     return framed(captions.title_of_gaps(evidence), captions.caption_of_gaps(evidence), figure)
 
@@ -233,9 +194,8 @@ def steps_to_threshold(evidence: Evidence) -> Drawing:
 
     A run that never passes gets an arrow. A run that starts at or above the threshold gets a dot.
     """
-    figure, axis, heights = _rows(evidence.groups)
-    end = 1.06 * max(group.last_step for group in evidence.groups)
-    for height, group in zip(heights, evidence.groups, strict=True):
+    figure, axis, rows = _rows(evidence.groups)
+    for height, group in rows:
         colour = colour_of(group.names["init"])
         places = height + np.linspace(-0.28, 0.28, group.n) if group.n > 1 else [height]
         width = max(1.0, min(4.5, 14 / group.n))
@@ -247,16 +207,16 @@ def steps_to_threshold(evidence: Evidence) -> Drawing:
                 line = axis.plot([bracket.low - 1, last], [place, place], color=colour, lw=width, solid_capstyle="butt")
                 if bracket.is_censored:
                     line[0].set(marker=">", markevery=[1], mfc="white", ms=7, clip_on=False)
-    axis.set_xlim(0, end)
+    axis.set_xlim(0, 1.06 * max(group.last_step for group in evidence.groups))
     axis.set_xlabel(f"steps to {evidence.threshold:g} % test accuracy (optimiser updates)")
     return framed(captions.title_of_steps(evidence), captions.caption_of_steps(evidence), figure)
 
 
 def seed_spread(evidence: Evidence) -> Drawing:
     """Return a figure of each run's distance from its group's mean, with the standard deviation as a line."""
-    figure, axis, heights = _rows(evidence.groups)
-    for height, group in zip(heights, evidence.groups, strict=True):
-        _draw_points(axis, height, group, (group.test - group.test.mean()).tolist())
+    figure, axis, rows = _rows(evidence.groups)
+    for height, group in rows:
+        _draw_seeds(axis, height, group, group.test - group.test.mean())
         std = group.spread.std
         if group.n > 1:
             axis.plot([-std, std], [height, height], color=colour_of(group.names["init"]), lw=5, solid_capstyle="butt")
@@ -276,13 +236,11 @@ def published_sources(evidence: Evidence, baselines: dict[str, list[Baseline]]) 
     figure = Figure(figsize=(WIDTH, 1.9 + 0.42 * len(names)), layout="constrained")
     axis = figure.subplots()
     for source in found:
-        height, colour = float(-names.index(source.name)), colour_of(source.init)
+        height = float(-names.index(source.name))
         alpha, size = (0.75, 8) if source.is_ours else (0.6, 6)
         places = [height + 0.14] * len(source.values)
-        axis.plot(
-            source.values, places, marker=marker_of(source.init), color=colour, mec="white", lw=0, alpha=alpha, ms=size
-        )
-        axis.plot([source.mean], [height - 0.14], marker="|", color=colour, ms=11, mew=2.4, lw=0)
+        draw_points(axis, source.values, places, source.init, alpha=alpha, ms=size)
+        draw_mean(axis, source.mean, height - 0.14, source.init, ms=11, mew=2.4)
     axis.set_yticks([float(-number) for number in range(len(names))], names)
     axis.grid(axis="y", visible=False)
     best = {
