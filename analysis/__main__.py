@@ -11,17 +11,12 @@ import math
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from data_prep.stages import MANIFEST
 from foundation.errors import UsageError, exit_code
 from foundation.whole_files import replaced, require_no_dead_link, write_json
-from sweeps.folders import ALL, RunKey, find_runs, read_json, require_name, texts_in
-
-if TYPE_CHECKING:  # functions import these modules late: an up-to-date report needs none of them
-    from analysis.baselines import Baseline
-    from analysis.bought import Fits
-    from analysis.evidence import Evidence
+from sweeps.folders import RunKey, find_runs, read_json, require_name, texts_in
 
 READ = ("status.json", "progress.json", "predictions.parquet", "provenance.json", "config.yaml")
 MADE = (
@@ -57,22 +52,19 @@ def made_from(sweep_folder: Path, data_dir: Path, threshold: float) -> dict[str,
     for path in sorted(Path(__file__).parent.iterdir()):
         if path.is_file():
             program.update(path.read_bytes())
-    found = {str(path): state_of(path) for path in (sweep_folder / "sweep.json",)}
+    paths = [sweep_folder / "sweep.json"]
     for key, folder in find_runs(sweep_folder).items():
-        files = [*(folder / name for name in READ), *sorted((folder / "tb").glob("*/*tfevents*"))]
-        found.update({str(path): state_of(path) for path in files})
-        data = (
-            data_dir / "splits" / key.dataset / MANIFEST,
-            data_dir / "bin" / f"{key.dataset}.{key.model}" / MANIFEST,
-            data_dir / "models" / key.model / "model.pt",
-        )
-        found.update({str(path): state_of(path) for path in data})
+        paths += [*(folder / name for name in READ), *(folder / "tb").glob("*/*tfevents*")]
+        paths += [data_dir / "splits" / key.dataset / MANIFEST, data_dir / "models" / key.model / "model.pt"]
+        paths.append(data_dir / "bin" / f"{key.dataset}.{key.model}" / MANIFEST)
+    found = {str(path): state_of(path) for path in paths}
     digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
     return {"files": digest, "program": program.hexdigest(), "threshold": threshold}
 
 
 def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, threshold: float) -> None:
     """Read the sweep's logs and write everything in `folder`. Raises `UsageError` when no run has a test accuracy."""
+    # imported here, because a report that is up to date needs none of it
     from analysis.alike import keep_alike
     from analysis.best_steps import results_of, summary_of
     from analysis.bought import tables_of
@@ -81,6 +73,7 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     from analysis.figures import write_figures
     from analysis.findings import nothing_to_report, problems_of_logs, unrecorded
     from analysis.parameters import encoder_weights
+    from analysis.probe import simple_fits
     from analysis.report import write_report
     from analysis.sections import Material
     from analysis.tables import foot, results_table, write_tables
@@ -93,10 +86,9 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     evidence = gather_evidence(results, folders, threshold)
     if not evidence.groups:
         raise UsageError(nothing_to_report(sweep, sweep_folder, results))
-    memory = folder / "baselines.json"
-    baselines, classes, unfitted = baselines_and_classes(evidence, folders, data_dir, memory)
-    fits, without_probe = simple_fits(evidence, folders, baselines, data_dir, memory)
-    problems = [*problems_of_logs(logs, results), *unrecorded(evidence, folders), *unfitted, *without_probe]
+    classes = {group.names["dataset"]: names for group in evidence.groups if (names := group.inputs.get("labels"))}
+    baselines, fits, without = simple_fits(evidence, folders, data_dir, folder / "baselines.json")
+    problems = [*problems_of_logs(logs, results), *unrecorded(evidence, folders), *without]
     weights = encoder_weights(published()["model"], data_dir) if published_groups(evidence) else None
     numbers, claims = number_verdicts(evidence, weights), claim_verdicts(evidence)
     with replaced(folder / "scalars.parquet") as temporary:
@@ -127,89 +119,6 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
             logs.scalars,
         ),
     )
-
-
-def baselines_and_classes(
-    evidence: "Evidence", folders: dict[str, Path], data_dir: Path, memory: Path
-) -> "tuple[dict[str, list[Baseline]], dict[str, list[str]], list[str]]":
-    """Return each dataset's baselines and classes, and a sentence for each problem with a baseline."""
-    from analysis.baselines import baselines_of, data_problem
-
-    classes: dict[str, list[str]] = {}
-    baselines: dict[str, list[Baseline]] = {}
-    unfitted: dict[str, tuple[str, str]] = {}
-    for group in evidence.groups:
-        dataset = group.names["dataset"]
-        inputs = read_json(folders[str(group.runs[0].key)] / "provenance.json").get("inputs", {})
-        if inputs.get("labels"):
-            classes[dataset] = inputs["labels"]
-        splits = data_dir / "splits" / dataset
-        wrong = data_problem(data_dir / "bin" / f"{dataset}.{group.names['model']}", splits, inputs.get("data", {}))
-        if wrong is None:
-            baselines[dataset] = baselines_of(splits, memory)
-        else:
-            unfitted[group.title] = (dataset, wrong)
-    problems = [
-        f"{title}: {'its runs had other data than the baseline' if dataset in baselines else 'no baseline'}, "
-        f"because {wrong}."
-        for title, (dataset, wrong) in unfitted.items()
-    ]
-    problems += [
-        f"{dataset}: no TF-IDF baseline, because no text of train holds a word of two letters."
-        for dataset, found in baselines.items()
-        if len(found) == 1
-    ]
-    return baselines, classes, problems
-
-
-def simple_fits(
-    evidence: "Evidence",
-    folders: dict[str, Path],
-    baselines: "dict[str, list[Baseline]]",
-    data_dir: Path,
-    memory: Path,
-) -> "tuple[Fits, list[str]]":
-    """Return the baselines and probes for each dataset, model and number of training texts, and what is missing.
-
-    A probe needs the checkpoint that the pre-trained runs of this dataset and model started from.
-    """
-    from analysis.baselines import baselines_of, remembered
-    from analysis.probe import SETTINGS, features, fit_probes, probe_inputs
-    from data_prep.subsets import nested_subset
-
-    fits: Fits = {}
-    problems = []
-    for group in evidence.groups:
-        dataset, model, train = group.names["dataset"], group.names["model"], group.runs[0].key.train
-        if dataset in baselines and group.n_train is not None:
-            own = baselines[dataset] if train == ALL else baselines_of(data_dir / "splits" / dataset, memory, train)
-            fits.setdefault((dataset, model, group.n_train), own)
-    pretrained = {
-        (group.names["dataset"], group.names["model"]): folders[str(group.runs[0].key)]
-        for group in evidence.groups
-        if group.names["init"] == "pretrained" and group.names["dataset"] in baselines
-    }
-    for (dataset, model), run in pretrained.items():
-        made_from, why_none = probe_inputs(run, data_dir)
-        if made_from is None:
-            problems.append(f"{dataset}, {model}: no probe on the frozen encoder, because {why_none}.")
-            continue
-        for key in [key for key in fits if key[:2] == (dataset, model)]:
-            size = key[2]
-
-            def fit(run: Path = run, size: int = size, made_from: dict[str, Any] = made_from) -> "list[Baseline]":
-                found = features(run, data_dir, made_from)
-                classes = found["train/class"].tolist()
-                names = [str(name) for name in range(max(classes) + 1)]
-                return fit_probes(found, nested_subset(classes, size, names))
-
-            fits[key] = [
-                *fits[key],
-                *remembered(
-                    memory, f"{dataset}, {model}, {size} texts: probes", {**made_from, "settings": SETTINGS}, fit
-                ),
-            ]
-    return fits, problems
 
 
 def percentage(text: str) -> float:

@@ -15,11 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
-from analysis.baselines import Baseline, judged
+from analysis.alike import inputs_of
+from analysis.baselines import Baseline, baselines_of, data_problem, judged, remembered
+from analysis.bought import Fits
+from analysis.evidence import Evidence
 from data_prep.splits import SPLITS
 from data_prep.stages import build_stage, read_manifest
+from data_prep.subsets import nested_subset
 from foundation.whole_files import sha256_of
-from sweeps.folders import read_json
+from sweeps.folders import ALL
 from sweeps.provenance import binarised_folder
 
 LAYOUT = 1  # raise it when the features change: kept ones are then computed anew
@@ -44,7 +48,7 @@ def probe_inputs(run_folder: Path, data_dir: Path) -> tuple[dict[str, Any] | Non
         return None, f"{run_folder / 'config.yaml'} is not there"
     config = _config(run_folder, data_dir)
     checkpoint = Path(str(config.model.checkpoint))
-    made_from = read_json(run_folder / "provenance.json").get("inputs", {})
+    made_from = inputs_of(run_folder)
     if not checkpoint.is_file():
         return None, f"the checkpoint {checkpoint} is not there"
     if sha256_of(checkpoint) != made_from.get("checkpoint"):
@@ -133,3 +137,67 @@ def fit_probes(found: dict[str, Array], rows: Array) -> list[Baseline]:
         seconds = float(found["seconds"]) + time.monotonic() - start
         probes.append(replace(best, seconds=seconds))
     return probes
+
+
+def simple_fits(
+    evidence: Evidence, folders: dict[str, Path], data_dir: Path, memory: Path
+) -> tuple[dict[str, list[Baseline]], Fits, list[str]]:
+    """Return each dataset's baselines, all baselines and probes by texts and model, and a sentence for each problem.
+
+    A probe needs the checkpoint that the pre-trained runs of its dataset and model started from.
+    """
+    baselines: dict[str, list[Baseline]] = {}
+    unfitted: dict[str, tuple[str, str]] = {}
+    for group in evidence.groups:
+        dataset = group.names["dataset"]
+        splits = data_dir / "splits" / dataset
+        binarised = data_dir / "bin" / f"{dataset}.{group.names['model']}"
+        wrong = data_problem(binarised, splits, group.inputs.get("data", {}))
+        if wrong is None:
+            baselines[dataset] = baselines_of(splits, memory)
+        else:
+            unfitted[group.title] = (dataset, wrong)
+    problems = [
+        f"{title}: {'its runs had other data than the baseline' if dataset in baselines else 'no baseline'}, "
+        f"because {wrong}."
+        for title, (dataset, wrong) in unfitted.items()
+    ]
+    problems += [
+        f"{dataset}: no TF-IDF baseline, because no text of train holds a word of two letters."
+        for dataset, found in baselines.items()
+        if len(found) == 1
+    ]
+    fits: Fits = {}
+    pretrained: dict[tuple[str, str], Path] = {}
+    for group in evidence.groups:
+        dataset, model, train = group.names["dataset"], group.names["model"], group.runs[0].key.train
+        if dataset not in baselines:
+            continue
+        if group.n_train is not None:
+            own = baselines[dataset] if train == ALL else baselines_of(data_dir / "splits" / dataset, memory, train)
+            fits.setdefault((dataset, model, group.n_train), own)
+        if group.names["init"] == "pretrained":
+            pretrained[dataset, model] = folders[str(group.runs[0].key)]
+    for (dataset, model), run in pretrained.items():
+        made_from, why_none = probe_inputs(run, data_dir)
+        if made_from is None:
+            problems.append(f"{dataset}, {model}: no probe on the frozen encoder, because {why_none}.")
+            continue
+        for key in [key for key in fits if key[:2] == (dataset, model)]:
+            fits[key] = [*fits[key], *probes_of(run, data_dir, made_from, key, memory)]
+    return baselines, fits, problems
+
+
+def probes_of(
+    run: Path, data_dir: Path, made_from: dict[str, Any], key: tuple[str, str, int], memory: Path
+) -> list[Baseline]:
+    """Return the probes of `key`: dataset, model, number of training texts. The JSON file `memory` keeps them."""
+    dataset, model, size = key
+
+    def fit() -> list[Baseline]:
+        found = features(run, data_dir, made_from)
+        classes = found["train/class"].tolist()
+        return fit_probes(found, nested_subset(classes, size, [str(name) for name in range(max(classes) + 1)]))
+
+    inputs = {**made_from, "settings": SETTINGS}
+    return remembered(memory, f"{dataset}, {model}, {size} texts: probes", inputs, fit)

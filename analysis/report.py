@@ -104,17 +104,17 @@ def _pictures(material: Material) -> dict[str, Picture]:
 
 def _standing(material: Material) -> list[str]:
     """Return how far each init is from the first baseline, and which runs only match the commonest class."""
-    standing = [
+    standing: list[str | None] = [
         against_baseline(comparison, baseline)
         for comparison in material.evidence.of_init()
         for baseline in _simple(material, comparison.one)[:1]
     ]
-    nothing = [
-        at_commonest(group, _simple(material, group)[-1])
+    standing += [
+        at_commonest(group, commonest)
         for group in material.evidence.groups
-        if _simple(material, group)
+        for commonest in _simple(material, group)[-1:]
     ]
-    return [*standing, *filter(None, nothing)]
+    return [said for said in standing if said]
 
 
 def _simple(material: Material, group: Group) -> list[Baseline]:
@@ -183,16 +183,6 @@ def _statistics(evidence: Evidence) -> Section:
     return Section("Statistics", [target], items=without, tables=tables)
 
 
-def _configs(material: Material) -> dict[str, Any]:
-    """Return the configuration of the first run of each group, by the group's title."""
-    found = {}
-    for group in material.evidence.groups:
-        path = material.folders[str(group.runs[0].key)] / "config.yaml"
-        if path.is_file():
-            found[group.title] = OmegaConf.to_container(OmegaConf.load(path))
-    return found
-
-
 def _data_cards(material: Material) -> list[Section]:
     cards = []
     for dataset, model in dict.fromkeys((g.names["dataset"], g.names["model"]) for g in material.evidence.groups):
@@ -229,25 +219,25 @@ def _data_cards(material: Material) -> list[Section]:
 
 
 def _recipes(material: Material) -> Section:
+    """Return the section on the recipe of each group, by the configuration of its first run."""
     rows = []
-    for title, config in _configs(material).items():
+    for group in material.evidence.groups:
+        path = material.folders[str(group.runs[0].key)] / "config.yaml"
+        if not path.is_file():
+            continue
+        config: Any = OmegaConf.to_container(OmegaConf.load(path))
         recipe = config.get("recipe", {})
         words = {key: str(value) for key, value in recipe.items()}
         if config.get("n_train") and recipe.get("updates") == "full":
             words["epochs"] = f"{words['epochs']} of all texts; as many steps on {config['n_train']}"
-        rows.append({"runs": title, **words})
-    frame = upright(pd.DataFrame(rows)) if rows else pd.DataFrame()
-    return Section("Training", tables=[Table("", frame, is_upright=True)] if rows else [])
+        rows.append({"runs": group.title, **words})
+    return Section("Training", tables=[Table("", upright(pd.DataFrame(rows)), is_upright=True)] if rows else [])
 
 
 def _provenance(material: Material) -> Section:
-    records = {
-        str(run.key): read_json(material.folders[str(run.key)] / "provenance.json")
-        for group in material.evidence.groups
-        for run in group.runs
-    }
-    facts: dict[str, list[str]] = {}
-    for record in records.values():
+    facts: dict[str, dict[str, None]] = {}  # each value once, in the order of the runs
+    for run in (run for group in material.evidence.groups for run in group.runs):
+        record = read_json(material.folders[str(run.key)] / "provenance.json")
         versions = ", ".join(f"{name} {number}" for name, number in record.get("versions", {}).items())
         inputs = record.get("inputs", {})
         told = {
@@ -261,8 +251,8 @@ def _provenance(material: Material) -> Section:
             **{f"sha256 of {name}": digest for name, digest in inputs.get("data", {}).items()},
         }
         for name, value in told.items():
-            if value and str(value) not in facts.setdefault(name, []):
-                facts[name].append(str(value))
+            if value:
+                facts.setdefault(name, {})[str(value)] = None
     frame = pd.DataFrame([{"what": name, "value": "; ".join(values)} for name, values in facts.items()])
     commands = [*texts_in(read_json(material.sweep_folder / "sweep.json"), "commands"), _figures_command(material)]
     return Section(
