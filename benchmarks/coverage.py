@@ -44,11 +44,7 @@ STRANGERS = "strangers"
 ABILITY = {"pretrained": 1.1, "random": 0.63, STRANGERS: 0.63}  # accuracies of 86 and 74 %, as on amazon_fr
 OF_SEED, OF_TEXT, OF_NOISE = 0.08, 0.8, 0.6  # standard deviations; the accuracy then varies by 2 to 3 points over seeds
 STEPS = evaluation_steps([98, 196, 294], "geometric")  # of the default sweep
-LOG_STEPS = {
-    "pretrained": math.log(35),
-    "random": math.log(167),
-    STRANGERS: math.log(167),
-}  # means of log steps to 70 %
+LOG_STEPS = {"pretrained": math.log(35), "random": math.log(167), STRANGERS: math.log(167)}  # means, to 70 %
 OF_LOG_STEPS = 0.35  # standard deviation over seeds; 5 % of the random runs then end below 70 %
 START, TOP, THRESHOLD = 50.0, 88.0, 70.0  # percent
 RESAMPLES = 1_000
@@ -71,6 +67,10 @@ class World:
     of_first: float  # accuracy of the first pre-trained run on any texts
     on_these_texts: dict[str, float]
     on_any_texts: dict[str, float]
+
+    def test(self, init: str) -> Array:
+        """Return the accuracies of the runs."""
+        return self.right[init].mean(axis=1)
 
 
 def accuracy_at(labels: Array) -> Array:
@@ -119,12 +119,20 @@ def _seen(step: float) -> Bracket:
     return bracket_of(steps, START + (TOP - START) * (1 - np.exp(-steps / tau)), THRESHOLD)
 
 
-def _accuracies(world: World, init: str) -> Array:
-    return world.right[init].mean(axis=1)
+Interval = Callable[[World], Estimate]
+Truth = Callable[[World], float]
 
 
-def _ratio(world: World, other: str, paired: bool) -> Estimate:
-    return ratio_of_steps(world.brackets[other], world.brackets["pretrained"], paired).interval
+def _over_seeds(other: str, paired: bool) -> Interval:
+    return lambda world: difference_over_seeds(world.test("pretrained"), world.test(other), paired)
+
+
+def _over_texts(other: str, paired: bool) -> Interval:
+    return lambda world: difference_over_texts(world.right["pretrained"], world.right[other], paired)
+
+
+def _ratio(other: str, paired: bool) -> Interval:
+    return lambda world: ratio_of_steps(world.brackets[other], world.brackets["pretrained"], paired).interval
 
 
 def _wilson(world: World) -> Estimate:
@@ -133,39 +141,27 @@ def _wilson(world: World) -> Estimate:
     return Estimate(n_right / TEXTS, 100 * low, 100 * high, NEW_TEXTS, "Wilson")
 
 
-def _gap(truth: dict[str, float]) -> float:
-    return truth["pretrained"] - truth["random"]
+def _gap_here(world: World) -> float:
+    return world.on_these_texts["pretrained"] - world.on_these_texts["random"]
+
+
+def _gap_anywhere(world: World) -> float:
+    return world.on_any_texts["pretrained"] - world.on_any_texts["random"]
+
+
+def _mean_here(world: World) -> float:
+    return world.on_these_texts["pretrained"]
 
 
 RATIO = math.exp(LOG_STEPS["random"] - LOG_STEPS["pretrained"])
 MEAN_STEPS = math.exp(LOG_STEPS["pretrained"] + OF_LOG_STEPS**2 / 2)
-Judged = tuple[str, str, Callable[[World], Estimate], Callable[[World], float]]
-INTERVALS: list[Judged] = [
-    (
-        "mean, Student's t",
-        SAME_TEXTS,
-        lambda w: mean_over_seeds(_accuracies(w, "pretrained")),
-        lambda w: w.on_these_texts["pretrained"],
-    ),
-    (
-        "difference, paired t",
-        SAME_TEXTS,
-        lambda w: difference_over_seeds(_accuracies(w, "pretrained"), _accuracies(w, "random"), True),
-        lambda w: _gap(w.on_these_texts),
-    ),
-    (
-        "difference of other seeds, Welch's t",
-        SAME_TEXTS,
-        lambda w: difference_over_seeds(_accuracies(w, "pretrained"), _accuracies(w, STRANGERS), False),
-        lambda w: _gap(w.on_these_texts),
-    ),
-    ("ratio of steps, paired, seeds and brackets", SAME_TEXTS, lambda w: _ratio(w, "random", True), lambda w: RATIO),
-    (
-        "ratio of steps of other seeds, seeds and brackets",
-        SAME_TEXTS,
-        lambda w: _ratio(w, STRANGERS, False),
-        lambda w: RATIO,
-    ),
+ONE_MORE = "one more run"
+INTERVALS: list[tuple[str, str, Interval, Truth]] = [
+    ("mean, Student's t", SAME_TEXTS, lambda w: mean_over_seeds(w.test("pretrained")), _mean_here),
+    ("difference, paired t", SAME_TEXTS, _over_seeds("random", True), _gap_here),
+    ("difference of other seeds, Welch's t", SAME_TEXTS, _over_seeds(STRANGERS, False), _gap_here),
+    ("ratio of steps, paired, seeds and brackets", SAME_TEXTS, _ratio("random", True), lambda w: RATIO),
+    ("ratio of steps of other seeds, seeds and brackets", SAME_TEXTS, _ratio(STRANGERS, False), lambda w: RATIO),
     (
         "mean steps, seeds and brackets",
         SAME_TEXTS,
@@ -176,54 +172,31 @@ INTERVALS: list[Judged] = [
     ("share of a gain, Fieller", SAME_TEXTS, lambda w: ratio_of_means(*w.ladder), lambda w: PART / GAIN),
     ("std of normal values, chi-squared", SAME_TEXTS, lambda w: std_interval(w.normal[0]), lambda w: 1.0),
     ("ratio of stds of normal values, F", SAME_TEXTS, lambda w: std_ratio(*w.normal), lambda w: 1.0),
-    (
-        "one more run, prediction interval",
-        "one more run",
-        lambda w: one_more_run(_accuracies(w, "pretrained")),
-        lambda w: w.one_more,
-    ),
+    ("one more run, prediction interval", ONE_MORE, lambda w: one_more_run(w.test("pretrained")), lambda w: w.one_more),
     (
         "mean, crossed random effects",
         NEW_TEXTS,
         lambda w: mean_over_texts(w.right["pretrained"]),
         lambda w: w.on_any_texts["pretrained"],
     ),
-    (
-        "difference, crossed, paired",
-        NEW_TEXTS,
-        lambda w: difference_over_texts(w.right["pretrained"], w.right["random"], True),
-        lambda w: _gap(w.on_any_texts),
-    ),
-    (
-        "difference of other seeds, crossed",
-        NEW_TEXTS,
-        lambda w: difference_over_texts(w.right["pretrained"], w.right[STRANGERS], False),
-        lambda w: _gap(w.on_any_texts),
-    ),
+    ("difference, crossed, paired", NEW_TEXTS, _over_texts("random", True), _gap_anywhere),
+    ("difference of other seeds, crossed", NEW_TEXTS, _over_texts(STRANGERS, False), _gap_anywhere),
     ("accuracy of one classifier, Wilson", "new texts, this run", _wilson, lambda w: w.of_first),
-    (
-        "(not used) difference of the same seeds, Welch's t",
-        SAME_TEXTS,
-        lambda w: difference_over_seeds(_accuracies(w, "pretrained"), _accuracies(w, "random"), False),
-        lambda w: _gap(w.on_these_texts),
-    ),
+    ("(not used) difference of the same seeds, Welch's t", SAME_TEXTS, _over_seeds("random", False), _gap_here),
 ]
 
 
-class Bootstraps:
-    """Percentile bootstraps of the mean accuracy, for comparison only. The weights of all resamples are drawn once."""
+def bootstraps(right: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Return percentile intervals of the mean accuracy, over resampled seeds and over seeds and texts.
 
-    def __init__(self, n: int, rng: np.random.Generator) -> None:
-        self.of_seeds = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES) / n
-        self.of_texts = rng.multinomial(TEXTS, np.full(TEXTS, 1 / TEXTS), RESAMPLES) / TEXTS
-
-    def over_seeds(self, right: Array) -> Array:
-        """Return the interval over resampled seeds."""
-        return np.percentile(self.of_seeds @ right.mean(axis=1), [2.5, 97.5])
-
-    def over_both(self, right: Array) -> Array:
-        """Return the interval over resampled seeds and texts."""
-        return np.percentile(((self.of_seeds @ right) * self.of_texts).sum(axis=1), [2.5, 97.5])
+    `right` has shape (runs, texts). These intervals are for comparison only.
+    """
+    n = len(right)
+    of_seeds = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES) / n
+    of_texts = rng.multinomial(TEXTS, np.full(TEXTS, 1 / TEXTS), RESAMPLES) / TEXTS
+    means = of_seeds @ right.mean(axis=1), ((of_seeds @ right) * of_texts).sum(axis=1)
+    over_seeds, over_both = (np.percentile(resampled, [2.5, 97.5]) for resampled in means)
+    return over_seeds, over_both
 
 
 def coverage(n: int, repeats: int, seed: int = 0) -> dict[tuple[str, str], tuple[float, float]]:
@@ -246,12 +219,9 @@ def coverage_of_bootstraps(n: int, repeats: int, seed: int = 0) -> dict[tuple[st
     over_seeds, over_both = "(not used) mean, bootstrap of seeds", "(not used) mean, bootstrap of seeds and texts"
     held = dict.fromkeys([(over_seeds, SAME_TEXTS), (over_both, SAME_TEXTS), (over_both, NEW_TEXTS)], 0)
     for _ in range(repeats):
-        world, bootstraps = draw(n, rng, np.random.default_rng(0)), Bootstraps(n, rng)
+        world = draw(n, rng, np.random.default_rng(0))
         truths = {SAME_TEXTS: world.on_these_texts["pretrained"], NEW_TEXTS: world.on_any_texts["pretrained"]}
-        found = {
-            over_seeds: bootstraps.over_seeds(world.right["pretrained"]),
-            over_both: bootstraps.over_both(world.right["pretrained"]),
-        }
+        found = dict(zip((over_seeds, over_both), bootstraps(world.right["pretrained"], rng), strict=True))
         for name, target in held:
             held[name, target] += found[name][0] <= truths[target] <= found[name][1]
     return {key: (count / repeats, 1.0) for key, count in held.items()}

@@ -3,15 +3,19 @@
 The page marks a section with `<!-- name -->` and `<!-- end of name -->`.
 """
 
+import argparse
 import os
 import platform
 import re
 import shlex
 import statistics
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+
+import pandas as pd
 
 from foundation.errors import UsageError
 from foundation.whole_files import write_text
@@ -35,6 +39,17 @@ def machine() -> str:
         f"{date.today():%-d %B %Y}",
     ]
     return ", ".join(parts)
+
+
+def parser_of(module: str, doc: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options that all benches of the page have."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {module}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
+    parser.add_argument("--data-dir", type=Path, default=Path("data"))
+    parser.add_argument("--page", type=Path, help="page whose section is replaced, such as docs/bench.md")
+    return parser
 
 
 def command() -> str:
@@ -62,3 +77,8 @@ def spread(values: list[float], digits: int) -> str:
     """Return the median of the rounds, followed by the least and the greatest value when they differ."""
     least, middle, greatest = (f"{value:.{digits}f}" for value in (min(values), statistics.median(values), max(values)))
     return middle if least == greatest else f"{middle} ({least} to {greatest})"
+
+
+def table(rows: Sequence[Mapping[str, object]]) -> str:
+    """Return rows as a Markdown table."""
+    return str(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))

@@ -11,20 +11,17 @@ A step's seconds are those between the first and the last point of `tb/train_inn
 
 import argparse
 import itertools
-import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pandas as pd
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from benchmarks.page import spread, write_section
+from benchmarks.page import parser_of, spread, table, write_section
 from benchmarks.prep import timed
-from benchmarks.sweep import lengths
+from benchmarks.sweep import lengths, sweep_command
 from foundation.errors import UsageError, exit_code
 from hydra_conf.compose import compose_config, quoted
 from sweeps.device import resolve_machine, visible_gpus
@@ -53,7 +50,8 @@ START = {
     "fork server (the default)": ("launcher.fork_server=true",),
     "a new interpreter a run": ("launcher.fork_server=false",),
 }
-SHORT = ("fairseq.optimization.max_update=1", "fairseq.task.max_positions=16", "fairseq.dataset.valid_subset=valid")
+SHORT = ("fairseq.task.max_positions=16",)
+VALID_ONLY = "fairseq.dataset.valid_subset=valid"
 COST_STEPS = 5
 WARM_STEPS = 30  # steps, after which the process needs no new memory
 RUNS = {"6 runs": 3, "12 runs": 6, "24 runs": 12}  # name of the row -> number of seeds, each with both inits
@@ -82,19 +80,17 @@ def step_seconds(runs: Path) -> float:
 
 def sweep(arguments: argparse.Namespace, row: Row, words: tuple[str, ...], seeds: int, inits: str, steps: int) -> None:
     """Train a sweep with `steps` steps per run in a scratch folder, and add its seconds to `row`."""
+    short = [f"fairseq.optimization.max_update={steps}", "fairseq.common.log_interval=1", VALID_ONLY]
     with tempfile.TemporaryDirectory(dir=arguments.data_dir) as scratch:
         runs = Path(scratch).absolute()
-        command = [sys.executable, "-m", "sweeps", "--seeds", ",".join(map(str, range(seeds))), "--init", inits]
-        command += ["--data-dir", str(arguments.data_dir), "--runs-dir", str(runs), "--model", arguments.model]
-        command += [*(word for word in words if word.startswith("--")), "--"]
-        command += [f"fairseq.optimization.max_update={steps}", "fairseq.common.log_interval=1"]
-        command += ["fairseq.dataset.valid_subset=valid", "recipe.evaluate_every=epoch", *arguments.overrides]
-        command += [word for word in words if not word.startswith("--")]
+        options = [*(word for word in words if word.startswith("--")), "--init", inits]
+        more = [word for word in words if not word.startswith("--")]
+        overrides = [*short, *arguments.overrides, *more]
+        command = sweep_command(arguments, runs, ",".join(map(str, range(seeds))), options, overrides)
         seconds, _ = timed([command], runs / "said.log")
         row.sweep.append(seconds)
         if steps > 1:
             row.step.append(step_seconds(runs))
-        shutil.rmtree(runs / "default", ignore_errors=True)
 
 
 def parts(arguments: argparse.Namespace) -> str:
@@ -209,25 +205,15 @@ def profile(arguments: argparse.Namespace) -> str:
     return f"{arguments.steps} steps in {precision}, {total / 1e6 / arguments.steps:.2f} seconds each.\n\n{table(rows)}"
 
 
-def table(rows: Sequence[Mapping[str, object]]) -> str:
-    """Return rows as a Markdown table."""
-    return str(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))
-
-
 WHAT = {"parts": parts, "costs": costs, "profile": profile}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.parts", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("benchmarks.parts", __doc__)
     parser.add_argument("what", choices=list(WHAT))
     parser.add_argument("--model", default="e5_small_fr")
     parser.add_argument("--precision", default="auto", help="of profile (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=15, help="of each run (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="of parts and costs (default: %(default)s)")
-    parser.add_argument("--data-dir", type=Path, default=Path("data"))
-    parser.add_argument("--page", type=Path, help="page whose section is replaced, such as docs/bench.md")
     parser.add_argument("overrides", nargs="*", help="Hydra overrides of every sweep")
     arguments = parser.parse_args()
     text = WHAT[arguments.what](arguments)

@@ -10,7 +10,6 @@ import argparse
 import csv
 import json
 import multiprocessing
-import os
 import random
 import shutil
 import statistics
@@ -18,13 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import cache, partial
 from pathlib import Path
-from typing import ClassVar
 
 import psutil
 import sentencepiece
 
-from benchmarks.page import spread, write_section
+from benchmarks.page import parser_of, spread, write_section
 from data_prep.splits import SPLITS, read_split
 from foundation.errors import UsageError, exit_code
 from foundation.whole_files import sha256_of
@@ -57,29 +56,25 @@ def write_texts(folder: Path, splits: Path, count: int) -> None:
     (folder / "dict.label.txt").write_text("0 1\n1 1\n", encoding="utf-8")
 
 
-class _Worker:
-    """One process of the shell pipeline's encoder, which loads the model once."""
+@cache
+def processor_of(model: str) -> sentencepiece.SentencePieceProcessor:
+    """Return the model, which each process of the encoder loads once."""
+    return sentencepiece.SentencePieceProcessor(model_file=model)
 
-    processor: ClassVar[sentencepiece.SentencePieceProcessor]
 
-    @classmethod
-    def start(cls, model: str) -> None:
-        cls.processor = sentencepiece.SentencePieceProcessor(model_file=model)
-
-    @classmethod
-    def pieces(cls, line: str) -> str:
-        return " ".join(cls.processor.encode(line.rstrip("\n"), out_type=str))
+def pieces(model: str, line: str) -> str:
+    return " ".join(processor_of(model).encode(line.rstrip("\n"), out_type=str))
 
 
 def encode_files(folder: Path, model: Path) -> None:
     """Encode `<split>.input0` to `<split>.pieces` as spm_encode does, with one process per core."""
-    with multiprocessing.Pool(os.cpu_count(), _Worker.start, (str(model),)) as pool:
+    with multiprocessing.Pool() as pool:
         for split in SPLITS:
             with (
                 (folder / f"{split}.input0").open(encoding="utf-8") as lines,
                 (folder / f"{split}.pieces").open("w", encoding="utf-8") as out,
             ):
-                out.writelines(f"{row}\n" for row in pool.imap(_Worker.pieces, lines, chunksize=1000))
+                out.writelines(f"{row}\n" for row in pool.imap(partial(pieces, str(model)), lines, chunksize=1000))
 
 
 def shell_pipeline(folder: Path, model_folder: Path) -> list[list[str]]:
@@ -167,11 +162,9 @@ def bench(arguments: argparse.Namespace) -> int:
         "| way | seconds (least to most) | texts/s | GB at the peak |",
         "| --- | --- | --- | --- |",
     ]
-    for name in ways:
-        middle = statistics.median(seconds[name])
-        lines.append(
-            f"| {name} | {spread(seconds[name], 1)} | {arguments.texts / middle:,.0f} | {max(peaks[name]):.2f} |"
-        )
+    for name, took in seconds.items():
+        speed = arguments.texts / statistics.median(took)
+        lines.append(f"| {name} | {spread(took, 1)} | {speed:,.0f} | {max(peaks[name]):.2f} |")
     print("\n".join(lines))
     if arguments.page:
         write_section(arguments.page, "prep", "\n".join(lines))
@@ -180,13 +173,8 @@ def bench(arguments: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.prep", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("benchmarks.prep", __doc__)
     parser.add_argument("--texts", type=int, default=100_000, help="default: %(default)s")
-    parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
-    parser.add_argument("--data-dir", type=Path, default=Path("data"))
-    parser.add_argument("--page", type=Path, help="page whose section is replaced, such as docs/bench.md")
     parser.add_argument("--encode", nargs=2, type=Path, metavar=("FOLDER", "MODEL"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.encode:

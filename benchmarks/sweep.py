@@ -8,18 +8,18 @@ Each way trains the same runs (both inits of each seed) on the same splits for a
 after each, and keeps its best checkpoint. The ways take turns, `--rounds` times; the machine's matrix-product peak is
 measured between them, in the precision of each way. With a GPU each way has two rows, one in fp16 and one in bf16.
 FLOPs are those of the whole model on the real tokens (no padding), the same for every way.
-`--steps` cuts each run; what the runs are judged on at their end stays whole.
 """
 
 import argparse
 import importlib.util
 import json
+import math
 import re
+import shlex
 import shutil
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
+from torch.utils.benchmark import Timer
 
-from benchmarks.page import spread, write_section
+from benchmarks.page import parser_of, spread, table, write_section
 from benchmarks.prep import timed
 from data_prep.models.checkpoints import read_checkpoint
 from data_prep.stages import read_manifest
@@ -57,11 +57,9 @@ class Task:
     epochs: int
     batch_size: int
     steps: int  # of one run
-    cut: bool  # whether the runs end at `steps`, in the first epoch
     tokens: int  # trained on, in all runs
     flop: float  # of training and of the evaluations after each epoch, in all runs
     rates: dict[str, float]  # init -> learning rate
-    words: list[str]  # Hydra overrides that choose dataset, model and data folder
 
 
 @dataclass
@@ -97,6 +95,8 @@ def flop_of(tokens: Any, shape: dict[str, Any]) -> float:
 
 def plan(arguments: argparse.Namespace) -> Task:
     """Return what to train. Raises `UsageError` when its data is not prepared."""
+    from fairseq.models import MODEL_DATACLASS_REGISTRY
+
     import fairseq_tasks.architectures  # noqa: F401  registers the architectures
 
     words = [*group_words(dataset=arguments.dataset, model=arguments.model), *arguments.overrides]
@@ -107,50 +107,38 @@ def plan(arguments: argparse.Namespace) -> Task:
     manifest = read_manifest(data)
     if manifest is None or config.model.shape_from_checkpoint:
         raise UsageError(f"{data} is not there, or not of a model with a shape of its own; run `make prep` first")
-    from fairseq.models import MODEL_DATACLASS_REGISTRY
-
     shape = vars(MODEL_DATACLASS_REGISTRY[config.model.architecture]())
     limit, seeds = int(config.model.max_positions), [int(word) for word in arguments.seeds.split(",")]
     train = lengths(data, "train", limit)
     judged = sum(flop_of(lengths(data, split, limit), shape) for split in ("valid", "test"))
-    n_runs = len(INITS) * len(seeds)
+    epochs_in_all = len(INITS) * len(seeds) * arguments.epochs
     batch = int(config.recipe.batch_size)
-    in_epoch, epochs, share = -(-len(train) // batch), arguments.epochs, 1.0
-    if arguments.steps:  # a cut run sees random texts: about this share of the tokens
-        epochs, share = 1, arguments.steps / in_epoch
-    if not 0 < share <= 1:
-        raise UsageError(f"--steps {arguments.steps}: give at least 1 and at most {in_epoch}, the steps of an epoch")
     return Task(
         data=data,
         model_folder=Path(config.model.folder),
         shape=shape,
         max_positions=limit,
         seeds=seeds,
-        epochs=epochs,
+        epochs=arguments.epochs,
         batch_size=batch,
-        steps=arguments.steps or epochs * in_epoch,
-        cut=bool(arguments.steps),
-        tokens=int(n_runs * epochs * share * train.sum()),
-        flop=n_runs * epochs * (3 * share * flop_of(train, shape) + judged),
+        steps=arguments.epochs * math.ceil(len(train) / batch),
+        tokens=epochs_in_all * int(train.sum()),
+        flop=epochs_in_all * (3 * flop_of(train, shape) + judged),
         rates={init: float(configs[init].recipe.learning_rate) for init in INITS},
-        words=words,
     )
 
 
 def peak_flops(precision: str, seconds: float = 2.0) -> float:
     """Return the best FLOP/s of a matrix product, on the GPU or all cores, over `seconds` seconds of products."""
     kinds = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    gpu = torch.cuda.is_available()
-    side = SIDE * 4 if gpu else SIDE
-    one = torch.randn(side, side, device="cuda" if gpu else "cpu").to(kinds[precision])
-    other, best, end = one @ one, 0.0, time.monotonic() + seconds
-    while time.monotonic() < end:
-        start = time.perf_counter()
-        torch.mm(one, one, out=other)
-        if gpu:
-            torch.cuda.synchronize()
-        best = max(best, 2 * side**3 / (time.perf_counter() - start))
-    return best
+    side, device = (4 * SIDE, "cuda") if torch.cuda.is_available() else (SIDE, "cpu")
+    one = torch.randn(side, side, device=device).to(kinds[precision])
+    product = Timer(
+        "torch.mm(one, one, out=other)",
+        globals={"torch": torch, "one": one, "other": one @ one},
+        num_threads=torch.get_num_threads(),
+    )
+    return 2 * side**3 / min(product.blocked_autorange(min_run_time=seconds).times)
 
 
 def stock_checkpoint(model_folder: Path, out: Path) -> None:
@@ -173,33 +161,33 @@ def stock_checkpoint(model_folder: Path, out: Path) -> None:
     torch.save({**state, "optimizer_history": history}, out)
 
 
+STOCK = """--task sentence_prediction --criterion sentence_prediction --num-classes 2 --arch roberta_base
+    --shorten-method truncate --init-token 0 --separator-token 2 --optimizer adam --adam-betas '(0.9, 0.98)'
+    --adam-eps 1e-8 --weight-decay 0.01 --lr-scheduler polynomial_decay --valid-subset valid,test
+    --best-checkpoint-metric accuracy --maximize-best-checkpoint-metric --no-epoch-checkpoints --log-format simple"""
+
+
 def stock_command(task: Task, init: str, seed: int, folder: Path, precision: str) -> list[str]:
     """Return the command of fairseq-train for one run."""
     names = ("encoder-layers", "encoder-embed-dim", "encoder-ffn-embed-dim", "encoder-attention-heads")
-    words = [sys.executable, "-m", "fairseq_cli.train", str(task.data), "--task", "sentence_prediction"]
-    words += ["--arch", "roberta_base"]
-    words += [word for name in names for word in (f"--{name}", str(task.shape[name.replace("-", "_")]))]
-    words += ["--max-positions", str(task.max_positions), "--shorten-method", "truncate", "--num-classes", "2"]
-    words += ["--init-token", "0", "--separator-token", "2", "--criterion", "sentence_prediction"]
-    words += ["--batch-size", str(task.batch_size), "--max-epoch", str(task.epochs), "--seed", str(seed)]
-    words += ["--optimizer", "adam", "--adam-betas", "(0.9, 0.98)", "--adam-eps", "1e-8", "--weight-decay", "0.01"]
-    words += ["--lr", str(task.rates[init]), "--lr-scheduler", "polynomial_decay"]
-    words += ["--max-update", str(task.steps)] if task.cut else []
-    words += ["--total-num-update", str(task.steps), "--warmup-updates", str(round(0.06 * task.steps))]
-    words += [
-        "--valid-subset",
-        "valid,test",
-        "--best-checkpoint-metric",
-        "accuracy",
-        "--maximize-best-checkpoint-metric",
-    ]
-    words += ["--no-epoch-checkpoints", "--save-dir", str(folder), "--log-format", "simple"]
-    words += ["--tensorboard-logdir", str(folder / "tb"), *([] if torch.cuda.is_available() else ["--cpu"])]
+    options = {
+        **{name: task.shape[name.replace("-", "_")] for name in names},
+        "max-positions": task.max_positions,
+        "batch-size": task.batch_size,
+        "max-epoch": task.epochs,
+        "seed": seed,
+        "lr": task.rates[init],
+        "total-num-update": task.steps,
+        "warmup-updates": round(0.06 * task.steps),
+        "save-dir": folder,
+        "tensorboard-logdir": folder / "tb",
+        **({"restore-file": folder.parent / "stock.pt"} if init == "pretrained" else {}),
+    }
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    words += [] if torch.cuda.is_available() else ["--cpu"]
     words += [f"--{precision}"] if precision in ("fp16", "bf16") else []
-    if init == "pretrained":
-        words += ["--restore-file", str(folder.parent / "stock.pt")]
-        words += ["--reset-optimizer", "--reset-dataloader", "--reset-meters"]
-    return words
+    words += ["--reset-optimizer", "--reset-dataloader", "--reset-meters"] if init == "pretrained" else []
+    return [sys.executable, "-m", "fairseq_cli.train", str(task.data), *shlex.split(STOCK), *words]
 
 
 def trainer_command(task: Task, init: str, seed: int, folder: Path, precision: str) -> list[str]:
@@ -213,7 +201,6 @@ def trainer_command(task: Task, init: str, seed: int, folder: Path, precision: s
         "epochs": task.epochs,
         "batch_size": task.batch_size,
         "rate": task.rates[init],
-        "steps": task.steps if task.cut else -1,
         "precision": precision,
     }
     return [sys.executable, "-m", "benchmarks.sweep", "--trainer", json.dumps(told)]
@@ -246,13 +233,11 @@ def train_with_trainer(told: dict[str, Any]) -> None:
         output_dir=told["out"],
         seed=told["seed"],
         num_train_epochs=told["epochs"],
-        max_steps=told["steps"],
         learning_rate=told["rate"],
-        eval_steps=told["steps"] if told["steps"] > 0 else None,
         per_device_train_batch_size=told["batch_size"],
         weight_decay=0.01,
         save_strategy="best",
-        eval_strategy="steps" if told["steps"] > 0 else "epoch",
+        eval_strategy="epoch",
         metric_for_best_model="eval_valid_accuracy",
         save_total_limit=1,
         disable_tqdm=True,
@@ -312,32 +297,20 @@ def last_accuracy(log: str) -> float:
     return float("".join(found[-1]))
 
 
+def sweep_command(
+    arguments: argparse.Namespace, runs: Path, seeds: str, options: list[str], overrides: list[str]
+) -> list[str]:
+    """Return the command of a sweep of ours on the data of `arguments`."""
+    words = ["--seeds", seeds, "--runs-dir", str(runs), "--data-dir", str(arguments.data_dir)]
+    words += ["--model", arguments.model, *options, "--", "recipe.evaluate_every=epoch", *overrides]
+    return [sys.executable, "-m", "sweeps", *words]
+
+
 def our_sweep(task: Task, scratch: Path, arguments: argparse.Namespace, measured: Measured) -> None:
     """Train the same runs with one command."""
     runs, log = scratch / "ours", scratch / "ours.log"
-    command = [
-        sys.executable,
-        "-m",
-        "sweeps",
-        "--seeds",
-        arguments.seeds,
-        "--epochs",
-        str(task.epochs),
-        "--runs-dir",
-        str(runs),
-        "--data-dir",
-        str(arguments.data_dir),
-        "--dataset",
-        arguments.dataset,
-        "--model",
-        arguments.model,
-        "--precision",
-        measured.precision,
-        "--",
-        "recipe.evaluate_every=epoch",
-        *arguments.overrides,
-        *([f"fairseq.optimization.max_update={task.steps}"] if task.cut else []),
-    ]
+    options = ["--epochs", str(task.epochs), "--dataset", arguments.dataset, "--precision", measured.precision]
+    command = sweep_command(arguments, runs, arguments.seeds, options, arguments.overrides)
     called = datetime.now()
     took, peak = timed([command], log)
     waited = 0.0
@@ -401,60 +374,48 @@ def bench(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
                 precision = measured[row].precision
                 peaks.setdefault(precision, []).append(peak_flops(precision))
     best = {precision: max(found) for precision, found in peaks.items()}
-    return as_table(task, measured, best), as_numbers(task, measured, best)
-
-
-def as_numbers(task: Task, measured: dict[str, Measured], peaks: dict[str, float]) -> dict[str, Any]:
-    """Return everything measured, by way."""
-    return {
-        "peak_gflops": {precision: peak / 1e9 for precision, peak in peaks.items()},
+    numbers = {
+        "peak_gflops": {precision: peak / 1e9 for precision, peak in best.items()},
         "tokens": task.tokens,
         "tflop": task.flop / 1e12,
         "ways": {way: vars(found) for way, found in measured.items()},
     }
+    return as_table(task, measured, best), numbers
 
 
 def as_table(task: Task, measured: dict[str, Measured], peaks: dict[str, float]) -> str:
     """Return one row per way: medians, with the least and the most of the rounds. `peaks` are FLOP/s by precision."""
     medians = {way: statistics.median(found.seconds) for way, found in measured.items()}
-    rows = []
-    for way, found in measured.items():
-        seconds = medians[way]
-        n_runs = len(INITS) * len(task.seeds)
-        rows.append(
-            {
-                "way": way,
-                "seconds (least to most)": spread(found.seconds, 0),
-                "times as fast as stock": f"{medians['stock'] / seconds:.2f}" if "stock" in medians else "-",
-                "real tokens/s": f"{task.tokens / seconds:,.0f}",
-                "of the peak": f"{100 * task.flop / seconds / peaks[found.precision]:.0f} % of {found.precision}'s",
-                "GB at the peak": f"{max(found.peak_gb):.2f}",
-                "start-up per run, s": f"{statistics.median(found.start_up) / n_runs:.1f}",
-                **{f"test %, {init}, seed {task.seeds[0]}": f"{value:.1f}" for init, value in found.accuracy.items()},
-            }
-        )
+    n_runs = len(INITS) * len(task.seeds)
+    rows = [
+        {
+            "way": way,
+            "seconds (least to most)": spread(found.seconds, 0),
+            "times as fast as stock": f"{medians['stock'] / medians[way]:.2f}" if "stock" in medians else "-",
+            "real tokens/s": f"{task.tokens / medians[way]:,.0f}",
+            "of the peak": f"{100 * task.flop / medians[way] / peaks[found.precision]:.0f} % of {found.precision}'s",
+            "GB at the peak": f"{max(found.peak_gb):.2f}",
+            "start-up per run, s": f"{statistics.median(found.start_up) / n_runs:.1f}",
+            **{f"test %, {init}, seed {task.seeds[0]}": f"{value:.1f}" for init, value in found.accuracy.items()},
+        }
+        for way, found in measured.items()
+    ]
     about = (
-        f"{len(INITS) * len(task.seeds)} runs of {task.steps} steps, {task.tokens:,} real tokens trained on, "
+        f"{n_runs} runs of {task.steps} steps, {task.tokens:,} real tokens trained on, "
         f"{task.flop / 1e12:.1f} TFLOP; peak of a matrix product, GFLOP/s: "
         f"{', '.join(f'{peak / 1e9:,.0f} in {precision}' for precision, peak in peaks.items())}; "
         f"rounds: {max(len(found.seconds) for found in measured.values())}."
     )
-    return f"{about}\n\n{pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)}\n"
+    return f"{about}\n\n{table(rows)}\n"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.sweep", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("benchmarks.sweep", __doc__)
     parser.add_argument("--dataset", default="amazon_fr")
     parser.add_argument("--model", default="e5_small_fr")
     parser.add_argument("--seeds", default="0", help="comma-separated (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=1, help="default: %(default)s")
-    parser.add_argument("--steps", type=int, help="cut every run after so many steps of its first epoch")
-    parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--ways", default=",".join(WAYS), help="comma-separated (default: %(default)s)")
-    parser.add_argument("--data-dir", type=Path, default=Path("data"))
-    parser.add_argument("--page", type=Path, help="page whose section is replaced, such as docs/bench.md")
     parser.add_argument("--trainer", help=argparse.SUPPRESS)
     parser.add_argument("overrides", nargs="*", help="Hydra overrides of our own sweep")
     arguments = parser.parse_args()
