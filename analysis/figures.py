@@ -88,7 +88,8 @@ def _draw_curves(axis: Axes, group: Group, split: str) -> None:
     faint = min(0.65, 6 / max(len(tables), 1))
     for best_step, table in tables:
         axis.plot(table["step"], table[split], color=colour_of(init), lw=0.8, alpha=faint)
-        best, look = table[table["step"] == best_step], {"mec": colour_of(init), "mfc": "white", "clip_on": False}
+        best = table[table["step"] == best_step]
+        look: dict[str, Any] = {"mec": colour_of(init), "mfc": "white", "clip_on": False}
         draw_points(axis, best["step"], best[split], init, ms=6, alpha=max(faint, 0.3), zorder=4, **look)
     if len(tables) < 2:  # a mean of one run is the run
         return
@@ -109,7 +110,8 @@ def training_loss(scalars: pd.DataFrame, evidence: Evidence) -> Drawing | None:
         return None
     groups.sort(key=lambda group: [getattr(group.runs[0].key, name) for name in (*PANEL, "init")])
     figure, panels = _over_steps(groups)
-    last, counts = {}, []
+    last: dict[str, float] = {}
+    counts: list[int] = []
     for axis, members in panels:
         for group in members:
             init = group.names["init"]
@@ -183,7 +185,7 @@ def final_accuracy(evidence: Evidence, baselines: dict[str, list[Baseline]]) -> 
         for baseline, style in zip(baselines.get(dataset, []), ("--", ":"), strict=False):
             axis.axvline(baseline.test, color="0.45", lw=1.2, ls=style, zorder=1)
             label = f"{baseline.name.split(',')[0]}\n{baseline.test:.2f}"
-            look = {"fontsize": "x-small", "color": "0.35", "ha": "center", "va": "bottom"}
+            look: dict[str, Any] = {"fontsize": "x-small", "color": "0.35", "ha": "center", "va": "bottom"}
             axis.text(baseline.test, 1.0, label, transform=axis.get_xaxis_transform(), **look)
     axis.set_xlabel("test accuracy at the best step (%)")
     return framed(captions.title_of_gaps(evidence), captions.caption_of_gaps(evidence), figure)

@@ -170,7 +170,7 @@ STOCK = """--task sentence_prediction --criterion sentence_prediction --num-clas
 def stock_command(task: Task, init: str, seed: int, folder: Path, precision: str) -> list[str]:
     """Return the command of fairseq-train for one run."""
     names = ("encoder-layers", "encoder-embed-dim", "encoder-ffn-embed-dim", "encoder-attention-heads")
-    options = {
+    options: dict[str, Any] = {
         **{name: task.shape[name.replace("-", "_")] for name in names},
         "max-positions": task.max_positions,
         "batch-size": task.batch_size,
