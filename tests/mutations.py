@@ -1095,8 +1095,8 @@ MUTATIONS = [
     ),
     Mutation(
         "data_prep/sources/fetching.py",
-        "promised = target.name if sha256 is None else None",
-        "promised = None",
+        "if sha256 is None and not looks_like_archive(part, target.name):",
+        "if sha256 is None and not part.is_file():",
         "a web page is kept in place of an archive",
         FETCHING + "web_page",
     ),

