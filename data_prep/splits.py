@@ -12,7 +12,7 @@ anything is drawn, only the first of exact copies is kept, and only the first of
 Near-copies with different labels are all kept and counted. The manifest counts each kind of dropped text separately.
 
 No empty text is used for training. A text with only invisible characters is empty. Each text is read once, into a
-scratch file. Memory holds 22 bytes per example.
+scratch file. Memory holds some numbers of each example, no text.
 """
 
 import json
@@ -20,11 +20,12 @@ import re
 import unicodedata
 from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,9 @@ from omegaconf import DictConfig, OmegaConf
 from foundation.counts import counted
 from foundation.errors import UsageError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 SPLITS = ("train", "valid", "test")
 PARTS = ("all", *SPLITS)
 TRAIN, VALID, TEST, DROPPED = 0, 1, 2, 3
@@ -40,6 +44,7 @@ NO_LABEL = -1
 LEAKED = "leaked.txt"
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]{1,2})?")  # but not a code such as 01
 NEAR = "but for case, characters that are not seen, or which of the pair comes first"
+STAND = ("text stands", "texts stand")
 NEAR_COPIES = f"near-copies, texts that are the same {NEAR}, are dropped across splits as exact copies are"
 # Unicode calls these characters letters, marks or symbols, but they are drawn as nothing or as a blank.
 BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(map(chr, range(0xFE00, 0xFE10)))
@@ -119,13 +124,10 @@ def looks_french(text: str) -> bool:
 class Gathered:
     """Facts about every example, in reading order. The examples themselves are lines in the scratch file."""
 
-    parts: "array[int]" = field(default_factory=lambda: array("b"))  # index into PARTS
-    labels: "array[int]" = field(default_factory=lambda: array("i"))  # index into label_names, or NO_LABEL
-    digests: "array[int]" = field(default_factory=lambda: array("Q"))  # 64 bits of each text
-    near: "array[int]" = field(default_factory=lambda: array("Q"))  # 64 bits, the same for all near-copies of a text
-    traits: "array[int]" = field(default_factory=lambda: array("b"))  # 1: empty, 2: not French
-    label_names: list[str] = field(default_factory=list)
-    renamed: dict[str, str] = field(default_factory=dict)  # label in the scratch file -> its class, where they differ
+    texts: "pd.DataFrame"  # part: index into PARTS; label: index into label_names, or NO_LABEL; digest: 64 bits of each
+    # text; near: 64 bits, the same for all near-copies of a text; empty; not_french
+    label_names: list[str]
+    renamed: dict[str, str]  # label in the scratch file -> its class, where they differ
 
 
 def gather(parts: dict[str, Path], read: Reader, config: DictConfig, scratch: Path) -> Gathered:
@@ -133,11 +135,14 @@ def gather(parts: dict[str, Path], read: Reader, config: DictConfig, scratch: Pa
 
     Raises `UsageError` when a part does not hold the number of examples that the configuration expects.
     """
-    gathered = Gathered(label_names=list(config.labels or []))
-    indices = {name: index for index, name in enumerate(gathered.label_names)}
+    import pandas as pd  # a slow import, not needed when the splits are up to date
+
+    kinds = {"part": "b", "label": "i", "digest": "Q", "near": "Q", "empty": "b", "not_french": "b"}
+    columns: dict[str, Any] = {name: array(kind) for name, kind in kinds.items()}
+    indices = {name: index for index, name in enumerate(config.labels or [])}
     with scratch.open("w", encoding="utf-8") as out:
         for part, path in parts.items():
-            before = len(gathered.parts)
+            before = len(columns["part"])
             for example in read(path, part, config):
                 text = clean(example.text)
                 pair = None if example.text_pair is None else clean(example.text_pair)
@@ -157,14 +162,13 @@ def gather(parts: dict[str, Path], read: Reader, config: DictConfig, scratch: Pa
                         f"{path}: {example.id} has the label {example.label!r}, dataset.labels has "
                         f"{', '.join(map(repr, config.labels))}; add it there, or mend it"
                     )
-                gathered.parts.append(PARTS.index(part))
-                gathered.labels.append(index)
-                gathered.digests.append(digest)
-                gathered.near.append(near)
                 empty = any(map(is_empty, texts))
-                gathered.traits.append(empty | (not looks_french(text)) << 1)
-            _check_expected(config, part, path, len(gathered.parts) - before)
-    gathered.label_names = list(indices)
+                row = (PARTS.index(part), index, digest, near, empty, not looks_french(text))
+                for column, value in zip(columns.values(), row, strict=True):
+                    column.append(value)
+            _check_expected(config, part, path, len(columns["part"]) - before)
+    frame = pd.DataFrame({name: np.array(column) for name, column in columns.items()})
+    gathered = Gathered(frame.astype({"empty": bool, "not_french": bool}), list(indices), {})
     if config.labels is None:
         _unite_numbers(gathered)
     return gathered
@@ -181,8 +185,8 @@ def _unite_numbers(gathered: Gathered) -> None:
     united = {name: _as_number(number) for number, alike in spellings.items() for name in alike if len(alike) > 1}
     gathered.renamed = {name: new for name, new in united.items() if name != new}
     gathered.label_names = list(dict.fromkeys(united.get(name, name) for name in names))
-    place = [gathered.label_names.index(united.get(name, name)) for name in names]
-    gathered.labels = array("i", (label if label == NO_LABEL else place[label] for label in gathered.labels))
+    place = {index: gathered.label_names.index(united.get(name, name)) for index, name in enumerate(names)}
+    gathered.texts["label"] = gathered.texts["label"].replace(place)
 
 
 def _as_number(number: Decimal) -> str:
@@ -213,27 +217,31 @@ def assign(
     returns the id of an example from its number. Raises `UsageError` when the classes or sizes do not allow the split,
     or when a text of `all` has two labels: only the user can say which label is right.
     """
-    part, labels = np.array(gathered.parts), np.array(gathered.labels)
-    digests, near = np.array(gathered.digests), np.array(gathered.near)
-    empty = np.array(gathered.traits) & 1 == 1
+    texts = gathered.texts
+    part, labels, near = (texts[name].to_numpy() for name in ("part", "label", "near"))
     split = np.select([part == 1, part == 2, part == 3], [TRAIN, VALID, TEST], default=TRAIN).astype(np.int8)
-    pool = part == 0
+    has_pool = bool((part == 0).any())
     unlabelled = labels == NO_LABEL
     split[unlabelled] = DROPPED
     drawn_valid = config.n_valid is not None or not (split == VALID).any()
-    if drawn_valid and not pool.any():
+    if drawn_valid and not has_pool:
         split[split == VALID] = TRAIN  # join train and validation; validation is drawn from both
-    empty_train = empty & (split == TRAIN)
+    empty_train = texts["empty"].to_numpy() & (split == TRAIN)
     split[empty_train] = DROPPED
 
-    among = pool & (split != DROPPED)
-    repeated = among & ~_first_of_each(digests, among)
-    _refuse_two_labels(digests, labels, among, identify)
-    among &= ~repeated
-    near_repeated = among & ~_first_of_each(np.stack([near, labels.astype(np.uint64)], axis=1), among)
-    split[repeated | near_repeated] = DROPPED
+    pool = texts[(part == 0) & (split != DROPPED)]
+    differ = pool.index[pool["label"] != pool.groupby("digest")["label"].transform("first")]
+    if len(differ):
+        same = pool.index[pool["digest"] == pool["digest"][differ[0]]]
+        raise UsageError(
+            f"{identify(same[0])} and {identify(differ[0])} are the same text with two labels; remove one of them"
+        )
+    repeated = pool.index[pool.duplicated("digest")]
+    pool = pool.drop(repeated)
+    near_repeated = pool.index[pool.duplicated(["near", "label"])]
+    split[repeated.union(near_repeated)] = DROPPED
     rest = np.flatnonzero(split == TRAIN)
-    if pool.any():
+    if has_pool:
         if config.n_test is None:
             raise UsageError(f"{config.name} brings no test split; say how many examples to draw: dataset.n_test=400")
         rest = _draw(split, labels, rest, TEST, config.n_test, config.test_seed, "n_test", gathered)
@@ -241,49 +249,26 @@ def assign(
         size = config.n_valid if config.n_valid is not None else max(1, round(config.valid_share * len(rest)))
         _draw(split, labels, rest, VALID, size, config.valid_seed, "n_valid", gathered)
 
-    counts = {
-        "no label": unlabelled,
-        "empty, in train": empty_train,
-        "the same text again, before anything was drawn": repeated,
-        f"the same text again {NEAR}, before anything was drawn": near_repeated,
+    dropped = {
+        "no label": int(unlabelled.sum()),
+        "empty, in train": int(empty_train.sum()),
+        "the same text again, before anything was drawn": len(repeated),
+        f"the same text again {NEAR}, before anything was drawn": len(near_repeated),
     }
-    leaks: dict[str, NDArray[np.bool_]] = {}
+    leaks: dict[str, int] = {}
     leaked = (split == TEST) & np.isin(near, near[np.isin(split, (TRAIN, VALID))])
     for number, others, where in (
         (VALID, (TEST,), "in validation and in test"),
         (TRAIN, (VALID, TEST), "in train and in validation or test"),
     ):
-        judged = np.isin(split, others)
-        exact = (split == number) & np.isin(digests, digests[judged])
-        almost = (split == number) & ~exact & np.isin(near, near[judged])
+        judged = texts[np.isin(split, others)]
+        exact = (split == number) & texts["digest"].isin(judged["digest"])
+        almost = (split == number) & ~exact & texts["near"].isin(judged["near"])
         if config.leaks == "drop":
             split[exact | almost] = DROPPED
-        leaks |= {where: exact, f"{where}, {NEAR}": almost}
-    dropped, kept = (counts | leaks, {}) if config.leaks == "drop" else (counts, leaks)
-    found = {
-        name: {why: int(of.sum()) for why, of in whys.items() if of.any()}
-        for name, whys in (("dropped", dropped), ("kept", kept))
-    }
-    return split, found, leaked
-
-
-def _first_of_each(keys: NDArray[np.uint64], among: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which examples in the mask `among` are the first with their key. A key is a number or a row of numbers."""
-    numbers, first = np.flatnonzero(among), np.zeros(len(among), bool)
-    first[numbers[np.unique(keys[numbers], return_index=True, axis=0)[1]]] = True
-    return first
-
-
-def _refuse_two_labels(
-    digests: NDArray[np.uint64], labels: NDArray[np.int32], among: NDArray[np.bool_], identify: Callable[[int], str]
-) -> None:
-    numbers = np.flatnonzero(among)
-    _, first, own = np.unique(digests[numbers], return_index=True, return_inverse=True)
-    earlier = numbers[first][own]
-    differ = np.flatnonzero(labels[earlier] != labels[numbers])
-    if len(differ):
-        one, other = identify(int(earlier[differ[0]])), identify(int(numbers[differ[0]]))
-        raise UsageError(f"{one} and {other} are the same text with two labels; remove one of them")
+        leaks |= {where: int(exact.sum()), f"{where}, {NEAR}": int(almost.sum())}
+    found = {"dropped": dropped | leaks, "kept": {}} if config.leaks == "drop" else {"dropped": dropped, "kept": leaks}
+    return split, {name: {why: n for why, n in whys.items() if n} for name, whys in found.items()}, leaked
 
 
 def _draw(
@@ -319,12 +304,12 @@ def check(gathered: Gathered, split: NDArray[np.int8], labels: list[str]) -> dic
 
     Raises `UsageError` when a split is empty, train has one class, or validation or test has no class of train.
     """
-    own, digests, traits = np.array(gathered.labels), np.array(gathered.digests), np.array(gathered.traits)
-    members = {name: np.flatnonzero(split == number) for number, name in enumerate(SPLITS)}
-    for name, numbers in members.items():
-        if not len(numbers):
+    texts = gathered.texts
+    members = {name: texts[split == number] for number, name in enumerate(SPLITS)}
+    for name, own in members.items():
+        if own.empty:
             raise UsageError(f"nothing is left for {name}: all of it is without label, empty or in another split")
-    classes = {name: np.unique(own[numbers]) for name, numbers in members.items()}
+    classes = {name: np.unique(own["label"]) for name, own in members.items()}
     if len(classes["train"]) < 2:
         only = gathered.label_names[classes["train"][0]]
         raise UsageError(f"every example of train is {only!r}; with one class there is nothing to learn")
@@ -337,32 +322,19 @@ def check(gathered: Gathered, split: NDArray[np.int8], labels: list[str]) -> dic
             raise UsageError(
                 f"no label of {name} ({there}) occurs in train ({known}); write the labels alike in all your files"
             )
-    kept = np.flatnonzero(split != DROPPED)
-    near = np.array(gathered.near)[kept]
-    both = _with_two_labels(digests[kept], own[kept])
-    almost = np.setdiff1d(near[_with_two_labels(near, own[kept])], near[both])
-    unseen = sorted(
-        {gathered.label_names[index] for index in np.unique(own[kept])}
-        - {gathered.label_names[index] for index in classes["train"]}
-    )
+    kept = texts[split != DROPPED]
+    both, almost = (kept[kept.groupby(key)["label"].transform("nunique") > 1] for key in ("digest", "near"))
+    seen = {gathered.label_names[index] for index in classes["train"]}
+    there = {gathered.label_names[index] for index in np.unique(kept["label"])}
     return {
-        "empty": {name: int((traits[numbers] & 1).sum()) for name, numbers in members.items()},
-        "repeats_within": {name: len(numbers) - len(np.unique(digests[numbers])) for name, numbers in members.items()},
-        "texts_with_two_labels": len(np.unique(digests[kept][both])),
-        "near_copies_with_two_labels": len(almost),
+        "empty": {name: int(own["empty"].sum()) for name, own in members.items()},
+        "repeats_within": {name: int(own["digest"].duplicated().sum()) for name, own in members.items()},
+        "texts_with_two_labels": both["digest"].nunique(),
+        "near_copies_with_two_labels": len(set(almost["near"]) - set(both["near"])),
         "of_one_class": [name for name in SPLITS if len(classes[name]) == 1],
-        "labels_unseen_in_train": [label for label in labels if label in unseen],
-        "not_french_share": {name: float((traits[numbers] >> 1).mean()) for name, numbers in members.items()},
+        "labels_unseen_in_train": [label for label in labels if label in there - seen],
+        "not_french_share": {name: float(own["not_french"].mean()) for name, own in members.items()},
     }
-
-
-def _with_two_labels(keys: NDArray[np.uint64], labels: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Return which examples share their key with an example of another label. All shapes are (examples,)."""
-    _, key_of = np.unique(keys, return_inverse=True)
-    lowest, highest = np.full(len(keys), np.iinfo(np.int32).max), np.full(len(keys), -1)
-    np.minimum.at(lowest, key_of, labels)
-    np.maximum.at(highest, key_of, labels)
-    return np.asarray((lowest < highest)[key_of])
 
 
 def class_names(gathered: Gathered, config: DictConfig) -> list[str]:
@@ -392,19 +364,17 @@ def make_splits(folder: Path, config: DictConfig, parts: dict[str, Path], read: 
     for output in (*outputs, leaked_ids):
         output.close()
     scratch.unlink()
-    position = np.array([labels.index(name) for name in gathered.label_names] or [0])
-    own = position[np.array(gathered.labels)]
+    own = np.array([labels.index(name) for name in gathered.label_names])[gathered.texts["label"]]
     counts = {
         name: np.bincount(own[split == number], minlength=len(labels)).tolist() for number, name in enumerate(SPLITS)
     }
-    part = np.array(gathered.parts)
     return {
         "dataset": config.name,
         "labels": labels,
         "pairs": next(read_split(folder / "train.jsonl")).text_pair is not None,
         "examples": {name: sum(of_class) for name, of_class in counts.items()},
         "per_class": counts,
-        "read": {name: int((part == PARTS.index(name)).sum()) for name in parts},
+        "read": {name: int((gathered.texts["part"] == PARTS.index(name)).sum()) for name in parts},
         "near_copies": NEAR_COPIES,
         "dropped": leaks["dropped"],
         "kept": leaks["kept"],
@@ -431,19 +401,19 @@ def split_notes(manifest: dict[str, Any]) -> list[str]:
         )
     notes += [f"{count:,} of {read:,} dropped: {why}" for why, count in manifest["dropped"].items()]
     if checks["texts_with_two_labels"]:
-        notes.append(f"{_texts(checks['texts_with_two_labels'], 'stand')} there with two labels; kept so")
+        notes.append(f"{counted(checks['texts_with_two_labels'], *STAND)} there with two labels; kept so")
     if checks.get("near_copies_with_two_labels"):  # a manifest of an older version lacks this key
         notes.append(
-            f"{_texts(checks['near_copies_with_two_labels'], 'stand')} there with another label {NEAR}; kept so"
+            f"{counted(checks['near_copies_with_two_labels'], *STAND)} there with another label {NEAR}; kept so"
         )
     if any(NEAR in why for why in manifest["dropped"]) and not manifest.get("kept"):
         notes.append(NEAR_COPIES)
     for split, count in checks["empty"].items():
         if count:
-            notes.append(f"empty in {split}: {_texts(count)}; kept, so that every example is scored")
+            notes.append(f"empty in {split}: {counted(count, 'text')}; kept, so that every example is scored")
     for split, count in checks["repeats_within"].items():
         if count:
-            notes.append(f"repeats within {split}: {_texts(count)}; kept")
+            notes.append(f"repeats within {split}: {counted(count, 'text')}; kept")
     if checks["labels_unseen_in_train"]:
         unseen = ", ".join(checks["labels_unseen_in_train"])
         notes.append(f"warning: no example of train has the label {unseen}; what has it can only be judged wrong")
@@ -457,18 +427,9 @@ def split_notes(manifest: dict[str, Any]) -> list[str]:
     return notes
 
 
-def _texts(count: int, verb: str = "") -> str:
-    """Return `1 text stands`, `2 texts stand`."""
-    one = count == 1
-    return f"{count:,} text{'' if one else 's'}" + (f" {verb}{'s' if one else ''}" if verb else "")
-
-
 def _id_of_line(path: Path, number: int) -> str:
     with path.open(encoding="utf-8") as lines:
-        for position, line in enumerate(lines):
-            if position == number:
-                return str(json.loads(line)["id"])
-    raise IndexError(number)
+        return str(json.loads(next(islice(lines, number, None)))["id"])
 
 
 def read_split(path: Path) -> Iterator[Example]:

@@ -903,8 +903,8 @@ MUTATIONS = [
     ),
     Mutation(
         "data_prep/splits.py",
-        "empty_train = empty & (split == TRAIN)",
-        "empty_train = empty & (part == 1)",
+        'empty_train = texts["empty"].to_numpy() & (split == TRAIN)',
+        'empty_train = texts["empty"].to_numpy() & (part == 1)',
         "empty texts are trained on where validation is drawn anew",
         SPLITS + "no_empty_text",
     ),
@@ -924,8 +924,8 @@ MUTATIONS = [
     ),
     Mutation(
         "data_prep/splits.py",
-        "    _refuse_two_labels(digests, labels, among, identify)\n",
-        "",
+        "    if len(differ):\n",
+        "    if len(differ) > len(pool):\n",
         "of a text with two labels the first is right",
         SPLITS + "refused_by_name",
     ),

@@ -8,7 +8,6 @@ from omegaconf import DictConfig
 
 from data_prep.binarise import read_dictionary, require_sentencepiece
 from data_prep.models.checkpoints import count_matrices, read_checkpoint, read_shape
-from foundation.errors import UsageError
 from foundation.whole_files import write_text
 
 FILES = ("model.pt", "dict.txt", "sentencepiece.bpe.model")
@@ -35,11 +34,8 @@ def copy_folder(folder: Path, members: dict[str, Path], archives: dict[str, str]
 def describe_folder(folder: Path, config: DictConfig) -> dict[str, Any]:
     """Return the model's shape, read from its checkpoint, its sizes, and a sentence on its sizes.
 
-    Raises `UsageError` when a file is missing or broken, or when the three files do not belong together.
+    Raises `UsageError` when a file is broken, or when the three files do not belong together.
     """
-    missing = missing_files(folder)
-    if missing:
-        raise UsageError(f"{folder} lacks {', '.join(missing)}; put a fairseq folder of {config.name} there")
     symbols = read_dictionary(folder / "dict.txt")
     require_sentencepiece(folder / "sentencepiece.bpe.model")
     checkpoint = read_checkpoint(folder / "model.pt")
