@@ -124,8 +124,9 @@ def looks_french(text: str) -> bool:
 class Gathered:
     """Facts about every example, in reading order. The examples themselves are lines in the scratch file."""
 
-    texts: "pd.DataFrame"  # part: index into PARTS; label: index into label_names, or NO_LABEL; digest: 64 bits of each
-    # text; near: 64 bits, the same for all near-copies of a text; empty; not_french
+    # part: index into PARTS; label: index into label_names, or NO_LABEL; digest: 64 bits of each text; near: 64 bits,
+    # the same for all near-copies of a text; empty; not_french
+    texts: "pd.DataFrame"
     label_names: list[str]
     renamed: dict[str, str]  # label in the scratch file -> its class, where they differ
 
@@ -218,10 +219,10 @@ def assign(
     or when a text of `all` has two labels: only the user can say which label is right.
     """
     texts = gathered.texts
-    part, labels, near = (texts[name].to_numpy() for name in ("part", "label", "near"))
+    part, near = texts["part"].to_numpy(), texts["near"].to_numpy()
     split = np.select([part == 1, part == 2, part == 3], [TRAIN, VALID, TEST], default=TRAIN).astype(np.int8)
     has_pool = bool((part == 0).any())
-    unlabelled = labels == NO_LABEL
+    unlabelled = texts["label"].to_numpy() == NO_LABEL
     split[unlabelled] = DROPPED
     drawn_valid = config.n_valid is not None or not (split == VALID).any()
     if drawn_valid and not has_pool:
@@ -244,10 +245,10 @@ def assign(
     if has_pool:
         if config.n_test is None:
             raise UsageError(f"{config.name} brings no test split; say how many examples to draw: dataset.n_test=400")
-        rest = _draw(split, labels, rest, TEST, config.n_test, config.test_seed, "n_test", gathered)
+        rest = _draw(split, gathered, rest, TEST, config.n_test, config.test_seed)
     if drawn_valid:
         size = config.n_valid if config.n_valid is not None else max(1, round(config.valid_share * len(rest)))
-        _draw(split, labels, rest, VALID, size, config.valid_seed, "n_valid", gathered)
+        _draw(split, gathered, rest, VALID, size, config.valid_seed)
 
     dropped = {
         "no label": int(unlabelled.sum()),
@@ -272,29 +273,23 @@ def assign(
 
 
 def _draw(
-    split: NDArray[np.int8],
-    labels: NDArray[np.int32],
-    numbers: NDArray[np.int64],
-    to: int,
-    size: int,
-    seed: int,
-    key: str,
-    gathered: Gathered,
+    split: NDArray[np.int8], gathered: Gathered, numbers: NDArray[np.int64], to: int, size: int, seed: int
 ) -> NDArray[np.int64]:
     """Move `size` of the examples `numbers` to split `to`, each class in proportion. Return the other examples."""
     from sklearn.model_selection import train_test_split  # a slow import, not needed when the splits are up to date
 
-    there = counted(len(numbers), "example")
+    labels, there = gathered.texts["label"].to_numpy()[numbers], counted(len(numbers), "example")
     if not 0 < size < len(numbers):
-        raise UsageError(f"dataset.{key}={size}: there {'is' if len(numbers) == 1 else 'are'} {there} to draw from")
-    classes, counts = np.unique(labels[numbers], return_counts=True)
+        are = "is" if len(numbers) == 1 else "are"
+        raise UsageError(f"dataset.n_{SPLITS[to]}={size}: there {are} {there} to draw from")
+    classes, counts = np.unique(labels, return_counts=True)
     if counts.min() < 2 or size < len(classes) or len(numbers) - size < len(classes):
         rarest = gathered.label_names[classes[counts.argmin()]]
         raise UsageError(
             f"{size} of {there} cannot be drawn with all {len(classes)} classes in proportion (class "
             f"{rarest!r} has {counts.min()}); bring more examples, or a validation split of your own as dataset.valid"
         )
-    rest, drawn = train_test_split(numbers, test_size=size, stratify=labels[numbers], random_state=seed)
+    rest, drawn = train_test_split(numbers, test_size=size, stratify=labels, random_state=seed)
     split[drawn] = to
     return np.asarray(rest)
 
@@ -309,30 +304,25 @@ def check(gathered: Gathered, split: NDArray[np.int8], labels: list[str]) -> dic
     for name, own in members.items():
         if own.empty:
             raise UsageError(f"nothing is left for {name}: all of it is without label, empty or in another split")
-    classes = {name: np.unique(own["label"]) for name, own in members.items()}
-    if len(classes["train"]) < 2:
-        only = gathered.label_names[classes["train"][0]]
-        raise UsageError(f"every example of train is {only!r}; with one class there is nothing to learn")
+    names = {name: [gathered.label_names[index] for index in np.unique(own["label"])] for name, own in members.items()}
+    if len(names["train"]) < 2:
+        raise UsageError(f"every example of train is {names['train'][0]!r}; with one class there is nothing to learn")
     for name in ("valid", "test"):
-        if not np.isin(classes[name], classes["train"]).any():
-            there, known = (
-                ", ".join(repr(gathered.label_names[index]) for index in classes[which][:5])
-                for which in (name, "train")
-            )
+        if set(names[name]).isdisjoint(names["train"]):
+            there, known = (", ".join(map(repr, names[which][:5])) for which in (name, "train"))
             raise UsageError(
                 f"no label of {name} ({there}) occurs in train ({known}); write the labels alike in all your files"
             )
     kept = texts[split != DROPPED]
     both, almost = (kept[kept.groupby(key)["label"].transform("nunique") > 1] for key in ("digest", "near"))
-    seen = {gathered.label_names[index] for index in classes["train"]}
-    there = {gathered.label_names[index] for index in np.unique(kept["label"])}
+    unseen = {*names["valid"], *names["test"]} - {*names["train"]}
     return {
         "empty": {name: int(own["empty"].sum()) for name, own in members.items()},
         "repeats_within": {name: int(own["digest"].duplicated().sum()) for name, own in members.items()},
         "texts_with_two_labels": both["digest"].nunique(),
         "near_copies_with_two_labels": len(set(almost["near"]) - set(both["near"])),
-        "of_one_class": [name for name in SPLITS if len(classes[name]) == 1],
-        "labels_unseen_in_train": [label for label in labels if label in there - seen],
+        "of_one_class": [name for name in SPLITS if len(names[name]) == 1],
+        "labels_unseen_in_train": [label for label in labels if label in unseen],
         "not_french_share": {name: float(own["not_french"].mean()) for name, own in members.items()},
     }
 
@@ -400,12 +390,10 @@ def split_notes(manifest: dict[str, Any]) -> list[str]:
             f"{leaked:,} of {manifest['examples']['test']:,} test texts are also in train or validation and {what}"
         )
     notes += [f"{count:,} of {read:,} dropped: {why}" for why, count in manifest["dropped"].items()]
-    if checks["texts_with_two_labels"]:
-        notes.append(f"{counted(checks['texts_with_two_labels'], *STAND)} there with two labels; kept so")
-    if checks.get("near_copies_with_two_labels"):  # a manifest of an older version lacks this key
-        notes.append(
-            f"{counted(checks['near_copies_with_two_labels'], *STAND)} there with another label {NEAR}; kept so"
-        )
+    if count := checks["texts_with_two_labels"]:
+        notes.append(f"{counted(count, *STAND)} there with two labels; kept so")
+    if count := checks.get("near_copies_with_two_labels"):  # a manifest of an older version lacks this key
+        notes.append(f"{counted(count, *STAND)} there with another label {NEAR}; kept so")
     if any(NEAR in why for why in manifest["dropped"]) and not manifest.get("kept"):
         notes.append(NEAR_COPIES)
     for split, count in checks["empty"].items():

@@ -910,14 +910,14 @@ MUTATIONS = [
     ),
     Mutation(
         "data_prep/splits.py",
-        "VALID, size, config.valid_seed,",
-        "VALID, size, config.test_seed,",
+        "VALID, size, config.valid_seed)",
+        "VALID, size, config.test_seed)",
         "validation is drawn with the seed of test",
         SPLITS + "depend",
     ),
     Mutation(
         "data_prep/splits.py",
-        "stratify=labels[numbers], random_state=seed",
+        "stratify=labels, random_state=seed",
         "random_state=seed",
         "classes are not drawn in proportion",
         SPLITS + "drawn_splits",
@@ -946,8 +946,8 @@ MUTATIONS = [
     # --- tables and readers
     Mutation(
         "data_prep/readers/table.py",
-        "if set(columns) <= set(headers[separator]):",
-        "if len(headers[separator]) > 1:",
+        "return set(columns) <= set(header), ",
+        "return len(header) > 1, ",
         "a table is cut at a separator that does not make its columns",
         TABLE + "separator",
     ),

@@ -88,16 +88,9 @@ def read_shape(path: Path, state: dict[str, Any], n_symbols: int) -> dict[str, A
         )
     # fairseq counts positions from the padding index 1, plus 1: the first two rows are not positions
     positions = _weight(path, weights, POSITIONS).shape[0] - 2 if shape["encoder_learned_pos"] else None
-    for name, stated, found in (
-        ("encoder_embed_dim", shape["encoder_embed_dim"], width),
-        (
-            "max_positions",
-            shape["max_positions"],
-            positions,
-        ),
-    ):
-        if found is not None and stated != found:
-            raise UsageError(f"{path}: its arguments say {name}={stated}, its weights {found}")
+    for name, found in {"encoder_embed_dim": width, "max_positions": positions}.items():
+        if found is not None and shape[name] != found:
+            raise UsageError(f"{path}: its arguments say {name}={shape[name]}, its weights {found}")
     return shape
 
 

@@ -6,6 +6,7 @@ has blocks of 32 weights: one float16 scale and 16 bytes. The low nibbles of a b
 nibbles its weights 16-31. A weight is (nibble - 8) x scale.
 """
 
+import io
 import struct
 from dataclasses import dataclass
 from itertools import pairwise
@@ -35,24 +36,15 @@ class E5File:
     tensors: dict[str, NDArray[np.float32]]
 
 
-class _Cursor:
-    def __init__(self, data: bytes) -> None:
-        self.data, self.at = data, 0
-
-    def read(self, layout: str) -> tuple[int | float, ...]:
-        values = struct.unpack_from("<" + layout, self.data, self.at)
-        self.at += struct.calcsize("<" + layout)
-        return values
+class _Cursor(io.BytesIO):
+    def take(self, count: int) -> bytes:
+        chunk = self.read(count)
+        if len(chunk) != count:
+            raise struct.error(f"{count} bytes wanted at {self.tell() - len(chunk)}, {len(chunk)} there")
+        return chunk
 
     def ints(self, layout: str) -> tuple[int, ...]:
-        return tuple(int(value) for value in self.read(layout))
-
-    def take(self, count: int) -> bytes:
-        chunk = self.data[self.at : self.at + count]
-        if len(chunk) != count:
-            raise struct.error(f"{count} bytes wanted at {self.at}, {len(chunk)} there")
-        self.at += count
-        return chunk
+        return struct.unpack(f"<{layout}", self.take(struct.calcsize(f"<{layout}")))
 
 
 def dequantise(blocks: bytes, count: int) -> NDArray[np.float32]:
@@ -79,9 +71,9 @@ def _parse(data: bytes) -> E5File:
     cursor = _Cursor(data)
     if cursor.take(4) != b"E5S1":
         raise ValueError("its first four bytes are not E5S1")
-    cursor.read("I")  # version
+    cursor.take(4)  # version
     width, layers, heads, feed_forward, vocabulary, positions, _types = cursor.ints("7i")
-    cursor.read("f")  # layer-norm epsilon: 1e-12 in the file, 1e-5 in fairseq; the outputs still agree to 1e-4
+    cursor.take(4)  # layer-norm epsilon: 1e-12 in the file, 1e-5 in fairseq; the outputs still agree to 1e-4
     if cursor.ints("i") != (BLOCK,):
         raise ValueError(f"its block size is not {BLOCK}")
     count, bos, eos, pad, unk = cursor.ints("5i")

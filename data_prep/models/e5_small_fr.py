@@ -94,17 +94,6 @@ def fairseq_weights(e5: E5File, pieces: list[str], n_positions: int) -> dict[str
     return weights
 
 
-def _shape(e5: E5File, config: DictConfig) -> dict[str, int]:
-    """Return the encoder's shape as arguments with fairseq's names."""
-    return {
-        "encoder_layers": e5.layers,
-        "encoder_embed_dim": e5.width,
-        "encoder_ffn_embed_dim": e5.feed_forward,
-        "encoder_attention_heads": e5.heads,
-        "max_positions": config.max_positions,
-    }
-
-
 def make_folder(folder: Path, file: Path, kept: Path, config: DictConfig) -> dict[str, Any]:
     """Write the fairseq folder and return the manifest's facts."""
     import torch
@@ -116,9 +105,16 @@ def make_folder(folder: Path, file: Path, kept: Path, config: DictConfig) -> dic
         name: torch.from_numpy(np.array(value)).half()  # the file's rounding to 4 bits lost far more
         for name, value in fairseq_weights(e5, pieces, config.max_positions).items()
     }
+    shape = {
+        "encoder_layers": e5.layers,
+        "encoder_embed_dim": e5.width,
+        "encoder_ffn_embed_dim": e5.feed_forward,
+        "encoder_attention_heads": e5.heads,
+        "max_positions": config.max_positions,
+    }
     checkpoint: dict[str, Any] = {
         "args": None,
-        "cfg": {"model": {"_name": config.architecture, **_shape(e5, config)}, "task": {"_name": "masked_lm"}},
+        "cfg": {"model": {"_name": config.architecture, **shape}, "task": {"_name": "masked_lm"}},
         "model": weights,
         "optimizer_history": [{"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}],
         "extra_state": {},

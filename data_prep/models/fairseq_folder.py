@@ -52,10 +52,10 @@ def compare_with_published(matrices: int, rows: int, shape: dict[str, Any], conf
     more, more_rows = matrices - config.published_matrices, rows - config.published_vocabulary
     if more == 0 and more_rows == 0:
         return f"exactly the published {config.published_matrices:,} and {config.published_vocabulary:,}"
-    by_rows = more_rows * shape["encoder_embed_dim"]
+    width = shape["encoder_embed_dim"]
+    by_rows = more_rows * width
     sentence = f"{more:+,} against the published {config.published_matrices:,}"
     if more_rows:
-        width = shape["encoder_embed_dim"]
         sentence += (
             f", of which {by_rows:+,} are {more_rows:+,} embedding rows of {width} against the published "
             f"{config.published_vocabulary:,} (fairseq adds <s>, <pad>, </s>, <unk> and <mask>)"

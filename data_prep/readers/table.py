@@ -12,6 +12,7 @@ import csv
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -150,26 +151,24 @@ def _delimited_rows(path: Path, columns: list[str], quoted: bool) -> Iterator[Ro
 
 
 def _separator(path: Path, columns: list[str], usual: str) -> str:
-    """Return the usual separator, or the first other separator that gives the wanted columns in the header.
+    """Return the separator that gives the wanted columns in the header, else the usual one.
 
-    If no separator gives them and the usual one gives a single column, return the separator that gives most columns.
-    Print the separator when it is not the usual one.
+    If the usual one gives a single column, return the separator that gives most. Print it when it is not the usual one.
     """
-    headers = {}
-    for separator in (usual, *(other for other in SEPARATORS if other != usual)):
-        try:
+    headers: dict[str, list[str]] = {usual: []}
+    for separator in SEPARATORS:
+        with suppress(csv.Error):
             headers[separator] = next(csv.reader(text_lines(path), delimiter=separator, strict=True), [])
-        except csv.Error:
-            continue
-        if set(columns) <= set(headers[separator]):
-            if separator != usual:
-                print(f"  {path} is separated by {separator!r}", flush=True)
-            return separator
-    widest = max(headers, key=lambda separator: len(headers[separator]), default=usual)
-    if len(headers.get(usual, [])) == 1 and len(headers[widest]) > 1 and "".join(headers[widest]).isprintable():
-        print(f"  {path} is separated by {widest!r}", flush=True)
-        return widest
-    return usual
+
+    def fit(separator: str) -> tuple[bool, bool, int]:
+        header = headers[separator]
+        width = len(header) if "".join(header).isprintable() else 0
+        return set(columns) <= set(header), separator == usual and len(header) != 1, width
+
+    best = max(headers, key=fit)
+    if best != usual:
+        print(f"  {path} is separated by {best!r}", flush=True)
+    return best
 
 
 def _jsonl_rows(path: Path, columns: list[str]) -> Iterator[Row]:

@@ -23,7 +23,7 @@ from packaging.utils import (
     parse_sdist_filename,
     parse_wheel_filename,
 )
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 from pypi_simple import (
     ACCEPT_ANY,
     PYPI_SIMPLE_ENDPOINT,
@@ -178,10 +178,10 @@ def with_credentials(url: str, place: str) -> str:
 def is_wanted(name: str, source: DictConfig) -> bool:
     """Return whether a file has the name of a wheel (or source distribution) of the package in the wanted version."""
     try:
-        parsed = parse_wheel_filename(name) if source.binary else parse_sdist_filename(name)
-        return parsed[0] == canonicalize_name(source.package) and parsed[1] == Version(source.version)
-    except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion):
+        project, version = (parse_wheel_filename if source.binary else parse_sdist_filename)(name)[:2]
+    except (InvalidWheelFilename, InvalidSdistFilename):
         return False
+    return project == canonicalize_name(source.package) and version == Version(source.version)
 
 
 def _fetch(link: Link, folder: Path, sha256: str, pip: PipSettings) -> str | None:
