@@ -21,19 +21,12 @@ class ClassificationCriterion(SentencePredictionCriterion):
         logits, _ = model(**sample["net_input"], features_only=True, classification_head_name=name)
         targets = model.get_targets(sample, [logits]).view(-1)
         n = targets.numel()
-        loss = functional.nll_loss(
-            functional.log_softmax(logits, dim=-1, dtype=torch.float32), targets, reduction="sum"
-        )
+        scores = functional.log_softmax(logits, dim=-1, dtype=torch.float32)
+        loss = functional.nll_loss(scores, targets, reduction="sum")
         self.logits = logits.detach()
         n_correct = (logits.argmax(dim=1) == targets).sum()
-        log = {
-            "loss": loss.data,
-            "ntokens": sample["ntokens"],
-            "nsentences": n,
-            "sample_size": n,
-            "ncorrect": n_correct,
-        }
-        return loss, n, log
+        counts = {"ntokens": sample["ntokens"], "nsentences": n, "sample_size": n, "ncorrect": n_correct}
+        return loss, n, {"loss": loss.data, **counts}
 
     @staticmethod
     def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:

@@ -1,5 +1,6 @@
 """Opens a fairseq folder, or the best checkpoint of a run, as a model of this package. Loads all encoder weights."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,10 +61,7 @@ def _load_beside(model: Any, there: dict[str, torch.Tensor], prefix: str, checkp
     Old checkpoints call the encoder `decoder`. Raises `UsageError` when the checkpoint has only a part of the head:
     the other part would keep its random weights.
     """
-    named = {
-        name.replace("decoder.", "encoder.", 1) if name.startswith("decoder.") else name: tensor
-        for name, tensor in there.items()
-    }
+    named = {re.sub(r"^decoder\.", "encoder.", name): tensor for name, tensor in there.items()}
     wanted = {name for name in model.state_dict() if name.startswith(prefix)}
     found = {name: named[name] for name in wanted & named.keys()}
     if found and wanted - found.keys():

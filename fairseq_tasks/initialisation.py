@@ -106,14 +106,13 @@ def load_encoder(model: Any, checkpoint: Path, init: str = "pretrained") -> dict
             f"{checkpoint} lacks {len(missing)} of the encoder's {len(encoder)} weights, "
             f"the first {missing[0]}; it is of another architecture"
         )
-    for name in encoder:
-        if there[name].shape != encoder[name].shape:
+    for name, weight in encoder.items():
+        if there[name].shape != weight.shape:
             raise UsageError(
                 f"{checkpoint}: {name} has shape {tuple(there[name].shape)}, the model's has "
-                f"{tuple(encoder[name].shape)}; it is of another architecture"
+                f"{tuple(weight.shape)}; it is of another architecture"
             )
-    unknown = [name for name in sorted(there.keys() - encoder.keys()) if name.startswith(ENCODER)]
-    unknown = [name for name in unknown if not name.endswith(BUFFERS)]
+    unknown = sorted(name for name in held - encoder.keys() if name.startswith(ENCODER))
     if unknown:
         raise UsageError(
             f"{checkpoint} has {len(unknown)} encoder weights that the model has not, the first "
@@ -142,21 +141,15 @@ def digest_of(weights: Iterable[tuple[str, torch.Tensor]]) -> str:
     return digest.hexdigest()
 
 
-def fingerprint(model: torch.nn.Module) -> str:
-    """Return the digest of the encoder's weights."""
-    return digest_of(encoder_weights(model))
-
-
 def initialise(model: torch.nn.Module, init: str, checkpoint: str | None, dictionary: Dictionary) -> dict[str, Any]:
     """Give `model`, freshly drawn from its seed, the weights that `init` names. Return a record of what was done.
 
     The head is drawn from the seed with every init, so all inits of a seed have the same head.
     """
     record: dict[str, Any] = {"init": init, "checkpoint": checkpoint}
-    if init == "random":
-        if checkpoint:
-            raise UsageError(f"init=random takes no checkpoint, {checkpoint} was given")
-    else:
+    if init == "random" and checkpoint:
+        raise UsageError(f"init=random takes no checkpoint, {checkpoint} was given")
+    if init != "random":
         if not checkpoint:
             raise UsageError(f"init={init} needs model.checkpoint")
         require_same_dictionary(Path(checkpoint), dictionary)

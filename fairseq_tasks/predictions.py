@@ -35,13 +35,7 @@ class Predictions:
 
     def add(self, rows: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
         """Record a batch: (n,) rows of the examples in their split, (n, classes) logits, (n,) true classes."""
-        self.batches.append(
-            (
-                rows.cpu().numpy(),
-                logits.detach().float().cpu().numpy(),
-                targets.view(-1).cpu().numpy(),
-            )
-        )
+        self.batches.append((rows.cpu().numpy(), logits.detach().float().cpu().numpy(), targets.view(-1).cpu().numpy()))
 
     def evaluated(self, split: str, n_correct: int) -> pyarrow.Table:
         """Return the predictions collected since the last evaluation, in the order of data/splits.
@@ -53,11 +47,8 @@ class Predictions:
         order = np.argsort(rows, kind="stable")
         logits, targets = logits[order], targets[order]
         predicted = logits.argmax(axis=1)
-        if int((predicted == targets).sum()) != n_correct:
-            raise UsageError(
-                f"{split}: {n_correct} right answers were logged, the predictions hold "
-                f"{int((predicted == targets).sum())}"
-            )
+        if (n_right := int((predicted == targets).sum())) != n_correct:
+            raise UsageError(f"{split}: {n_correct} right answers were logged, the predictions hold {n_right}")
         path = self.data / "ids" / f"{split}.txt"
         ids = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         if len(ids) != len(rows):

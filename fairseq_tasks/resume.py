@@ -65,19 +65,10 @@ class Saver:
                     if (self.folder / name).is_file():
                         _link(self.folder / name, temporary / name)
                 files = [path for path in temporary.rglob("*") if path.is_file()]
-                write_json(
-                    temporary / MANIFEST,
-                    {
-                        "step": step,
-                        "progress": progress,
-                        "notes": notes,
-                        "files": {path.relative_to(temporary).as_posix(): sha256_of(path) for path in files},
-                        "events": {
-                            path.relative_to(self.folder).as_posix(): path.stat().st_size
-                            for path in _event_files(self.folder)
-                        },
-                    },
-                )
+                digests = {path.relative_to(temporary).as_posix(): sha256_of(path) for path in files}
+                lengths = {name: path.stat().st_size for name, path in _event_files(self.folder).items()}
+                manifest = {"step": step, "progress": progress, "notes": notes, "files": digests, "events": lengths}
+                write_json(temporary / MANIFEST, manifest)
             for old in _checkpoints(self.folder)[KEPT:]:
                 shutil.rmtree(old)
             self.saved = step
@@ -101,8 +92,8 @@ def _rotate(log: Path) -> None:
         os.truncate(log, 0)
 
 
-def _event_files(folder: Path) -> list[Path]:
-    return sorted((folder / "tb").glob("*/*tfevents*"))
+def _event_files(folder: Path) -> dict[str, Path]:
+    return {path.relative_to(folder).as_posix(): path for path in sorted((folder / "tb").glob("*/*tfevents*"))}
 
 
 def _checkpoints(folder: Path) -> list[Path]:
@@ -152,11 +143,10 @@ def take_up(folder: Path) -> tuple[Path | None, dict[str, Any], list[str]]:
             _link(checkpoint / name, put)
             os.replace(put, folder / name)
             put.unlink(missing_ok=True)  # os.replace leaves it if both names are already one file
-    for path in _event_files(folder):
-        length = manifest["events"].get(path.relative_to(folder).as_posix())
-        if length is None:
-            path.unlink()
+    for name, path in _event_files(folder).items():
+        if name in manifest["events"]:
+            os.truncate(path, manifest["events"][name])
         else:
-            os.truncate(path, length)
+            path.unlink()
     write_json(folder / "progress.json", manifest["progress"])
     return checkpoint, manifest, damaged

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from data_prep.models.checkpoints import read_checkpoint
-from fairseq_tasks.initialisation import ENCODER, encoder_weights, fingerprint, part_of
+from fairseq_tasks.initialisation import ENCODER, digest_of, encoder_weights, part_of
 from foundation.errors import UsageError
 from tests.conftest import Workspace, write_tiny_model
 from tests.fairseq_tasks.plain import plain_settings, plain_task
@@ -27,6 +27,10 @@ def build(workspace: Workspace, save_dir: Path, *overrides: str) -> torch.nn.Mod
     task = plain_task(workspace, save_dir, *overrides)
     model: torch.nn.Module = task.build_model(plain_settings(workspace, save_dir, *overrides).model)
     return model
+
+
+def fingerprint(model: torch.nn.Module) -> str:
+    return digest_of(encoder_weights(model))
 
 
 def rewrite(path: Path, change: Any) -> None:
