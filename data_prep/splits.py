@@ -1,18 +1,14 @@
 """Turns examples into disjoint splits, `data/splits/<dataset>/{train,valid,test}.jsonl`, and counts what it drops.
 
 The files of a dataset come in parts: `train`, `valid` and `test`, or one part `all`. A missing split is drawn with each
-class in proportion: test from `all`, validation from the examples that are not in test. A text in two splits would let
-the model see the texts that it is judged on. So the text is dropped from train, and from validation if it is in test. A
-test example is dropped only if it has no label. With `dataset.leaks=keep` these texts stay in both splits. `leaked.txt`
-lists the test examples whose text is in train or validation, or was there before it was dropped.
+class in proportion: test from `all`, validation from the examples that are not in test. A text in two splits is dropped
+from train, and from validation if it is in test, or kept with `dataset.leaks=keep`. `leaked.txt` lists the test
+examples whose text was also in train or validation. A test example is dropped only if it has no label.
 
 Near-copies are texts that differ only in case, in invisible characters, or in the order of a pair. Across splits they
-are dropped like exact copies: from train if in validation or test, from validation if in test. In `all`, before
-anything is drawn, only the first of exact copies is kept, and only the first of near-copies with the same label.
-Near-copies with different labels are all kept and counted. The manifest counts each kind of dropped text separately.
-
-No empty text is used for training. A text with only invisible characters is empty. Each text is read once, into a
-scratch file. Memory holds some numbers of each example, no text.
+are dropped like exact copies. In `all`, before anything is drawn, only the first of exact copies is kept, and only the
+first of near-copies with the same label. No empty text is used for training. Each text is read once, into a scratch
+file. Memory holds some numbers of each example, no text.
 """
 
 import json
@@ -355,9 +351,7 @@ def make_splits(folder: Path, config: DictConfig, parts: dict[str, Path], read: 
         output.close()
     scratch.unlink()
     own = np.array([labels.index(name) for name in gathered.label_names])[gathered.texts["label"]]
-    counts = {
-        name: np.bincount(own[split == number], minlength=len(labels)).tolist() for number, name in enumerate(SPLITS)
-    }
+    counts = {name: np.bincount(own[split == to], minlength=len(labels)).tolist() for to, name in enumerate(SPLITS)}
     return {
         "dataset": config.name,
         "labels": labels,
@@ -409,9 +403,8 @@ def split_notes(manifest: dict[str, Any]) -> list[str]:
         notes.append(f"warning: every example of {' and '.join(checks['of_one_class'])} has the same label")
     for split, share in checks["not_french_share"].items():
         if share > 0.1:
-            notes.append(
-                f"warning: {100 * share:.0f} % of the texts of {split} hold none of the commonest French words"
-            )
+            percent = f"{100 * share:.0f} %"
+            notes.append(f"warning: {percent} of the texts of {split} hold none of the commonest French words")
     return notes
 
 

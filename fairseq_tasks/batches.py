@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from fairseq.data import BaseWrapperDataset
+from fairseq.data import BaseWrapperDataset, SubsampleDataset
 from numpy.typing import NDArray
 
 from data_prep.truncation import cut_lengths
@@ -61,29 +61,17 @@ class PairDataset(_CutDataset):
         return torch.cat([one.new_tensor([self.bos]), one[:kept_one], end, end, other[:kept_other], end])
 
 
-class SubsetDataset(BaseWrapperDataset):
-    """The examples at `rows` of a dataset, in this order. An example keeps its own id."""
+class SubsetDataset(SubsampleDataset):
+    """The examples at `rows` of a dataset, in this order, where fairseq's own class draws them. They keep their ids."""
 
     def __init__(self, dataset: Any, rows: NDArray[np.int64]) -> None:
-        super().__init__(dataset)
-        self.rows = rows
-
-    def __getitem__(self, index: int) -> Any:
-        return self.dataset[int(self.rows[index])]
-
-    def __len__(self) -> int:
-        return len(self.rows)
+        BaseWrapperDataset.__init__(self, dataset)
+        self.indices, self.actual_size = rows, len(rows)
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        sizes: NDArray[np.int64] = np.asarray(self.dataset.sizes[0])[self.rows]
+        sizes: NDArray[np.int64] = np.asarray(self.dataset.sizes[0])[self.indices]
         return sizes
-
-    def num_tokens(self, index: int) -> int:
-        return int(self.dataset.num_tokens(int(self.rows[index])))
-
-    def size(self, index: int) -> Any:
-        return self.dataset.size(int(self.rows[index]))
 
 
 class ShuffledDataset(BaseWrapperDataset):

@@ -24,10 +24,8 @@ def copy_folder(folder: Path, members: dict[str, Path], archives: dict[str, str]
         shutil.copyfile(members[name], folder / name)
     facts = describe_folder(folder, config)
     sources = "".join(f"- {file.name} (sha256 {archives[file.name]}), {file.urls[0]}\n" for file in config.files)
-    card = (
-        f"# {config.name}\n\n{facts['says']}.\n\n**Licence.** {config.licence}.\n\n**How to cite.** {config.citation}\n"
-    )
-    write_text(folder / "card.md", f"{card}\n**Source.**\n\n{sources}")
+    about = f"**Licence.** {config.licence}.\n\n**How to cite.** {config.citation}\n\n**Source.**\n\n{sources}"
+    write_text(folder / "card.md", f"# {config.name}\n\n{facts['says']}.\n\n{about}")
     return {"model": config.name, "archives": archives, **facts}
 
 

@@ -1,8 +1,8 @@
 """Extracts the wanted members of a zip or tar archive, and nothing else, into one folder.
 
 Every member is checked before anything is written. The whole archive is refused when a member has a path outside the
-folder, when a member is a link or a device, or when the members have too many bytes in total. The error names the
-member. The check uses the sizes that the archive states: zipfile and tarfile never return more bytes of a member.
+folder, is a link or a device, or when the members have too many bytes in total. The check uses the sizes that the
+archive states: zipfile and tarfile never return more bytes of a member.
 """
 
 import fnmatch

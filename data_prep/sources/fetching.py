@@ -58,8 +58,7 @@ def fetch_file(file: DictConfig, folder: Path) -> tuple[Path, str]:
 
     The sha256 of a file without a pinned one is not recorded yet: call `record_first_use` when the file has proved
     readable. Raises `UsageError` when the checksum is not the pinned or recorded one, or when no address gives the
-    file. In the second case the message names every address with its answer, the file, and the folder to put the file
-    into by hand.
+    file; the message then says where to put it by hand.
     """
     target = folder / file.name
     if not target.is_file():
