@@ -162,10 +162,11 @@ def _separator(path: Path, columns: list[str], usual: str) -> str:
 
     def fit(separator: str) -> tuple[bool, bool, int]:
         header = headers[separator]
-        width = len(header) if "".join(header).isprintable() else 0
-        return set(columns) <= set(header), separator == usual and len(header) != 1, width
+        return set(columns) <= set(header), separator == usual and len(header) != 1, len(header)
 
     best = max(headers, key=fit)
+    if not fit(best)[0] and not "".join(headers[best]).isprintable():
+        return usual
     if best != usual:
         print(f"  {path} is separated by {best!r}", flush=True)
     return best
