@@ -5,6 +5,7 @@ import copy
 import difflib
 import math
 import re
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -26,7 +27,35 @@ CONF_DIR = Path(__file__).parent.resolve()
 # fairseq, transformers, sbatch and peft (for each type of model) check the keys of these nodes themselves.
 FREE_FORM = ("fairseq", "hf", "launcher.options", "method.target_modules")
 KINDS = {"Integer": "whole number", "Float": "number", "Boolean": "true or false"}
-BIASES = ("none", "all", "lora_only")  # which biases LoRA trains, in peft's words
+Check = tuple[str, Callable[[Any], bool]]  # what a value is, and whether it is so
+
+
+def _one_of(*words: str) -> Check:
+    return f"choose from {', '.join(words)}", lambda value: value in words
+
+
+def _from(smallest: int) -> Check:
+    return f"it is a number from {smallest}", lambda value: value >= smallest
+
+
+ABOVE_0: Check = "it must be above 0", lambda value: 0 < value < math.inf
+CHECKS: dict[str, Check] = {
+    "dataset.valid_share": ("it is a share of train, between 0 and 1", lambda value: 0 < value < 1),
+    "dataset.leaks": _one_of("drop", "keep"),
+    "model.max_unknown_share": ("it is a share, from 0 to 1", lambda value: 0 <= value <= 1),
+    "recipe.epochs": ABOVE_0,
+    "recipe.batch_size": ABOVE_0,
+    "recipe.learning_rate": ABOVE_0,
+    "recipe.warmup_share": ("it is a share of all steps, from 0 to below 1", lambda value: 0 <= value < 1),
+    "recipe.updates": _one_of("full", "epochs"),
+    "device": _one_of("auto", "cpu", "cuda"),
+    "method.r": _from(1),
+    "method.alpha": _from(1),
+    "method.dropout": ("it is a share, from 0 to below 1", lambda value: 0 <= value < 1),
+    "method.bias": _one_of("none", "all", "lora_only"),  # which biases LoRA trains, in peft's words
+    "launcher.save_every": _from(0),
+    "launcher.retries": _from(0),
+}
 
 
 def choices(group: str) -> list[str]:
@@ -205,17 +234,12 @@ def _explain(error: Exception) -> str:
         if group == "recipe" and "_" in choice:
             return f"there is no recipe {choice!r} in hydra_conf/recipe; add one, or choose from {', '.join(known)}"
         return f"{group.upper()}={choice}: there is no such {group}; choose from {', '.join(known)}"
-    unknown = re.search(r"Key '([^']+)' (?:is )?not in (?:struct|'(\w+)')", text)
-    if unknown:
-        full = re.search(r"full_key: ([\w.]+)", text)
-        path = full.group(1) if full else unknown.group(1)
-        return f"unknown configuration key {path!r}{nearest(path.split('.')[-1], _known_keys(path))}"
-    no_group = re.search(r"Could not override '([\w./@]+)'", text)
-    if no_group:
-        name = no_group.group(1)
-        return f"unknown configuration key {name!r}{nearest(name.split('.')[-1], _known_keys(name))}"
-    kind = re.search(r"Value '([^']*)' of type '\w+' could not be converted to (\w+)", text)
     full = re.search(r"full_key: ([\w.]+)", text)
+    unknown = re.search(r"Key '([^']+)' (?:is )?not in (?:struct|'\w+')", text)
+    unknown = (full or unknown) if unknown else re.search(r"Could not override '([\w./@]+)'", text)
+    if unknown:
+        return f"unknown configuration key {unknown[1]!r}{nearest(unknown[1].split('.')[-1], _known_keys(unknown[1]))}"
+    kind = re.search(r"Value '([^']*)' of type '\w+' could not be converted to (\w+)", text)
     if kind and full:
         return f"{full[1]}={kind[1]}: it is no {KINDS.get(kind[2], kind[2])}"
     return text.split(" full_key:")[0]
@@ -247,35 +271,14 @@ def _check_values(config: DictConfig) -> None:
         name = config[group].name
         if not re.fullmatch(r"\w[\w.+-]*", name):
             raise UsageError(f"{group}.name={name}: it names folders; use letters, digits, . _ + -")
-    dataset, recipe = config.dataset, config.recipe
-    if not 0 < dataset.valid_share < 1:
-        raise UsageError(f"dataset.valid_share={dataset.valid_share}: it is a share of train, between 0 and 1")
-    if dataset.leaks not in ("drop", "keep"):
-        raise UsageError(f"dataset.leaks={dataset.leaks}: choose from drop, keep")
-    if not 0 <= config.model.max_unknown_share <= 1:
-        raise UsageError(f"model.max_unknown_share={config.model.max_unknown_share}: it is a share, from 0 to 1")
-    positive = {"recipe.epochs": recipe.epochs, "recipe.batch_size": recipe.batch_size}
-    positive["recipe.learning_rate"] = recipe.learning_rate
-    for key, value in positive.items():
-        if not 0 < value < math.inf:
-            raise UsageError(f"{key}={value}: it must be above 0")
-    if not 0 <= recipe.warmup_share < 1:
-        raise UsageError(f"recipe.warmup_share={recipe.warmup_share}: it is a share of all steps, from 0 to below 1")
-    if recipe.updates not in ("full", "epochs"):
-        raise UsageError(f"recipe.updates={recipe.updates}: choose from full, epochs")
-    _check_evaluation(recipe.evaluate_every)
+    for key, (check, is_right) in CHECKS.items():
+        value = OmegaConf.select(config, key)
+        if (not key.startswith("method.") or config.method.name == "lora") and not is_right(value):
+            raise UsageError(f"{'DEVICE' if key == 'device' else key}={value}: {check}")
+    _check_evaluation(config.recipe.evaluate_every)
     _check_fairseq(config.fairseq)
-    if config.device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"DEVICE={config.device}: choose from auto, cpu, cuda")
-    _check_method(config.method)
     _check_launcher(config.launcher)
     _refuse_no_numbers(config)
-    for key in ("save_every", "retries"):
-        if config.launcher[key] < 0:
-            raise UsageError(f"launcher.{key}={config.launcher[key]}: it is a number from 0")
-    for key in ("jobs", "threads"):
-        if config.launcher[key] is not None and config.launcher[key] < 1:
-            raise UsageError(f"launcher.{key}={config.launcher[key]}: it must be at least 1")
 
 
 def _check_evaluation(every: str) -> None:
@@ -310,29 +313,21 @@ def betas_of(text: str, key: str) -> tuple[float, float]:
     return pair[0], pair[1]
 
 
-def _check_method(method: DictConfig) -> None:
-    if method.name != "lora":
-        return
-    for key, smallest in (("r", 1), ("alpha", 1)):
-        if method[key] < smallest:
-            raise UsageError(f"method.{key}={method[key]}: it is a number from {smallest}")
-    if not 0 <= method.dropout < 1:
-        raise UsageError(f"method.dropout={method.dropout}: it is a share, from 0 to below 1")
-    if method.bias not in BIASES:
-        raise UsageError(f"method.bias={method.bias}: choose from {', '.join(BIASES)}")
-
-
 def _refuse_no_numbers(config: DictConfig) -> None:
     """Raise `UsageError` that names a key whose value is infinite or not a number (NaN)."""
-
-    def walk(name: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                walk(f"{name}.{key}" if name else str(key), inner)
-        elif isinstance(value, float) and not math.isfinite(value):
+    for name, value in flat(OmegaConf.to_container(config)).items():
+        if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"{name}={value}: it is no finite number")
 
-    walk("", OmegaConf.to_container(config))
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Return a nested dictionary as {dotted key: value}. An empty dictionary is a value."""
+    if not isinstance(value, dict) or not value:
+        return {prefix: value}
+    found: dict[str, Any] = {}
+    for key, inner in value.items():
+        found |= flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    return found
 
 
 def _check_launcher(launcher: DictConfig) -> None:
@@ -344,7 +339,7 @@ def _check_launcher(launcher: DictConfig) -> None:
                 f"launcher.{key}={launcher[key]}: LAUNCHER={launcher.name} has no such setting"
                 f"{nearest(key, list(known), 'its settings')}"
             )
-    for key, smallest in {"minutes": 2, "memory_gb": 1, "gpus": 0}.items():
+    for key, smallest in {"jobs": 1, "threads": 1, "minutes": 2, "memory_gb": 1, "gpus": 0}.items():
         if launcher[key] is not None and launcher[key] < smallest:
             raise UsageError(f"launcher.{key}={launcher[key]}: it must be at least {smallest}")
     if launcher.name == "slurm" and launcher.gpus not in (0, 1):

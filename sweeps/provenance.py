@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from data_prep.stages import read_manifest
 from foundation.errors import UsageError
 from foundation.whole_files import sha256_of
-from hydra_conf.compose import choices
+from hydra_conf.compose import choices, flat
 from hydra_conf.schema import RootConfig
 
 PACKAGES = (
@@ -99,19 +99,9 @@ def input_hashes(config: DictConfig) -> dict[str, Any]:
 
 def comparable(config: DictConfig) -> dict[str, Any]:
     """Return the resolved configuration as {dotted key: value}, without keys that do not change what a run is."""
-    flat: dict[str, Any] = {}
-
-    def walk(prefix: str, value: Any) -> None:
-        if prefix in NOT_COMPARED:
-            return
-        if isinstance(value, dict) and value:
-            for key, inner in value.items():
-                walk(f"{prefix}.{key}" if prefix else str(key), inner)
-        else:
-            flat[prefix] = value
-
-    walk("", OmegaConf.to_container(config, resolve=True))
-    return flat
+    whole = flat(OmegaConf.to_container(config, resolve=True))
+    left_out = tuple(f"{name}." for name in NOT_COMPARED)
+    return {key: value for key, value in whole.items() if not f"{key}.".startswith(left_out)}
 
 
 def differing_keys(stored: dict[str, Any], asked: dict[str, Any]) -> list[str]:
@@ -175,8 +165,5 @@ def _git_commit() -> str | None:
 
 
 def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="ignore").split("\n")
-    except OSError:
-        return platform.processor()
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="ignore").split("\n")
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
