@@ -120,17 +120,23 @@ def refuse_axes(
             raise UsageError(f"{key} is a setting of BACKEND=hf, and no run of this sweep has it")
         if key.startswith("method.") and "lora" not in methods:
             raise UsageError(f"{key} is a setting of METHOD=lora, and no run of this sweep has it")
+        of_fairseq = ("speed.", *(f"fairseq.model.{name}" for name in SPEED_ALONE))
+        if "fairseq" not in backends and (key == "speed" or key.startswith(of_fairseq)):
+            raise UsageError(f"{override}: it is a setting of BACKEND=fairseq, and no run of this sweep has it")
 
 
-def refuse_twice(overrides: list[str], **variables: str | None) -> None:
-    """Raise `UsageError` if one setting is given twice, as a make variable, a recipe key or a fairseq key.
+def number_words(overrides: list[str], **variables: str | None) -> list[str]:
+    """Return the overrides that set EPOCHS and JOBS. `variables` are these variables under their lower-case names.
 
-    `variables` are the make variables that set a configuration key, under their lower-case names.
+    Raises `UsageError` for no whole number, or if one setting is given twice, as a variable, a recipe key or a key of
+    fairseq.
     """
     given = {override.lstrip("+~").partition("=")[0]: override for override in overrides}
-    for name, key in {"epochs": "recipe.epochs", "jobs": "launcher.jobs"}.items():
-        if variables.get(name) and key in given:
-            raise UsageError(f"{name.upper()}={variables[name]} and {given[key]} are one setting; give one of them")
+    keys = {"epochs": "recipe.epochs", "jobs": "launcher.jobs"}
+    asked = {name: value for name, value in variables.items() if value}
+    for name, value in asked.items():
+        if keys[name] in given:
+            raise UsageError(f"{name.upper()}={value} and {given[keys[name]]} are one setting; give one of them")
     both = [("recipe.warmup_share", "fairseq.lr_scheduler.warmup_updates")]
     plain: Any = OmegaConf.to_container(OmegaConf.load(CONF_DIR / "backend" / "fairseq.yaml").fairseq, resolve=False)
     for group, settings in plain.items():
@@ -140,16 +146,10 @@ def refuse_twice(overrides: list[str], **variables: str | None) -> None:
     for one, other in both:
         if one in given and other in given:
             raise UsageError(f"{given[one]} and {given[other]} are one setting; give one of them")
-
-
-def refuse_speed(overrides: list[str], backends: list[str]) -> None:
-    """Raise `UsageError` for an override of the fairseq encoder's speed if no run of the sweep uses fairseq."""
-    if "fairseq" in backends:
-        return
-    for override in overrides:
-        key = override.lstrip("+~").partition("=")[0]
-        if key == "speed" or key.startswith(("speed.", *(f"fairseq.model.{name}" for name in SPEED_ALONE))):
-            raise UsageError(f"{override}: it is a setting of BACKEND=fairseq, and no run of this sweep has it")
+    for name, value in asked.items():
+        if not (value.isascii() and value.isdigit() and int(value)):
+            raise UsageError(f"{name.upper()}={value}: give a whole number above 0")
+    return [f"{keys[name]}={value}" for name, value in asked.items()]
 
 
 def compose_runs(words: list[str], axes: Axes, overrides: list[str], machine: Machine, root: Path) -> list[PlannedRun]:

@@ -15,16 +15,7 @@ from foundation.whole_files import require_no_dead_link
 from hydra_conf.compose import choices, compose_config, group_words, parse_list, quoted
 from sweeps.device import Machine, cluster_machine, resolve_machine, share_machine
 from sweeps.folders import require_name
-from sweeps.grid import (
-    Axes,
-    PlannedRun,
-    compose_runs,
-    parse_seeds,
-    parse_train,
-    refuse_axes,
-    refuse_speed,
-    refuse_twice,
-)
+from sweeps.grid import Axes, PlannedRun, compose_runs, number_words, parse_seeds, parse_train, refuse_axes
 from sweeps.standing import chosen_in, claimed, keep_precision, list_runs, prepare
 
 INITS = "pretrained,random"
@@ -84,18 +75,11 @@ def words_of(arguments: argparse.Namespace) -> tuple[Axes, list[str], list[DictC
     axes = axes_of(arguments)
     require_transformers(axes)
     refuse_axes(arguments.overrides, axes.backends, axes.methods, axes.trains)
-    refuse_twice(arguments.overrides, epochs=arguments.epochs, jobs=arguments.jobs)
-    refuse_speed(arguments.overrides, axes.backends)
+    numbers = number_words(arguments.overrides, epochs=arguments.epochs, jobs=arguments.jobs)
     require_name(arguments.sweep)
     names = ("launcher", "experiment", "precision", "device")
     words = group_words(**{name: getattr(arguments, name) for name in names})
-    words.append(f"data_dir={quoted(arguments.data_dir.absolute())}")
-    for name in ("epochs", "jobs"):
-        value = getattr(arguments, name)
-        if value and not (value.isascii() and value.isdigit() and int(value)):
-            raise UsageError(f"{name.upper()}={value}: give a whole number above 0")
-    words += [f"recipe.epochs={arguments.epochs}"] if arguments.epochs else []
-    words += [f"launcher.jobs={arguments.jobs}"] if arguments.jobs else []
+    words += [f"data_dir={quoted(arguments.data_dir.absolute())}", *numbers]
     if arguments.precision and arguments.precision not in choices("precision"):
         raise UsageError(f"PRECISION={arguments.precision}: choose from {', '.join(choices('precision'))}")
     composed = []
