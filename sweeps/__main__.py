@@ -111,13 +111,11 @@ def launch(runs: list[PlannedRun], launcher: DictConfig, machine: Machine, on_po
 
 
 def main() -> int:
-    if sys.argv[1:2] == ["status"]:
-        return show_status(sys.argv[2:])
-    if sys.argv[1:2] == ["prune"]:
-        return prune_sweep(sys.argv[2:])
-    if sys.argv[1:2] == ["search"]:
-        return interruptible(lambda: run_search(sys.argv[2:]))
+    commands = {"status": show_status, "prune": prune_sweep}
+    commands["search"] = lambda words: interruptible(lambda: run_search(words))
     for word in sys.argv[1:2]:
+        if word in commands:
+            return commands[word](sys.argv[2:])
         if word[:1] != "-" and "=" not in word:
             raise UsageError(f"{word!r} is no command of a sweep; give options, or status, prune or search")
     arguments = parse_words(arguments_of_run(), sys.argv[1:])

@@ -6,6 +6,8 @@ import shlex
 
 PLAIN = re.compile(r"[\w@%+=:,./\[\]-]+")  # overrides that need no quotes in a recipe's shell, which has globbing off
 
+NOT_REPEATED = ("launcher", "jobs", "no_wait", "check", "force", "overrides")  # the runs are the same without them
+
 
 def make_word(name: str, value: str) -> str:
     """Return `NAME=value` for the command line of make, quoted so that the recipe gets exactly this value."""
@@ -23,26 +25,10 @@ def commands_of(arguments: argparse.Namespace, usual: argparse.ArgumentParser) -
     `usual` is the parser that the arguments come from. The shell of make's recipe splits ARGS into words, so each
     override is first quoted for this shell.
     """
-    named = (
-        "dataset",
-        "model",
-        "init",
-        "train",
-        "seeds",
-        "method",
-        "backend",
-        "experiment",
-        "epochs",
-        "device",
-        "precision",
-        "sweep",
-        "data_dir",
-        "runs_dir",
-    )
     given = {
-        name.upper(): str(getattr(arguments, name))
-        for name in named
-        if getattr(arguments, name) and getattr(arguments, name) != usual.get_default(name)
+        name.upper(): str(value)
+        for name, value in vars(arguments).items()
+        if name not in NOT_REPEATED and value and value != usual.get_default(name)
     }
     if arguments.overrides:
         given["ARGS"] = " ".join(word if PLAIN.fullmatch(word) else shlex.quote(word) for word in arguments.overrides)
