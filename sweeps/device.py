@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from foundation.errors import UsageError
@@ -67,10 +67,7 @@ def resolve_machine(device: str, precision: str, chosen: Mapping[str, str] | Non
             "DEVICE=cuda: this machine has no CUDA device that torch can use; use DEVICE=auto or DEVICE=cpu"
         )
     here = before.get("device", "cuda" if gpus else "cpu") if device == "auto" else device
-    if precision == "auto" and here in before:
-        precision = before[here]
-    best_on_cpu = "bf16" if here == "cpu" and precision == "auto" and bf16_pays() else "fp32"
-    return Machine(here, _precision(here, precision, best_on_cpu), gpus if here == "cuda" else ())
+    return Machine(here, _precision(here, precision, before, bf16_pays), gpus if here == "cuda" else ())
 
 
 def require_device(machine: Machine, sweep: str) -> None:
@@ -101,14 +98,14 @@ def cluster_machine(device: str, precision: str, gpus_a_run: float, chosen: Mapp
         raise UsageError(
             f'DEVICE={device}, but launcher.gpus={gpus_a_run:g}: ask for both, as in DEVICE=cpu ARGS="launcher.gpus=0"'
         )
-    if precision == "auto":
-        precision = (chosen or {}).get(here, "auto")
-    return Machine(here, _precision(here, precision, "fp32"), ())
+    return Machine(here, _precision(here, precision, chosen or {}, lambda: False), ())
 
 
-def _precision(device: str, precision: str, best_on_cpu: str) -> str:
+def _precision(device: str, precision: str, chosen: Mapping[str, str], is_bf16_best: Callable[[], bool]) -> str:
     if precision == "auto":
-        precision = "fp16" if device == "cuda" else best_on_cpu
+        precision = chosen.get(device, "auto")
+    if precision == "auto":
+        precision = "fp16" if device == "cuda" else "bf16" if is_bf16_best() else "fp32"
     if precision not in ALLOWED[device]:
         raise UsageError(f"PRECISION={precision}: on {device} choose from auto, {', '.join(ALLOWED[device])}")
     return precision
@@ -120,6 +117,6 @@ def share_machine(machine: Machine, n_runs: int, jobs: int | None, threads: int 
     There is one run for each GPU, or one run for each core. On the CPU, several one-thread runs do more work in the
     same time than one run with all threads.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0))
     jobs = jobs or min(n_runs, len(machine.gpus) or cores)
     return jobs, threads or max(1, cores // jobs)
