@@ -189,7 +189,12 @@ def set_status(folder: Path, **news: Any) -> None:
 
 def drop_leftovers(folder: Path) -> None:
     """Delete the incomplete files of a killed process. The caller must hold the lock."""
-    for path in [*folder.glob(".*"), *(folder / "resume").glob(".*"), *folder.glob("checkpoint-*")]:
+    delete([*folder.glob(".*"), *(folder / "resume").glob(".*"), *folder.glob("checkpoint-*")])
+
+
+def delete(paths: list[Path]) -> None:
+    """Delete files and folders of a run, but not its lock."""
+    for path in paths:
         if path.is_dir():
             shutil.rmtree(path)
         elif not path.name.startswith(".lock"):

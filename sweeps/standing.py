@@ -12,7 +12,6 @@ configuration. `python -m sweeps status` shows the state.
 """
 
 import os
-import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from foundation.errors import UsageError
 from foundation.whole_files import sha256_of, write_json, write_text
 from sweeps.device import ALLOWED
 from sweeps.folders import (
+    delete,
     find_runs,
     holding,
     is_held,
@@ -182,7 +182,7 @@ def prepare(run: PlannedRun, force: bool, claim: Path) -> str | None:
                     return None
             attempts = read_json(run.folder / "status.json").get("attempts", 0)
             has_weights = any(run.folder.rglob("*.pt"))
-            _empty(run.folder)
+            delete(list(run.folder.iterdir()))
             write_text(run.folder / "config.yaml", resolved_yaml(run.config))
             write_json(run.folder / "provenance.json", {"inputs": run.inputs})
             set_status(run.folder, state="pending", attempts=attempts)
@@ -209,15 +209,6 @@ def _why_anew(run: PlannedRun, found: Standing, force: bool) -> str:
     else:
         why = "it has no checkpoint to go on from"
     return f"{run.key} starts anew: {why}"
-
-
-def _empty(folder: Path) -> None:
-    """Delete everything in a run folder except its lock."""
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif not path.name.startswith(".lock"):
-            path.unlink()
 
 
 def to_start(run: PlannedRun, attempts: int) -> str | None:
@@ -253,19 +244,18 @@ def claimed(root: Path) -> Iterator[Path]:
 
 def is_claimed(folder: Path) -> bool:
     """Return whether a living sweep is going to train the run."""
-    return any(
-        is_held(sweep_folder_of(folder) / claim) for claim in read_json(folder / "status.json").get("claims", [])
-    )
+    return bool(_living_claims(folder))
+
+
+def _living_claims(folder: Path) -> list[str]:
+    claims = read_json(folder / "status.json").get("claims", [])
+    return [claim for claim in claims if is_held(sweep_folder_of(folder) / claim)]
 
 
 def _claim(folder: Path, claim: Path) -> None:
     """Add this sweep to the sweeps that are going to train the run, in its status. The caller must hold its lock."""
-    living = [
-        name
-        for name in read_json(folder / "status.json").get("claims", [])
-        if name != claim.name and is_held(sweep_folder_of(folder) / name)
-    ]
-    set_status(folder, claims=[*living, claim.name])
+    others = [name for name in _living_claims(folder) if name != claim.name]
+    set_status(folder, claims=[*others, claim.name])
 
 
 def chosen_in(root: Path) -> dict[str, str]:
