@@ -24,12 +24,23 @@ def environment_of(threads: int, gpu: str | None = None) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), **given}
 
 
-def start(folder: Path, environment: dict[str, str], digest: str) -> subprocess.Popen[bytes]:
+class NewInterpreter(subprocess.Popen[bytes]):
+    """A process of its own with the interface of multiprocessing's, so that a sweep treats forked runs alike."""
+
+    @property
+    def exitcode(self) -> int | None:
+        return self.poll()
+
+    def join(self) -> None:
+        self.wait()
+
+
+def start(folder: Path, environment: dict[str, str], digest: str) -> NewInterpreter:
     """Start `python -m sweeps.run`. It ends when this process ends, and trains only the configuration of `digest`."""
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the child ignores it
     try:
         with (folder / "train.log").open("ab") as out:
-            return subprocess.Popen(
+            return NewInterpreter(
                 [sys.executable, "-m", "sweeps.run", str(folder), "--child", "--digest", digest],
                 stdin=subprocess.PIPE,  # never written to: it closes when this process ends for any reason
                 stdout=out,

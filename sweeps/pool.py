@@ -4,24 +4,24 @@ All runs are forked from one server process. The server has imported the package
 else. It holds no data and no model, has only one thread, and nothing has drawn from its random streams. So a run starts
 as in a fresh interpreter, without the seconds that the import of fairseq takes. With `launcher.fork_server=false` each
 run starts as `python -m sweeps.run` instead. Runs on CUDA always start this way: fairseq counts the GPUs during its
-import, and a process forked afterwards may be unable to use them.
+import, and a process forked afterwards may be unable to use them. So do runs below a TMPDIR with a long name: the
+server's socket is there, and its path is limited.
 """
 
 import logging
 import multiprocessing
 import os
 import signal
-import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerProcess
+from typing import Any
 
-from foundation.errors import UsageError
-from sweeps.child import ANSWERED, environment_of, note_death, start, was_stopped
+from sweeps.child import ANSWERED, NewInterpreter, environment_of, note_death, start, was_stopped
 from sweeps.folders import DONE, NOT_OURS, is_owned, read_json
 from sweeps.grid import PlannedRun
 from sweeps.run import run_forked
@@ -47,24 +47,21 @@ logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)  # i
 @dataclass
 class _Child:
     run: PlannedRun
-    process: subprocess.Popen[bytes] | ForkServerProcess
+    process: NewInterpreter | ForkServerProcess
     slot: int
     ended: bool = False  # True: this sweep killed the process while it ran
 
-    def exit_code(self) -> int | None:
-        """Return the exit code, or the negative signal number if a signal ended the process. None while it runs."""
-        return self.process.poll() if isinstance(self.process, subprocess.Popen) else self.process.exitcode
-
-    def ask_to_stop(self) -> None:
-        self.process.terminate()
-
     def end(self) -> None:
-        self.ended = self.exit_code() is None
+        self.ended = self.process.exitcode is None
         self.process.kill()
-        if isinstance(self.process, subprocess.Popen):
-            self.process.wait()
-        else:
-            self.process.join()
+        self.process.join()
+
+    def note_death(self) -> int:
+        """Write the status of a process that has ended, and return its exit code (negative: the signal)."""
+        code = self.process.exitcode
+        assert code is not None
+        note_death(self.run.folder, code, self.ended)
+        return code
 
 
 def _start(run: PlannedRun, slot: int, gpus: tuple[str, ...], digest: str) -> _Child:
@@ -84,36 +81,23 @@ def start_server(run: PlannedRun, gpus: tuple[str, ...]) -> bool:
     The server does its imports while this process goes on. SIGINT and SIGTERM stay blocked in the server, even when
     they are sent to the whole process group: only the sweep responds to them.
     """
-    if gpus or not run.config.launcher.fork_server:
+    is_short = len(os.fsencode(tempfile.gettempdir())) <= LONGEST_FOLDER
+    if gpus or not run.config.launcher.fork_server or not is_short:
         return False
     preload = [*IMPORTED, *(["hf_tasks.train"] if run.config.backend.name == "hf" else [])]
     multiprocessing.get_context("forkserver").set_forkserver_preload(preload)
-    environment, usual_folder = dict(os.environ), tempfile.tempdir
+    environment = dict(os.environ)
     resource_tracker.ensure_running()  # the tracker unblocks both signals when it starts
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ANSWERED)
     try:
         os.environ.update(environment_of(run.config.launcher.threads, ""))  # the server reads its thread count here
-        tempfile.tempdir = _folder_of_sockets()
         os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # for pyarrow, which fairseq imports
         forkserver.ensure_running()
     finally:
         os.environ.clear()
         os.environ.update(environment)
-        tempfile.tempdir = usual_folder
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     return True
-
-
-def _folder_of_sockets() -> str:
-    """Return a folder for the server's socket, which gets a subfolder there. The name keeps the socket's path short."""
-    usual = tempfile.gettempdir()
-    for folder in (usual, "/tmp", "/var/tmp"):
-        if len(os.fsencode(folder)) <= LONGEST_FOLDER and os.access(folder, os.W_OK | os.X_OK):
-            return folder
-    raise UsageError(
-        f"TMPDIR={usual}: a socket's path is too long below it, and neither /tmp nor /var/tmp can be "
-        "written; give a TMPDIR with a shorter name, or launcher.fork_server=false"
-    )
 
 
 class Signals:
@@ -132,6 +116,19 @@ class Signals:
     def __exit__(self, *_: object) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
+
+    def answer(
+        self, running: Iterable[Any], ask_to_stop: Callable[[Any], object], end: Callable[[Any], object]
+    ) -> None:
+        """After the first signal, ask each run once to stop. After the second, end the runs."""
+        if len(self.got) > 1:
+            for one in running:
+                end(one)
+        elif self.got and not self.told:
+            print(STOPPING, flush=True)
+            self.told = True
+            for one in running:
+                ask_to_stop(one)
 
 
 def run_all(
@@ -156,11 +153,9 @@ def run_all(
                             attempts[run.folder] += 1
                             children.append(_start(run, free.pop(0), gpus, digest))
             time.sleep(POLL_SECONDS)
-            _answer(signals, children)
-            for child in [child for child in children if child.exit_code() is not None]:
-                code = child.exit_code()
-                assert code is not None
-                note_death(child.run.folder, code, child.ended)
+            signals.answer(children, lambda child: child.process.terminate(), _Child.end)
+            for child in [child for child in children if child.process.exitcode is not None]:
+                code = child.note_death()
                 children.remove(child)
                 free.append(child.slot)
                 failed = code not in (DONE, NOT_OURS) and not was_stopped(code)
@@ -170,18 +165,6 @@ def run_all(
             on_poll()
             if signals.got and not children:
                 raise SweepInterrupted(signals.got[0])
-
-
-def _answer(signals: Signals, children: list[_Child]) -> None:
-    """After the first signal, ask each run once to stop. After the second, end the runs."""
-    if len(signals.got) > 1:
-        for child in children:
-            child.end()
-    elif signals.got and not signals.told:
-        print(STOPPING, flush=True)
-        signals.told = True
-        for child in children:
-            child.ask_to_stop()
 
 
 class SweepInterrupted(Exception):  # noqa: N818  not an error
@@ -201,6 +184,4 @@ def _children() -> Iterator[list[_Child]]:
     finally:
         for child in children:
             child.end()
-            code = child.exit_code()
-            assert code is not None
-            note_death(child.run.folder, code, child.ended)
+            child.note_death()

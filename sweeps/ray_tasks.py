@@ -8,6 +8,7 @@ the run goes on from its last checkpoint. The run folders must be on a disk that
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from foundation.errors import UsageError
 from sweeps.child import Child, train_here
 from sweeps.folders import NOT_OURS, read_json, set_status
 from sweeps.grid import PlannedRun
-from sweeps.pool import STOPPING, Signals, SweepInterrupted
+from sweeps.pool import Signals, SweepInterrupted
 from sweeps.standing import to_start
 
 POLL_SECONDS = 1.0
@@ -64,7 +65,9 @@ def run_on_ray(runs: list[PlannedRun], launcher: DictConfig, on_poll: Callable[[
                     if _result(reference, run.folder, stopped=bool(signals.got)) == NOT_OURS:
                         waiting.append(run)
                 on_poll()
-                _answer(signals, tasks)
+                signals.answer(tasks, ray.cancel, partial(ray.cancel, force=True))
+                if len(signals.got) > 1:
+                    time.sleep(POLL_SECONDS)
                 if signals.got and not tasks:
                     raise SweepInterrupted(signals.got[0])
     finally:
@@ -110,17 +113,3 @@ def _result(reference: Any, folder: Path, stopped: bool) -> int | None:
             said = " ".join(str(error).split())[-300:]
             set_status(folder, state="failed", error=f"Ray gave the run up ({said}); called again it goes on")
         return None
-
-
-def _answer(signals: Signals, tasks: dict[Any, PlannedRun]) -> None:
-    import ray
-
-    if signals.got and not signals.told:
-        print(STOPPING, flush=True)
-        signals.told = True
-        for reference in tasks:
-            ray.cancel(reference)
-    elif len(signals.got) > 1:
-        for reference in tasks:
-            ray.cancel(reference, force=True)
-        time.sleep(POLL_SECONDS)

@@ -272,17 +272,13 @@ class SweepKilled(BaseException):
 class Ended:
     """A run's process that has ended already."""
 
-    def __init__(self, planned: PlannedRun, slot: int, code: int) -> None:
-        self.run, self.slot, self.code = planned, slot, code
+    def __init__(self, code: int) -> None:
+        self.exitcode = code
 
-    def exit_code(self) -> int:
-        return self.code
-
-    def ask_to_stop(self) -> None:
+    def kill(self) -> None:
         pass
 
-    end = ask_to_stop
-    ended = False
+    terminate = join = kill
 
 
 class World:
@@ -316,16 +312,16 @@ class World:
             raise SweepKilled
         (folder / "checkpoint_best.pt").write_text(json.dumps(trained))
 
-    def start(self, planned: PlannedRun, slot: int, gpus: tuple[str, ...], digest: str) -> Ended:
+    def start(self, planned: PlannedRun, slot: int, gpus: tuple[str, ...], digest: str) -> pool._Child:
         self.killed = None
         code = run.run(planned.folder, digest)
         if self.killed:
             folder, status = self.killed
             (folder / "status.json").write_text(status)  # a process that is killed writes nothing any more
             raise SweepKilled
-        return Ended(planned, slot, code)
+        return pool._Child(planned, Ended(code), slot)  # type: ignore[arg-type]
 
-    def answer(self, signals: pool.Signals, children: list[Any]) -> None:
+    def answer(self, signals: pool.Signals, children: list[Any], *_: Any) -> None:
         """Press Ctrl-C in a second sweep: the runs it waits for are the first one's, which waits for its end here."""
         if len(self.stack) > 1 and not children:
             signals.got.append(signal.SIGINT)
@@ -434,7 +430,7 @@ def stubbed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
     def put(world: World) -> None:
         monkeypatch.setattr(run, "train", world.train)
         monkeypatch.setattr(pool, "_start", world.start)
-        monkeypatch.setattr(pool, "_answer", world.answer)
+        monkeypatch.setattr(pool.Signals, "answer", lambda *words: world.answer(*words))
         monkeypatch.setattr("sweeps.device.bf16_pays", lambda: world.stack[-1][0]["pays"] if world.stack else True)
 
     yield put
