@@ -3,22 +3,26 @@
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 import pytest
 
 from sweeps.folders import find_runs, read_json, read_status
+from tests.cluster.conftest import RUNS, SETTINGS
 from tests.conftest import Workspace
 from tests.sweeps.test_cut_runs import same
 from tests.sweeps.test_processes import start, step_of, until
 
-ray = pytest.importorskip("ray")
-pytestmark = pytest.mark.slow
-
-RUNS = ("--seeds", "0,1,2", "--epochs", "60")
-SETTINGS = ("launcher.threads=1", "launcher.save_every=1", "recipe.evaluate_every=300", "recipe.batch_size=2")
+# found, not imported, as that takes seconds wherever tests are collected
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        find_spec("ray") is None, reason="the extra cluster is not installed: make setup EXTRAS=dev,cluster"
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +51,9 @@ def node_of(folder: Path) -> int | None:
     return next((process.pid for process in above if process.name() == "raylet"), None)
 
 
-def test_six_runs_on_two_nodes_of_which_one_dies(workspace: Workspace, cluster: object) -> None:
-    calm = workspace.sweep("--sweep", "calm-ray", *RUNS, "--", *SETTINGS)
-    assert calm.returncode == 0, calm.stdout + calm.stderr
+def test_six_runs_on_two_nodes_of_which_one_dies(
+    workspace: Workspace, calm: Callable[[], str], cluster: object
+) -> None:
     words = ("--sweep", "on-ray", *RUNS, "--launcher", "ray", "--", *SETTINGS, "launcher.gpus=0")
     process = start(workspace, *words)
     root = workspace.root / "runs" / "on-ray"
@@ -67,5 +71,5 @@ def test_six_runs_on_two_nodes_of_which_one_dies(workspace: Workspace, cluster: 
     output, _ = process.communicate(timeout=400)
     assert process.returncode == 0, output
     assert read_json(folder / "status.json")["attempts"] == 2
-    for key, undisturbed in find_runs(workspace.root / "runs" / "calm-ray").items():
+    for key, undisturbed in find_runs(workspace.root / "runs" / calm()).items():
         same(key.folder(workspace.root / "runs", "on-ray"), undisturbed)

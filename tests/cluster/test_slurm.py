@@ -3,12 +3,13 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from sweeps.folders import find_runs, read_json, read_status
+from tests.cluster.conftest import RUNS, SETTINGS
 from tests.conftest import Workspace
 from tests.sweeps.test_cut_runs import same
 from tests.sweeps.test_processes import step_of, until
@@ -16,8 +17,6 @@ from tests.sweeps.test_processes import step_of, until
 pytest.importorskip("submitit")
 pytestmark = pytest.mark.slow
 
-RUNS = ("--seeds", "0,1,2", "--epochs", "60")
-SETTINGS = ("launcher.threads=1", "launcher.save_every=1", "recipe.evaluate_every=300", "recipe.batch_size=2")
 SLURM = ("--launcher", "slurm")
 ON_SLURM = ("launcher.gpus=0", "launcher.memory_gb=1", "launcher.minutes=10", "launcher.jobs=2")
 
@@ -52,9 +51,9 @@ def running(folder: Path) -> bool:
     return read_status(folder)["state"] == "running" and step_of(folder) > 0
 
 
-def test_six_runs_through_a_queue_that_cancels_one_and_pre_empts_others(workspace: Workspace, slurm: Path) -> None:
-    calm = workspace.sweep("--sweep", "calm", *RUNS, "--", *SETTINGS)
-    assert calm.returncode == 0, calm.stdout + calm.stderr
+def test_six_runs_through_a_queue_that_cancels_one_and_pre_empts_others(
+    workspace: Workspace, calm: Callable[[], str], slurm: Path
+) -> None:
     words = ("--sweep", "queued", *RUNS, *SLURM)
     sent = workspace.sweep(*words, "--no-wait", "--", *SETTINGS, *ON_SLURM)
     assert sent.returncode == 0, sent.stdout + sent.stderr
@@ -83,7 +82,7 @@ def test_six_runs_through_a_queue_that_cancels_one_and_pre_empts_others(workspac
     last = workspace.sweep(*words, "--", *SETTINGS, *ON_SLURM, timeout=500)
     assert last.returncode == 0, last.stdout + last.stderr
     assert "1 submitted" in last.stdout
-    for folder, undisturbed in zip(folders, folders_of(workspace, "calm"), strict=True):
+    for folder, undisturbed in zip(folders, folders_of(workspace, calm()), strict=True):
         same(folder, undisturbed)
 
 
