@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from analysis.__main__ import made_from, main
+from tests.analysis.golden import at
 from tests.conftest import EPOCHS, Refusals, Workspace
 
 FIGURES = (
@@ -46,7 +47,10 @@ class Page(HTMLParser):
 
 @dataclass(frozen=True)
 class Analysis:
-    """Runs the command in this process, in the swept workspace, and returns what it printed."""
+    """Runs the command in this process, in the swept workspace, and returns what it printed.
+
+    Its figures are composed and not drawn: those of `results` are.
+    """
 
     root: Path
     monkeypatch: pytest.MonkeyPatch
@@ -54,8 +58,8 @@ class Analysis:
 
     def of(self, *words: str) -> str:
         self.monkeypatch.setattr(sys, "argv", ["command", *words])
-        self.monkeypatch.chdir(self.root)
-        assert main() == 0
+        with at(self.root):
+            assert main() == 0
         return self.capsys.readouterr().out
 
 
