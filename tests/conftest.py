@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 
 from foundation.errors import exit_code
 from foundation.whole_files import sha256_of
-from tests.warm import environment, warm
+from tests.warm import Forked, Warm, environment, warm
 
 # Tests say what is true, not how fast, and the same commit gets the same examples on every machine.
 # `make test ARGS="--hypothesis-profile=fresh"` draws new ones.
@@ -120,9 +121,10 @@ class Workspace:
     def python(self, *words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Run `python -m <words>` here, and return what it printed and its exit code.
 
-        It runs as a user's would where a test has changed the environment, else in a process that is forked.
+        It runs as a user's would where a test has changed more of the environment than PYTHONPATH, else in a process
+        that is forked.
         """
-        server = warm("hf" if any("hf" in word for word in words) else "fairseq")
+        server = server_of(words)
         if server.environment == environment():
             return server.run(words, self.root, timeout)
         return subprocess.run(
@@ -133,6 +135,12 @@ class Workspace:
             timeout=timeout,
             env={**os.environ, "COLUMNS": "200"},
         )
+
+    def begin(self, *words: str) -> Forked:
+        """Begin a sweep in a process that is forked. Its runs are no children of it, but end when it ends."""
+        server, streams = server_of(words), Path(tempfile.mkdtemp(dir=self.root))
+        assert server.environment == environment()
+        return Forked(server, self.sweep_words(*words), self.root, streams / "out", streams / "out")
 
     def prep(self, *words: str) -> subprocess.CompletedProcess[str]:
         return self.python("data_prep", "--model", "tiny", *self.overrides, *words)
@@ -156,6 +164,10 @@ class Workspace:
 
     def run_folder(self, init: str, seed: int, sweep: str = "default") -> Path:
         return self.root / "runs" / sweep / "amazon_fr/tiny/fairseq/full" / init / f"seed={seed}"
+
+
+def server_of(words: Sequence[str]) -> Warm:
+    return warm("hf" if any("hf" in word for word in words) else "fairseq")
 
 
 def make_workspace(root: Path) -> Workspace:
@@ -206,7 +218,7 @@ def float16_on_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str
     (tmp_path / "sitecustomize.py").write_text(FLOAT16_ON_A_CPU)
     given = os.environ.get("PYTHONPATH")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *([given] if given else [])]))
-    return ("--precision", "fp16", "--init", "random", "--seeds", "0", "--", "launcher.fork_server=false")
+    return ("--precision", "fp16", "--init", "random", "--seeds", "0", "--")
 
 
 @dataclass(frozen=True)

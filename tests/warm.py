@@ -1,16 +1,21 @@
 """Runs commands of the project in forked processes, so that packages are imported once and not for each command.
 
 `python -m tests.warm` imports the packages and starts the server that runs are forked from. Then it forks a process for
-each command that it reads. The process does what the command does: only its imports are done already.
+each command that it reads. The process does what the command does: only its imports are done already. The server, too,
+is forked, so that it imports nothing anew. A sitecustomize.py on PYTHONPATH is run in the command and in each of its
+runs, as in a new interpreter, but after the imports.
 """
 
 import atexit
+import contextlib
 import functools
+import gc
 import importlib
 import importlib.util
 import json
 import logging
 import multiprocessing.process
+import multiprocessing.util
 import os
 import runpy
 import shutil
@@ -21,7 +26,7 @@ import tempfile
 import time
 import traceback
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
@@ -30,6 +35,7 @@ OF_PYTEST = "PYTEST_CURRENT_TEST"
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 NO_THREAD_OF_PYARROW = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}  # a process with threads is not forked
 POLL_SECONDS = 0.01
+CUSTOM = "sitecustomize.py"
 IMPORTED = (  # what the commands import, the slow packages among them
     "sweeps.fairseq_config",
     "sweeps.preflight",
@@ -44,8 +50,8 @@ IMPORTED = (  # what the commands import, the slow packages among them
 
 
 def environment() -> dict[str, str]:
-    """Return this process's environment, without what pytest notes in it."""
-    return {name: value for name, value in os.environ.items() if name != OF_PYTEST}
+    """Return what a forked process would not notice in this process's environment, were it another one by now."""
+    return {name: value for name, value in os.environ.items() if name not in (OF_PYTEST, "PYTHONPATH")}
 
 
 @functools.cache
@@ -68,40 +74,80 @@ class Warm:
             env={**os.environ, **THREADS, **NO_THREAD_OF_PYARROW},
         )
 
-    def run(self, words: Sequence[str], folder: Path, timeout: float) -> subprocess.CompletedProcess[str]:
-        """Run `python -m <words>` in a folder. Raises `subprocess.TimeoutExpired` after `timeout` seconds."""
+    def ask(self, **request: Any) -> Any:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
+        print(json.dumps(request), file=self.process.stdin, flush=True)
+        return json.loads(self.process.stdout.readline())
+
+    def run(self, words: Sequence[str], folder: Path, timeout: float) -> subprocess.CompletedProcess[str]:
+        """Run `python -m <words>` in a folder. Raises `subprocess.TimeoutExpired` after `timeout` seconds."""
         with tempfile.TemporaryDirectory() as streams:
             out, err = (Path(streams) / name for name in ("out", "err"))
-            environment = {**os.environ, "COLUMNS": "200"}
-            request = {"words": list(words), "folder": str(folder), "out": str(out), "err": str(err)}
-            print(json.dumps({**request, "environment": environment, "timeout": timeout}), file=self.process.stdin)
-            self.process.stdin.flush()
-            code = json.loads(self.process.stdout.readline())
-            if code is None:
-                raise subprocess.TimeoutExpired(list(words), timeout, out.read_bytes(), err.read_bytes())
+            process = Forked(self, words, folder, out, err)
+            try:
+                code = process.wait(timeout)
+            except subprocess.TimeoutExpired as expired:
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait(timeout)
+                expired.output, expired.stderr = out.read_bytes(), err.read_bytes()
+                raise
             return subprocess.CompletedProcess(list(words), code, out.read_text(), err.read_text())
 
 
+class Forked:
+    """A command in a forked process, with what tests use of `subprocess.Popen`; its output goes to files."""
+
+    def __init__(self, server: Warm, words: Sequence[str], folder: Path, out: Path, err: Path) -> None:
+        self.server, self.words, self.out = server, list(words), out
+        self.returncode: int | None = None
+        request = {"words": self.words, "folder": str(folder), "out": str(out), "err": str(err)}
+        self.pid = int(server.ask(**request, environment={**os.environ, "COLUMNS": "200"}))
+
+    def wait(self, timeout: float) -> int:
+        if self.returncode is None:
+            self.returncode = self.server.ask(pid=self.pid, seconds=timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired(self.words, timeout)
+        return self.returncode
+
+    def poll(self) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def communicate(self, timeout: float) -> tuple[str, None]:
+        """Return what the process printed, standard error included where both go to one file."""
+        self.wait(timeout)
+        return self.out.read_text(), None
+
+
 def serve(backend: str) -> None:
-    """Read one request per line from standard input, and answer each with an exit code, or null after its timeout."""
+    """Read one request per line from standard input, and answer each.
+
+    A request starts a command, and the answer is its pid; or it waits for a pid, and the answer is the exit code, or
+    null when the process runs longer than so many seconds.
+    """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what an import says is no answer
     logging.basicConfig(level=logging.WARNING)  # before fairseq, which sets DEBUG
 
     from sweeps import child, pool  # first: it quietens fairseq
 
-    for module in IMPORTED:
+    preload = [*pool.IMPORTED, "tests.warm"]
+    for module in (*IMPORTED, *preload):
         importlib.import_module(module)
-
-    preload = list(pool.IMPORTED)
     if backend == "hf" and importlib.util.find_spec("transformers"):
         importlib.import_module("hf_tasks.train")
         preload.append("hf_tasks.train")
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, child.ANSWERED)  # in the server for good, as `start_server` does
     forkserver.set_forkserver_preload(preload)
+    gc.collect()
+    gc.freeze()  # a collection in a forked process would copy every page
+    spawn = multiprocessing.util.spawnv_passfds
+    vars(multiprocessing.util)["spawnv_passfds"] = functools.partial(_fork_server, spawn)
     forkserver.ensure_running()
+    vars(multiprocessing.util)["spawnv_passfds"] = spawn
     signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     # It runs, and is no child of the processes that are forked below, which would ask for it in vain.
     for server in (forkserver, forkserver._forkserver):
@@ -110,10 +156,33 @@ def serve(backend: str) -> None:
     assert len(os.listdir("/proc/self/task")) == 1, "a process with threads is not forked"
     for line in sys.stdin:
         request = json.loads(line)
-        pid = os.fork()
-        if not pid:
-            _become(**request)
-        print(json.dumps(_exit_code(pid, time.monotonic() + request["timeout"])), file=answers, flush=True)
+        if "words" in request:
+            answer: int | None = os.fork()
+            if not answer:
+                _become(**request)
+        else:
+            answer = _exit_code(request["pid"], time.monotonic() + request["seconds"])
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def _fork_server(spawn: Callable[..., int], executable: str, words: list[Any], kept: Sequence[int]) -> int:
+    """Fork the server of runs, in the place of a new interpreter, which would import all that this one has imported."""
+    code = os.fsdecode(words[-1])
+    if "forkserver" not in code:
+        return spawn(executable, words, kept)
+    pid = os.fork()
+    if not pid:
+        for number in map(int, os.listdir("/proc/self/fd")):
+            if number > 2 and number not in kept:
+                with contextlib.suppress(OSError):
+                    os.close(number)
+        try:
+            logging.root.handlers.clear()
+            importlib.reload(importlib.import_module("fairseq_cli.train"))  # it sets up the logging of runs
+            exec(code, {})
+        finally:
+            os._exit(1)
+    return pid
 
 
 def _exit_code(pid: int, deadline: float) -> int | None:
@@ -122,8 +191,6 @@ def _exit_code(pid: int, deadline: float) -> int | None:
         if ended:
             return os.waitstatus_to_exitcode(status)
         if time.monotonic() > deadline:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
             return None
         time.sleep(POLL_SECONDS)
 
@@ -142,7 +209,7 @@ def _run_forked(command: Sequence[str], **_: Any) -> subprocess.CompletedProcess
     return answer
 
 
-def _become(words: list[str], folder: str, environment: dict[str, str], out: str, err: str, **_: Any) -> None:
+def _become(words: list[str], folder: str, environment: dict[str, str], out: str, err: str) -> None:
     """End as `python -m <words>` does in `folder`."""
     code: object = 1
     try:
@@ -152,12 +219,18 @@ def _become(words: list[str], folder: str, environment: dict[str, str], out: str
         os.environ.update(environment)
         tempfile.tempdir = None
         for number, path in ((0, os.devnull), (1, out), (2, err)):
-            os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
+            os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND), number)
         streams = (os.fdopen(number, mode, closefd=False) for number, mode in enumerate("rww"))
         sys.stdin, sys.stdout, sys.stderr = streams
         logging.root.handlers.clear()  # of fairseq, which sets DEBUG where nobody was before it
         logging.root.setLevel(logging.WARNING)
         sys.path[0] = folder
+        for place in map(Path, environment.get("PYTHONPATH", "").split(os.pathsep)):
+            if (place / CUSTOM).is_file():
+                customise(place / CUSTOM, words)
+                pool = importlib.import_module("sweeps.pool")
+                customised = importlib.import_module("tests.warm").run_customised  # pickled by the name of its module
+                vars(pool)["run_forked"] = functools.partial(customised, str(place / CUSTOM))
         sys.argv = ["-m", *words[1:]]
         runpy.run_module(words[0], run_name="__main__", alter_sys=True)
         code = 0
@@ -169,6 +242,23 @@ def _become(words: list[str], folder: str, environment: dict[str, str], out: str
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code if isinstance(code, int) else code is not None)
+
+
+def customise(path: Path, words: list[str]) -> None:
+    """Run a sitecustomize.py as `python -m <words>` does at its start."""
+    sys.orig_argv = [sys.executable, "-m", *words]
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+
+
+def run_customised(path: str, folder: Path, *more: Any) -> None:
+    """Train a run as `python -m sweeps.run` does that finds a sitecustomize.py."""
+    customise(Path(path), ["sweeps.run", str(folder)])
+    importlib.import_module("sweeps.run").run_forked(folder, *more)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def cut(
 ) -> Path:
     """Start a sweep and cut it by `how` (run folder, pid of the sweep) when its run is past step `after`."""
     folder = folder_of(workspace, sweep, backend)
-    process = start(workspace, *words_of(sweep, backend, *more))
+    process = workspace.begin(*words_of(sweep, backend, *more))
     until(lambda: step_of(folder) > after or process.poll() is not None)
     how(folder, process.pid)
     process.communicate(timeout=120)
@@ -103,7 +103,7 @@ def test_a_run_is_saved_where_every_save_falls_on_an_epochs_end(workspace: Works
     own = ("recipe.batch_size=60", "recipe.evaluate_every=epoch", "launcher.save_every=1")
     assert workspace.sweep("--sweep", sweeps[0], *words, *own).returncode == 0
     undisturbed, folder = (folder_of(workspace, sweep, backend) for sweep in sweeps)
-    process = start(workspace, "--sweep", sweeps[1], *words, *own)
+    process = workspace.begin("--sweep", sweeps[1], *words, *own)
     until(lambda: step_of(folder) > 4)
     os.kill(json.loads((folder / "status.json").read_text())["pid"], signal.SIGTERM)
     output, _ = process.communicate(timeout=120)
@@ -136,7 +136,7 @@ def test_ctrl_c_saves_and_says_130_and_the_same_command_goes_on(
     if backend == "hf":
         pytest.skip("the sweep answers it, whatever the back end")
     sweep, folder = "interrupted", folder_of(workspace, "interrupted", backend)
-    process = start(workspace, *words_of(sweep, backend))
+    process = workspace.begin(*words_of(sweep, backend))
     until(lambda: step_of(folder) > 0)
     os.kill(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=120)
@@ -202,7 +202,7 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_is_taken(
 
 def test_two_sweeps_at_once_share_the_runs_and_train_each_once(workspace: Workspace) -> None:
     of_three = ("--sweep", "shared", "--init", "random", "--seeds", "0,1,2", "--epochs", "10")
-    both = [start(workspace, *of_three, "--jobs", "1") for _ in range(2)]
+    both = [workspace.begin(*of_three, "--jobs", "1") for _ in range(2)]
     outputs = [process.communicate(timeout=240)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     for seed in range(3):
@@ -253,7 +253,7 @@ def test_what_befalls_one_run_fails_it_with_a_sentence_and_the_others_go_on(
     words = ("--init", "random", "--seeds", "0,1,2,3", "--epochs", "3", "--", "launcher.save_every=5")
     assert workspace.sweep("--sweep", "nothing-befalls", *words).returncode == 0
     meddle(AT_TWELFTH.replace("{}", repr({seed: happens for seed, (happens, _) in BEFALLS.items()}), 1))
-    answer = workspace.sweep("--sweep", "befalls", *words, "launcher.fork_server=false")
+    answer = workspace.sweep("--sweep", "befalls", *words)
     assert answer.returncode == 1, answer.stdout
     assert "1 of 4 runs done" in answer.stdout
     assert read_status(workspace.run_folder("random", 0, "befalls"))["state"] == "done"

@@ -91,7 +91,7 @@ def test_a_batch_that_overflows_is_followed_by_no_second_evaluation_of_its_step(
     """The fifth batch is no step: step 4 stands twice at a batch's end, and each epoch ends a step early."""
     (tmp_path / "sitecustomize.py").write_text(OVERFLOWS)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    words = ("--sweep", "overflow", "--init", "random", "--seeds", "0", "--epochs", "2", "launcher.fork_server=false")
+    words = ("--sweep", "overflow", "--init", "random", "--seeds", "0", "--epochs", "2")
     answer = workspace.sweep(*words, "recipe.evaluate_every=geometric")
     assert answer.returncode == 0, answer.stdout + answer.stderr
     folder = folder_of(workspace, "overflow")

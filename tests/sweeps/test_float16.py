@@ -3,8 +3,6 @@
 import os
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,8 +19,9 @@ from sweeps.folders import read_json, read_status
 from sweeps.run import train
 from tests.conftest import Workspace
 from tests.sweeps.test_cut_runs import same
-from tests.sweeps.test_processes import start, step_of, until
+from tests.sweeps.test_processes import step_of, until
 from tests.sweeps.test_sweep import scalars
+from tests.warm import warm
 
 EPOCHS = 15
 STEPS = 8 * EPOCHS
@@ -60,7 +59,9 @@ def test_a_run_on_a_gpu_asks_for_the_same_bits_before_it_computes(
         train(tmp_path, config)
 
 
-def test_the_same_bits_are_torchs_deterministic_algorithms_with_a_workspace_of_cublas() -> None:
+def test_the_same_bits_are_torchs_deterministic_algorithms_with_a_workspace_of_cublas(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lines = (
         "import os, torch",
         "from fairseq_tasks.training import use_deterministic_algorithms as use",
@@ -68,11 +69,12 @@ def test_the_same_bits_are_torchs_deterministic_algorithms_with_a_workspace_of_c
         "print(os.environ['CUBLAS_WORKSPACE_CONFIG'], torch.are_deterministic_algorithms_enabled())",
         "print(torch.is_deterministic_algorithms_warn_only_enabled())",
     )
-    given = {name: value for name, value in os.environ.items() if name != "CUBLAS_WORKSPACE_CONFIG"}
-    for more, expected in (({}, ":4096:8"), ({"CUBLAS_WORKSPACE_CONFIG": ":16:8"}, ":16:8")):
-        answer = subprocess.run(
-            [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, env={**given, **more}
-        )
+    (tmp_path / "asks.py").write_text("\n".join(lines))
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    for expected in (":4096:8", ":16:8"):
+        if expected == ":16:8":
+            monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", expected)
+        answer = warm("fairseq").run(["asks"], tmp_path, 60)
         assert answer.stdout.split()[-3:] == [expected, "True", "False"], answer.stderr
 
 
@@ -167,7 +169,7 @@ def test_a_run_in_float16_that_is_cut_ends_with_the_same_bits(
     whole, cut = (folder_of(workspace, f"fp16-{how}-{flat}") for how in ("whole", "cut"))
     answer = workspace.sweep(*words[0])
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    process = start(workspace, *words[1])
+    process = workspace.begin(*words[1])
     until(lambda: step_of(cut) > 20 or process.poll() is not None)
     os.kill(read_json(cut / "status.json")["pid"], signal.SIGTERM)
     process.communicate(timeout=120)

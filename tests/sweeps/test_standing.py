@@ -38,7 +38,7 @@ from sweeps.pool import SweepInterrupted
 from sweeps.provenance import input_hashes
 from sweeps.standing import claimed, prepare, to_do
 from tests.conftest import Refusals, Workspace, refused
-from tests.sweeps.test_processes import start, step_of, until
+from tests.sweeps.test_processes import step_of, until
 
 WORDS = ("--init", "random", "--epochs", "15")
 OFTEN = ("--", "launcher.save_every=1", "recipe.evaluate_every=3")
@@ -51,7 +51,7 @@ def terminate_run(folder: Path) -> None:
 def cut(workspace: Workspace, sweep: str, *more: str, after: int = 5) -> Path:
     """Start a sweep of one run, let the run save and end after some steps, and return its folder."""
     folder = workspace.run_folder("random", 0, sweep)
-    process = start(workspace, *WORDS, "--seeds", "0", "--sweep", sweep, *more, *OFTEN)
+    process = workspace.begin(*WORDS, "--seeds", "0", "--sweep", sweep, *more, *OFTEN)
     until(lambda: step_of(folder) > after or process.poll() is not None)
     terminate_run(folder)
     process.communicate(timeout=120)
@@ -115,7 +115,7 @@ def test_a_sweep_neither_takes_nor_reports_what_another_one_is_training_otherwis
     """While A trains seed 0 and seed 1 waits for it, B asks for either with fewer epochs."""
     words = ("--sweep", "two", "--seeds", "0,1", "--jobs", "1")
     folders = [workspace.run_folder("random", seed, "two") for seed in (0, 1)]
-    first = start(workspace, *WORDS, *words, *OFTEN)
+    first = workspace.begin(*WORDS, *words, *OFTEN)
     until(lambda: step_of(folders[0]) > 0 or first.poll() is not None)
     training = json.loads((folders[0] / "status.json").read_text())["pid"]
     os.kill(training, signal.SIGSTOP)  # it waits for the second sweep to be answered
@@ -140,7 +140,7 @@ def test_a_run_whose_configuration_was_changed_before_its_start_is_left_alone_an
     """As another sweep would, that no mark of life tells of: seed 1's configuration changes while it waits."""
     words = ("--sweep", "robbed", "--seeds", "0,1", "--jobs", "1")
     folders = [workspace.run_folder("random", seed, "robbed") for seed in (0, 1)]
-    process = start(workspace, *WORDS, *words, *OFTEN)
+    process = workspace.begin(*WORDS, *words, *OFTEN)
     until(lambda: step_of(folders[0]) > 0 or process.poll() is not None)
     config = OmegaConf.load(folders[1] / "config.yaml")
     config.recipe.epochs = 2
