@@ -28,6 +28,7 @@ SLOW_SECONDS = 3600  # in place of the `timeout` of setup.cfg: a test that hangs
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: "tests/faults/" not in item.nodeid)  # first what takes longest, so that it ends in time
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(SLOW_SECONDS))

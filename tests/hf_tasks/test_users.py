@@ -6,6 +6,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +21,36 @@ from transformers import AutoModel, AutoTokenizer
 
 from hf_tasks.__main__ import main
 from tests.conftest import SIZES, Refusals, Workspace, refused
+from tests.warm import warm
 
 LEARNING = ("--epochs", "8", "recipe.learning_rate=5e-3")  # enough for the tiny model, and its adapter, to learn
 RUNS = [("fairseq", "full", "pretrained"), ("hf", "full", "random"), ("hf", "lora", "random")]
 ALONE = """
-import json, socket, sys
+import json, os, socket, sys
 
 def no_network(*words, **named):
     raise AssertionError("asks the network")
 
 socket.socket.connect = socket.getaddrinfo = no_network
+answers, sys.stdout = sys.stdout, sys.stderr
 import peft, torch, transformers
 
-kind, folder, split = sys.argv[1:]
-model = getattr(peft if "Peft" in kind else transformers, kind).from_pretrained(folder).eval()
-tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-examples = [json.loads(line) for line in open(split, encoding="utf-8")]
-inputs = tokenizer([one["text"] for one in examples], truncation=True, padding=True, return_tensors="pt")
-with torch.no_grad():
-    numbers = model(**inputs).logits.argmax(dim=-1).tolist()
-if "Peft" not in kind:  # the pipeline of the docs says the same
-    classify = transformers.pipeline("text-classification", model=model, tokenizer=tokenizer, truncation=True)
-    said = [one["label"] for one in classify([one["text"] for one in examples])]
-    assert said == [model.config.id2label[number] for number in numbers]
-assert not any(name.split(".")[0] in ("hf_tasks", "fairseq_tasks", "fairseq", "data_prep") for name in sys.modules)
-print(json.dumps({one["id"]: model.config.id2label[number] for one, number in zip(examples, numbers, strict=True)}))
+for line in sys.stdin:
+    kind, folder, split = json.loads(line)
+    os.chdir(folder)
+    model = getattr(peft if "Peft" in kind else transformers, kind).from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    examples = [json.loads(line) for line in open(split, encoding="utf-8")]
+    inputs = tokenizer([one["text"] for one in examples], truncation=True, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        numbers = model(**inputs).logits.argmax(dim=-1).tolist()
+    if "Peft" not in kind:  # the pipeline of the docs says the same
+        classify = transformers.pipeline("text-classification", model=model, tokenizer=tokenizer, truncation=True)
+        said = [one["label"] for one in classify([one["text"] for one in examples])]
+        assert said == [model.config.id2label[number] for number in numbers]
+    assert not any(name.split(".")[0] in ("hf_tasks", "fairseq_tasks", "fairseq", "data_prep") for name in sys.modules)
+    labels = {one["id"]: model.config.id2label[number] for one, number in zip(examples, numbers, strict=True)}
+    print(json.dumps(labels), file=answers, flush=True)
 """
 
 
@@ -69,14 +75,29 @@ def written(folder: Path) -> dict[str, str]:
     return dict(zip(table["id"], table["predicted"], strict=True))
 
 
-def alone(workspace: Workspace, kind: str, folder: Path) -> dict[str, str]:
-    """Return the labels of the test texts by a process that knows transformers and peft only."""
-    split = workspace.root / "data/splits/amazon_fr/test.jsonl"
-    words = [sys.executable, "-I", "-c", ALONE, kind, str(folder), str(split)]
-    said = subprocess.run(words, capture_output=True, text=True, cwd=folder)
-    assert said.returncode == 0, said.stderr
-    labels: dict[str, str] = json.loads(said.stdout.splitlines()[-1])
-    return labels
+Alone = Callable[[str, Path], dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def alone(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
+    """Return what gives the labels of the test texts by a process that knows transformers and peft only.
+
+    One process answers all tests of this module, as it imports for seconds.
+    """
+    split, said = workspace.root / "data/splits/amazon_fr/test.jsonl", tmp_path_factory.mktemp("alone") / "stderr"
+    with said.open("w") as errors:
+        words, pipe = [sys.executable, "-I", "-c", ALONE], subprocess.PIPE
+        process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=errors, text=True)
+
+    def ask(kind: str, folder: Path) -> dict[str, str]:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        print(json.dumps([kind, str(folder), str(split)]), file=process.stdin, flush=True)
+        labels: dict[str, str] = json.loads(process.stdout.readline() or pytest.fail(said.read_text()))
+        return labels
+
+    yield ask
+    process.communicate(timeout=60)
 
 
 def private(folder: Path) -> list[Path]:
@@ -84,17 +105,16 @@ def private(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and not path.stat().st_mode & stat.S_IROTH]
 
 
-def test_texts_are_cut_where_the_run_cut_them(workspace: Workspace) -> None:
+def test_texts_are_cut_where_the_run_cut_them(workspace: Workspace, alone: Alone) -> None:
     words = ("--init", "random", "--seeds", "0", "--epochs", "8", "--sweep", "short", "--")
     assert workspace.sweep(*words, "fairseq.task.max_positions=12").returncode == 0
     folder = workspace.run_folder("random", 0, "short")
     answer = workspace.python("hf_tasks", "predict", str(folder), "data/splits/amazon_fr/test.jsonl")
     said = [json.loads(line) for line in answer.stdout.splitlines()]
     assert {one["id"]: one["predicted"] for one in said} == written(folder)
-    command = [sys.executable, "-m", "hf_tasks", "convert", "./"]
-    here = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    here = warm("hf").run(["hf_tasks", "convert", "./"], folder, 300)
     assert here.returncode == 0, here.stdout + here.stderr
-    assert alone(workspace, "AutoModelForSequenceClassification", folder.with_name("seed=0.hf")) == written(folder)
+    assert alone("AutoModelForSequenceClassification", folder.with_name("seed=0.hf")) == written(folder)
     (folder / "checkpoint_best.pt").unlink()
     for command in (["convert", str(folder)], ["predict", str(folder), "data/splits/amazon_fr/test.jsonl"]):
         assert "`sweeps prune` has deleted it" in refused(workspace.python("hf_tasks", *command))
@@ -102,7 +122,7 @@ def test_texts_are_cut_where_the_run_cut_them(workspace: Workspace) -> None:
 
 @pytest.mark.parametrize(("backend", "method", "init"), RUNS)
 def test_a_converted_run_gives_its_own_labels_to_transformers_alone(
-    learnt: Workspace, backend: str, method: str, init: str
+    learnt: Workspace, alone: Alone, backend: str, method: str, init: str
 ) -> None:
     folder = folder_of(learnt, backend, method, init)
     out = folder.with_name("seed=0.hf")
@@ -120,18 +140,18 @@ def test_a_converted_run_gives_its_own_labels_to_transformers_alone(
     assert stages.index("reads") < stages.index("compares") < stages.index("made")
     own = written(folder)
     assert set(own.values()) == {"negative", "positive"}
-    assert alone(learnt, "AutoModelForSequenceClassification", out) == own
+    assert alone("AutoModelForSequenceClassification", out) == own
     assert not private(out)
     model: Any = AutoModel.from_pretrained(out, add_pooling_layer=False)  # as the command advises: no pooler is drawn
     assert model.pooler is None
 
 
 @pytest.mark.parametrize("init", ["pretrained", "random"])
-def test_a_runs_adapter_gives_its_own_labels_to_peft_alone(learnt: Workspace, init: str) -> None:
+def test_a_runs_adapter_gives_its_own_labels_to_peft_alone(learnt: Workspace, alone: Alone, init: str) -> None:
     folder = folder_of(learnt, "hf", "lora", init)
     own = written(folder)
     assert set(own.values()) == {"negative", "positive"}
-    assert alone(learnt, "AutoPeftModelForSequenceClassification", folder / "adapter") == own
+    assert alone("AutoPeftModelForSequenceClassification", folder / "adapter") == own
     settings = json.loads((folder / "adapter/adapter_config.json").read_text())
     assert settings["base_model_name_or_path"] == str(folder / "base")
     assert json.loads((folder / "base/config.json").read_text())["id2label"] == {"0": "negative", "1": "positive"}
@@ -273,7 +293,9 @@ def test_a_folder_of_something_else_is_never_replaced(learnt: Workspace, tmp_pat
     assert (tmp_path / "thesis.tex").read_text() == "x"
 
 
-def test_a_base_with_other_weights_gives_the_adapter_other_labels(learnt: Workspace, tmp_path: Path) -> None:
+def test_a_base_with_other_weights_gives_the_adapter_other_labels(
+    learnt: Workspace, alone: Alone, tmp_path: Path
+) -> None:
     """The adapter of a random run is nothing without its base's weights: a test that the base matters."""
     adapter = Path(shutil.copytree(folder_of(learnt, "hf", "lora", "random") / "adapter", tmp_path / "adapter"))
     base = Path(shutil.copytree(folder_of(learnt, "hf", "lora", "random") / "base", tmp_path / "base"))
@@ -287,4 +309,4 @@ def test_a_base_with_other_weights_gives_the_adapter_other_labels(learnt: Worksp
     settings = json.loads((adapter / "adapter_config.json").read_text())
     (adapter / "adapter_config.json").write_text(json.dumps({**settings, "base_model_name_or_path": str(base)}))
     own = written(folder_of(learnt, "hf", "lora", "random"))
-    assert alone(learnt, "AutoPeftModelForSequenceClassification", adapter) != own
+    assert alone("AutoPeftModelForSequenceClassification", adapter) != own
