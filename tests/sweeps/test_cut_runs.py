@@ -130,11 +130,10 @@ def test_a_run_in_bfloat16_that_was_killed_ends_with_the_same_bits(
     assert outcome(folder)["weights"] != outcome(undisturbed)["weights"]
 
 
+@pytest.mark.parametrize("backend", ["fairseq"], indirect=True)  # the sweep answers it, whatever the back end
 def test_ctrl_c_saves_and_says_130_and_the_same_command_goes_on(
     workspace: Workspace, backend: str, undisturbed: Path
 ) -> None:
-    if backend == "hf":
-        pytest.skip("the sweep answers it, whatever the back end")
     sweep, folder = "interrupted", folder_of(workspace, "interrupted", backend)
     process = workspace.begin(*words_of(sweep, backend))
     until(lambda: step_of(folder) > 0)
@@ -171,12 +170,11 @@ def killed(workspace: Workspace) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("backend", ["fairseq"], indirect=True)  # both back ends' checkpoints are read by one code
 @pytest.mark.parametrize("how", ["flipped", "cut short", "all", "log cut short"])
 def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_is_taken(
     workspace: Workspace, backend: str, undisturbed: Path, killed: Path, how: str
 ) -> None:
-    if backend == "hf":
-        pytest.skip("what reads checkpoints is the same code for both back ends")
     sweep = "damaged-" + how.replace(" ", "-")
     shutil.copytree(workspace.root / "runs" / "two-saved", workspace.root / "runs" / sweep)
     folder = folder_of(workspace, sweep)
@@ -272,11 +270,10 @@ def test_what_befalls_one_run_fails_it_with_a_sentence_and_the_others_go_on(
         same(workspace.run_folder("random", seed, "befalls"), workspace.run_folder("random", seed, "nothing-befalls"))
 
 
+@pytest.mark.parametrize("backend", ["fairseq"], indirect=True)  # what reads clocks is the same code for both back ends
 def test_a_clock_that_is_set_back_by_an_hour_changes_nothing(
     workspace: Workspace, backend: str, undisturbed: Path, killed: Path, meddle: Callable[[str], None]
 ) -> None:
-    if backend == "hf":
-        pytest.skip("what reads clocks is the same code for both back ends")
     shutil.copytree(workspace.root / "runs" / "two-saved", workspace.root / "runs" / "set-back")
     folder = folder_of(workspace, "set-back")
     meddle("import time\nreal = time.time\ntime.time = lambda: real() - 3600\n")
