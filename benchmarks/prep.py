@@ -162,9 +162,9 @@ def bench(arguments: argparse.Namespace) -> int:
         "| way | seconds (least to most) | texts/s | GB at the peak |",
         "| --- | --- | --- | --- |",
     ]
-    for name, took in seconds.items():
-        speed = arguments.texts / statistics.median(took)
-        lines.append(f"| {name} | {spread(took, 1)} | {speed:,.0f} | {max(peaks[name]):.2f} |")
+    for name, of_rounds in seconds.items():
+        speed = arguments.texts / statistics.median(of_rounds)
+        lines.append(f"| {name} | {spread(of_rounds, 1)} | {speed:,.0f} | {max(peaks[name]):.2f} |")
     print("\n".join(lines))
     if arguments.page:
         write_section(arguments.page, "prep", "\n".join(lines))
