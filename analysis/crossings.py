@@ -23,7 +23,7 @@ from analysis.statistics import (
 )
 
 WAVER = 4.0  # points; the largest fall of a run of the default sweep between two evaluations after its first epoch
-WIDEST = 1_000.0  # ratio of an interval's ends; a wider interval says nothing
+WIDEST = 1_000.0  # ratio of the ends of an interval, or of two bounds; with wider ends they say nothing
 TOO_WIDE = "its ends would be more than a factor of 1,000 apart"
 SAME_BRACKETS = "the evaluations do not tell the runs apart"
 SAME_END = "the seeds do not differ at one end of their brackets"
@@ -59,9 +59,14 @@ class Ratio:
     interval: Estimate
 
     @property
+    def is_wide(self) -> bool:
+        """True when the two bounds are so far apart that they say nothing."""
+        return self.low > 0 and math.isfinite(self.high) and self.high > WIDEST * self.low
+
+    @property
     def is_known(self) -> bool:
-        """True when the runs give at least one bound of the ratio."""
-        return self.low > 0 or math.isfinite(self.high)
+        """True when the runs give at least one bound of the ratio, and bounds that say something."""
+        return (self.low > 0 or math.isfinite(self.high)) and not self.is_wide
 
 
 def bracket_of(steps: ArrayLike, values: ArrayLike, threshold: float) -> Bracket:

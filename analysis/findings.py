@@ -185,6 +185,8 @@ def ratio_sentence(c: Comparison) -> str:
         return f"A run is at or above {mark} before its first step, so the steps to it are not compared."
     if c.is_without_passing:
         return f"No run passes {mark}."
+    if c.steps.is_wide:
+        return f"The evaluations are too far apart to compare the steps to {mark}."
     if not c.steps.is_known:
         return f"Some runs of each kind never pass {mark}, so the ratio of the steps to it has no bound."
     one, other = prose(c.sides[0]), prose(c.sides[1], opens=True)
@@ -198,13 +200,15 @@ def ratio_cell(c: Comparison) -> str:
     """Return the same ratio in short form, for a table."""
     if c.steps is not None and c.steps.is_known:
         return f"{times(c.steps)}; {steps_ends(c.steps.interval)}"
-    return f"{'not compared' if c.steps is None else 'no bound'}: {why_no_ratio(c)}"
+    return f"{'not compared' if c.steps is None or c.steps.is_wide else 'no bound'}: {why_no_ratio(c)}"
 
 
 def why_no_ratio(c: Comparison) -> str:
     """Return why the steps of two groups are not compared, or their ratio has no bound, in short form."""
     if c.steps is None:
         return "a run starts above it"
+    if c.steps.is_wide:
+        return "the evaluations are too far apart"
     return "no run passes it" if c.is_without_passing else "some runs of each kind never pass it"
 
 

@@ -151,3 +151,11 @@ def test_an_interval_that_says_nothing_is_not_given() -> None:
     found = ratio_of_steps([Bracket(148, 196), Bracket(50, 98)], [Bracket(1, 13), Bracket(99, 147)], paired=True)
     assert found.interval.why_none == "its ends would be more than a factor of 1,000 apart"
     assert found.is_known
+
+
+def test_bounds_that_say_nothing_are_not_known() -> None:
+    found = ratio_of_steps([Bracket(8, 332)] * 2, [Bracket(1, 219)] * 2, paired=True)
+    assert (found.low, found.high) == pytest.approx((8 / 219, 332))
+    assert found.is_wide
+    assert not found.is_known
+    assert not ratio_of_steps([censored(294)] * 2, [Bracket(1, 219)] * 2, paired=True).is_wide
