@@ -24,7 +24,7 @@ from foundation.whole_files import require_no_dead_link, write_json
 from hydra_conf.compose import compose_config, group_words, parse_list, parse_words, quoted
 from sweeps.device import Machine, choice_of, require_device, resolve_machine, share_machine
 from sweeps.folders import read_status, sweep_folder_of
-from sweeps.grid import Axes, PlannedRun, compose_runs, refuse_axes
+from sweeps.grid import Axes, PlannedRun, compose_runs, parse_train, refuse_axes
 from sweeps.planning import prepared_folders
 from sweeps.pool import run_all
 from sweeps.preflight import preflight
@@ -42,6 +42,7 @@ def arguments_of_search(words: list[str]) -> argparse.Namespace:
     add("--dataset")
     add("--model")
     add("--init", default="pretrained,random")
+    add("--train", default="all", help="number of training texts, or all (default: %(default)s)")
     add("--learning-rates", default="5e-5,1e-4,2e-4", help="comma-separated (default: %(default)s)")
     add("--splits", type=int, default=2, help="repeated splits (default: %(default)s)")
     add("--valid-size", type=int, default=250, help="validation texts in each (default: %(default)s)")
@@ -57,7 +58,10 @@ def search(arguments: argparse.Namespace) -> tuple[list[tuple[str, PlannedRun]],
     """Prepare the splits and compose the runs. Return (pairs of learning rate and run, the machine)."""
     rates = parse_list("learning rates", arguments.learning_rates)
     inits = parse_list("INIT", arguments.init)
-    refuse_axes(arguments.overrides, ["fairseq"], ["full"])
+    trains = parse_train(arguments.train)
+    if len(trains) > 1 or trains == ["halves"]:
+        raise UsageError(f"--train {arguments.train}: give one number of training texts, or all, for each search")
+    refuse_axes(arguments.overrides, ["fairseq"], ["full"], trains)
     if arguments.splits < 1:
         raise UsageError(f"--splits {arguments.splits}: it must be at least 1")
     roots = {rate: arguments.runs_dir.absolute() / f"search-{rate}" for rate in rates}
@@ -77,7 +81,7 @@ def search(arguments: argparse.Namespace) -> tuple[list[tuple[str, PlannedRun]],
         prepare(compose_config([*asked, *drawn]))
         for rate in rates:
             own = [*arguments.overrides, *drawn, f"recipe.learning_rate={rate}", "fairseq.dataset.valid_subset=valid"]
-            axes = Axes(["fairseq"], ["full"], inits, [SEED])
+            axes = Axes(["fairseq"], ["full"], inits, [SEED], trains)
             runs += [(rate, run) for run in compose_runs(words, axes, own, machine, roots[rate])]
     for _, run in runs:
         launcher = run.config.launcher
@@ -100,6 +104,7 @@ def scores(runs: list[tuple[str, PlannedRun]]) -> list[dict[str, Any]]:
             rows.append(
                 {
                     "init": init,
+                    "train": tried[0].key.train or "all",
                     "learning_rate": rate,
                     "splits": len(best),
                     "n": n,

@@ -37,6 +37,18 @@ def test_every_rate_is_tried_on_every_split_and_the_test_split_is_never_read(wor
     assert valid[0] != valid[1]
 
 
+def test_rates_are_chosen_on_as_few_training_texts_as_asked_for(workspace: Workspace) -> None:
+    words = ["sweeps", "search", "--model", "tiny", "--device", "cpu", "--precision", "fp32", "--valid-size", "30"]
+    words += ["--init", "random", "--learning-rates", "1e-4", "--splits", "1", "recipe.epochs=1", *workspace.overrides]
+    answer = workspace.python(*words, "--train", "20")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    (row,) = json.loads((workspace.root / "runs/search.json").read_text())
+    assert (row["train"], row["n"]) == (20, 30)
+    (run,) = workspace.root.glob("runs/search-1e-4/**/train=20/seed=1000")
+    assert json.loads((run / "status.json").read_text())["state"] == "done"
+    assert "--train 20,all: give one number" in refused(workspace.python(*words, "--train", "20,all"))
+
+
 def test_more_validation_texts_than_there_are_is_one_sentence(workspace: Workspace) -> None:
     words = ("sweeps", "search", "--model", "tiny", "--device", "cpu", "--precision", "fp32", "--valid-size", "80")
     assert "dataset.n_valid=80: there are 80 examples to draw from" in refused(
