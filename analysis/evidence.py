@@ -110,6 +110,19 @@ class Group:
         """Mean test accuracy at the best step minus the mean at the last step: the gain from choosing by validation."""
         return float(np.mean([(run.test or 0) - (run.last_test or 0) for run in self.runs]))
 
+    @property
+    def late_rise(self) -> tuple[int, Estimate] | None:
+        """A step at or before two thirds of the last step, and the mean rise of test accuracy from it to the last step.
+
+        The step is the latest at which every run was evaluated. None when it is step 0.
+        """
+        curves = [run.curve.dropna(subset=["test"]).set_index("step")["test"] for run in self.runs]
+        shared = set.intersection(*(set(curve.index) for curve in curves))
+        start = max((int(step) for step in shared if 3 * step <= 2 * self.last_step), default=0)
+        if start == 0:
+            return None
+        return start, mean_over_seeds([curve.iloc[-1] - curve[start] for curve in curves])
+
     def only(self, seeds: list[int]) -> "Group":
         """Return the group with only the runs of these seeds."""
         kept = [number for number, run in enumerate(self.runs) if run.key.seed in seeds]

@@ -26,6 +26,7 @@ from foundation.counts import counted
 PROSE = {"pretrained": "pre-trained", "lora": "LoRA", "full": "fully fine-tuned"}
 FEW = 5  # seeds; with fewer, the report says in words what the seeds can show
 CHANCE = 1 - LEVEL
+FLAT = 1.0  # points of test accuracy over the last third of the steps; a curve that rises less is flat
 POSSIBLE = (-100.0, 100.0)  # points; the limits of a difference of two accuracies
 T_BOUND = {2: "12.7", 3: "4.3", 4: "3.2"}  # n -> standard errors on each side of a mean, by Student's t
 
@@ -268,6 +269,26 @@ def tighter(c: Comparison) -> str:
     return f"{told}. {prose(side, True)} runs spread less."
 
 
+def flat(c: Comparison) -> list[str]:
+    """Return whether both curves of test accuracy are flat at their end, or nothing where evaluations are too few.
+
+    A curve is flat when it rises by less than `FLAT` points over the last third of the steps, on average over seeds.
+    """
+    one, other = c.one.late_rise, c.other.late_rise
+    if one is None or other is None or one[0] != other[0]:
+        return []
+    rises = dict(zip(c.sides, (one[1], other[1]), strict=True))
+    told = [f"{prose(side)} runs {rise.value:+.2f} points ({rise.words('+.2f')})" for side, rise in rises.items()]
+    rising = [side for side, rise in rises.items() if rise.value >= FLAT]
+    end = f"Both are flat (a rise of less than {FLAT:g} point)."
+    if rising:
+        names = listed([prose(rising[0], True), *map(prose, rising[1:])])
+        end = (
+            f"{names} runs are not flat (a rise of {FLAT:g} point or more): longer training may change the difference."
+        )
+    return [f"Test accuracy from step {one[0]:,} to the last step, {c.one.last_step:,}: {listed(told)}. {end}"]
+
+
 def tighter_side(c: Comparison) -> str | None:
     """Return which side spreads less, or None when the test does not show a difference."""
     if math.isnan(c.spread_p) or c.spread_p >= CHANCE:
@@ -374,8 +395,8 @@ def unrecorded(evidence: Evidence, folders: dict[str, Path]) -> list[str]:
 
 
 def comparisons(evidence: Evidence) -> list[tuple[str, list[str]]]:
-    """Return, for each comparison, its title and which side ends higher, is faster and spreads less."""
-    return [(c.title, [higher(c), faster(c), tighter(c), *left_out(c)]) for c in evidence.comparisons]
+    """Return, for each comparison, its title and which side ends higher, is faster and spreads less, and is flat."""
+    return [(c.title, [higher(c), faster(c), tighter(c), *flat(c), *left_out(c)]) for c in evidence.comparisons]
 
 
 def notes(evidence: Evidence) -> list[str]:

@@ -446,6 +446,27 @@ MUTATIONS = [
     ),
     # --- findings
     Mutation(
+        "analysis/evidence.py",
+        "3 * step <= 2 * self.last_step",
+        "3 * step <= self.last_step",
+        "the rise at the end is taken over more than the last third",
+        EVIDENCE + "rises_in_the_last_third",
+    ),
+    Mutation(
+        "analysis/findings.py",
+        "if rise.value >= FLAT]",
+        "if rise.value > 100]",
+        "a curve that rises is called flat",
+        EVIDENCE + "rises_in_the_last_third",
+    ),
+    Mutation(
+        "analysis/crossings.py",
+        "self.high > WIDEST * self.low",
+        "self.high < WIDEST * self.low",
+        "bounds that say nothing are told",
+        CROSSINGS + "bounds_that_say_nothing",
+    ),
+    Mutation(
         "analysis/findings.py",
         "'buys' if gap > 0 else 'costs'",
         "'buys'",

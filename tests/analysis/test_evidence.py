@@ -20,6 +20,7 @@ from analysis.findings import (
     doubts,
     faster,
     faster_side,
+    flat,
     needed_words,
     no_answer,
     notes,
@@ -351,3 +352,34 @@ def test_the_same_texts_in_another_order_are_not_laid_beside_each_other(tmp_path
     right, _, why_not = right_answers(runs, folders)
     assert right is None
     assert why_not == f"{path} answers other texts than the runs before"
+
+
+def of_curves(init: str, *curves: list[float]) -> list:  # type: ignore[type-arg]
+    """Return a run for each curve of test accuracy over steps 0, 100, 200 and 300."""
+    runs = [run for run in published_runs() if run.key.init == init and run.key.backend == "fairseq"]
+    steps = pd.DataFrame({"step": [0, 100, 200, 300], "valid": 50.0})
+    return [replace(run, curve=steps.assign(test=curve)) for run, curve in zip(runs, curves, strict=False)]
+
+
+def test_a_curve_that_rises_in_the_last_third_is_not_flat() -> None:
+    pretrained = of_curves("pretrained", [50, 70, 80, 80.5], [50, 70, 80, 81])
+    random = of_curves("random", [50, 55, 60, 61], [50, 55, 60, 62])
+    (c,) = gather_evidence([*pretrained, *random], nowhere([*pretrained, *random]), 70.0).comparisons
+    low, high = stats.ttest_1samp([1, 2], 0).confidence_interval()
+    assert c.other.late_rise is not None
+    assert c.other.late_rise[0] == 200
+    assert (c.other.late_rise[1].low, c.other.late_rise[1].high) == pytest.approx((low, high))
+    assert flat(c) == [
+        "Test accuracy from step 200 to the last step, 300: pre-trained runs +0.75 points (95 % interval -2.43 to "
+        "+3.93) and random runs +1.50 points (95 % interval -4.85 to +7.85). Random runs are not flat (a rise of 1 "
+        "point or more): longer training may change the difference."
+    ]
+
+
+def test_curves_that_rise_by_less_than_a_point_are_flat_and_two_evaluations_do_not_tell() -> None:
+    runs = [*of_curves("pretrained", [50, 70, 80, 80.9]), *of_curves("random", [50, 55, 60, 59])]
+    (c,) = gather_evidence(runs, nowhere(runs), 70.0).comparisons
+    assert flat(c)[0].endswith(" Both are flat (a rise of less than 1 point).")
+    short = [replace(run, curve=run.curve.iloc[[0, 3]]) for run in runs]
+    (c,) = gather_evidence(short, nowhere(short), 70.0).comparisons
+    assert flat(c) == []
