@@ -39,7 +39,7 @@ if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 13))'; then # fairs
 fi
 if [ -n "$missing" ]; then
   echo "error: $("$python" --version) needs more packages here, to make an environment or to build fairseq. Debian, Ubuntu:" \
-    "apt install$missing. Fedora: dnf install gcc-c++ python3-devel. Or give another Python: make setup PYTHON=python3.12" >&2
+    "apt install$missing. Fedora (which has venv in python3): dnf install gcc-c++ python3-devel. Or give another Python: make setup PYTHON=python3.12" >&2
   exit 2
 fi
 

@@ -198,7 +198,7 @@ def group_of(
         right=right,
         texts=texts,
         no_texts=no_texts,
-        n_train=runs[0].key.train or inputs.get("examples", {}).get("train"),
+        n_train=runs[0].key.train or (inputs.get("examples") or {}).get("train"),
         one_answer=seeds_of_one_answer(runs, folders),
         inputs=inputs,
     )

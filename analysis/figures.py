@@ -96,6 +96,8 @@ def _draw_curves(axis: Axes, group: Group, split: str) -> None:
     at = pd.concat([table for _, table in tables]).groupby("step")[split]
     whole = at.count() == len(tables)  # the mean would jump where some runs have no value
     means = {float(str(step)): mean_over_seeds(values) for step, values in at if whole[step]}
+    if not means:  # no step at which every run was evaluated
+        return
     axis.plot(list(means), [found.value for found in means.values()], color=colour_of(init), lw=2.2, zorder=3)
     low, high = zip(*map(shown_ends, means.values()), strict=True)
     axis.fill_between(list(means), low, high, color=colour_of(init), alpha=0.14, lw=0)

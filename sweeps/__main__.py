@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -67,7 +68,9 @@ def sweep(arguments: argparse.Namespace) -> int:
                 f"{', '.join(f'{float(rate):g}' for rate in config.fairseq.optimization.lr)}"
             )
         if launcher.name == "local":
-            start_server(left[0], machine.gpus)
+            forked = start_server(left[0], machine.gpus)
+            if launcher.fork_server and not forked and not machine.gpus:
+                console.print(f"  each run starts a new interpreter: TMPDIR={tempfile.gettempdir()} has a long name")
         preflight(left, machine, arguments.overrides)
         for run in left:
             found = standing(run.folder, run)

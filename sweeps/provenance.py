@@ -89,12 +89,14 @@ def input_hashes(config: DictConfig) -> dict[str, Any]:
             said += f". Put {names} into {raw / config.model.name} and run {prep_command(config)}; "
             said += "INIT=random needs none of it"
         raise UsageError(said)
-    return {
+    found = {
         "data": manifest["outputs"],
         "examples": manifest["examples"],
         "labels": manifest["labels"],
         "checkpoint": sha256_of(Path(checkpoint)) if checkpoint else None,
     }
+    # Runs of earlier versions do not record it: their head kept its first weights, so they are other runs.
+    return found | ({"trained": "adapter and head"} if config.method.name == "lora" else {})
 
 
 def comparable(config: DictConfig) -> dict[str, Any]:

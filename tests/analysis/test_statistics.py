@@ -1,8 +1,13 @@
 """Every statistic against an independent computation: scipy, statsmodels, a formula written out, or brute force."""
 
+import json
 import math
+import re
+import subprocess
+import sys
 import tracemalloc
 from itertools import combinations, product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -367,3 +372,19 @@ def test_shares_of_300_texts_that_are_equal_but_for_rounding_are_taken_as_equal(
     third = [100 * 0.1 * 3, 30.0]
     assert not own.std_interval(third).has_interval
     assert not own.std_ratio(third, [1.0, 2.0]).has_interval
+
+
+def test_the_command_of_the_page_on_precision_gives_its_interval(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/precision.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (bf16|fp32) \| .*? \| (.*?) \| (.*?) \|$", page, re.MULTILINE)
+    assert [name for name, *_ in rows] == ["bf16", "fp32"]
+    for name, *seeds in rows:
+        tests = [float(value) for value in ", ".join(seeds).split(", ")]
+        assert len(tests) == 32
+        folder = tmp_path / f"results/{name}-whole"
+        folder.mkdir(parents=True)
+        (folder / "summary.json").write_text(json.dumps({"runs": [{"test": test} for test in tests]}))
+    (command,) = re.findall(r'\.venv/bin/python -c "(import json\n.*?)"\n```', page, re.DOTALL)
+    answer = subprocess.run([sys.executable, "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert [line.split()[1:] for line in answer.stdout.splitlines()] == [["-0.64", "+0.94"], ["-0.83", "+1.13"]]
+    assert "98.3 % interval -0.83 to +1.13" in page

@@ -252,3 +252,4 @@ def test_a_tmpdir_with_a_long_name_does_not_stop_a_sweep(
     monkeypatch.setenv("TMPDIR", str(folder))
     answer = workspace.sweep("--sweep", "tmpdir", "--init", "random", "--seeds", "0", "--epochs", "1")
     assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "each run starts a new interpreter: TMPDIR=" in answer.stdout

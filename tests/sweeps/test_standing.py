@@ -35,7 +35,7 @@ from sweeps.folders import FAILED, NOT_OURS, find_runs, lease, read_json, read_s
 from sweeps.grid import PlannedRun
 from sweeps.planning import arguments_of_run, prepared_folders
 from sweeps.pool import SweepInterrupted
-from sweeps.provenance import input_hashes
+from sweeps.provenance import differing_inputs, input_hashes
 from sweeps.standing import claimed, prepare, to_do
 from tests.conftest import Refusals, Workspace, refused
 from tests.sweeps.test_processes import step_of, until
@@ -628,3 +628,9 @@ def test_a_refused_command_is_not_listed_among_those_that_made_the_sweep(planned
         ):
             pass
     assert read_json(root / "sweep.json")["commands"] == read_json(root / "sweep.json")["runs"] == []
+
+
+def test_a_lora_run_that_does_not_say_that_its_head_was_trained_is_another_run(workspace: Workspace) -> None:
+    words = ["model=tiny", "backend=hf", f"data_dir={workspace.root / 'data'}", *workspace.overrides]
+    full, lora = (input_hashes(compose_config([*words, f"method={method}"])) for method in ("full", "lora"))
+    assert differing_inputs(full, lora) == ["trained (input)"]
