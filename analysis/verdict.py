@@ -131,7 +131,7 @@ def differing_training(group: Group) -> dict[str, str] | None:
         is_free = not key.startswith(COMPARED) or key.startswith(FREE) or "${speed." in made_with.get(key, "")
         if same or again or is_free:
             continue
-        published_as = "as the recipe says" if usual is None else _shown(usual)
+        published_as = "without it" if usual is None else _shown(usual)
         found[key] = f"{_word(key)} {_shown(own[key])} (published {published_as})"
     training = report["training"]
     if FALLS_TO in found:

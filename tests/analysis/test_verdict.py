@@ -163,8 +163,8 @@ def test_a_learning_rate_that_falls_more_slowly_is_not_the_published_training() 
             ["fairseq.lr_scheduler.warmup_updates=600"],
             ["fairseq.lr_scheduler.warmup_updates 600 (published 67)"],
         ),
-        (["fairseq.lr_scheduler.power=3"], ["fairseq.lr_scheduler.power 3 (published as the recipe says)"]),
-        (["fairseq.model.dropout=0.5"], ["fairseq.model.dropout 0.5 (published as the recipe says)"]),
+        (["fairseq.lr_scheduler.power=3"], ["fairseq.lr_scheduler.power 3 (published without it)"]),
+        (["fairseq.model.dropout=0.5"], ["fairseq.model.dropout 0.5 (published without it)"]),
         (["fairseq.model.encoder_layers=2"], ["fairseq.model.encoder_layers 2 (published 4)"]),
         (["fairseq.optimizer.weight_decay=0.5"], ["fairseq.optimizer.weight_decay 0.5 (published 0.01)"]),
         (["recipe.adam_betas='(0.5,0.6)'"], ["adam_betas (0.5,0.6) (published (0.9, 0.98))"]),
@@ -175,7 +175,7 @@ def test_a_learning_rate_that_falls_more_slowly_is_not_the_published_training() 
         (["recipe.evaluate_every=100"], ["evaluate_every 100 (published epoch)"]),
         (["precision=bf16", "speed=stock", "fairseq.common.log_interval=5"], []),
         (["backend=hf", "recipe.evaluate_every=100"], []),
-        (["backend=hf", "+hf.optim=sgd"], ["hf.optim sgd (published as the recipe says)"]),
+        (["backend=hf", "+hf.optim=sgd"], ["hf.optim sgd (published without it)"]),
     ],
 )
 def test_every_setting_that_changes_what_a_run_learns_is_the_published_one(words: list[str], said: list[str]) -> None:
