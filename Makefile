@@ -28,6 +28,12 @@ EXTRAS = dev
 
 comma := ,
 IN := .venv/bin/python
+# A misspelt variable would be ignored: each that is given must be one of those above, or CHECK, which reproduce gives.
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+UNKNOWN := $(filter-out CHECK $(shell awk '/^[A-Z_]+ =/ {print $$1}' Makefile),$(GIVEN))
+ifneq ($(UNKNOWN),)
+$(error $(UNKNOWN): no variable of this Makefile; `make help` lists them)
+endif
 # What EXTRAS asks for is installed when one stamp names it all, and more perhaps; the newest such stamp counts.
 NEW := .venv/.installed-$(subst $(comma),-,$(EXTRAS))
 extras_of = $(subst -, ,$(patsubst .venv/.installed-%,%,$(1)))

@@ -48,6 +48,15 @@ def make(tmp_path: Path) -> Callable[..., str]:
     return run
 
 
+@pytest.mark.parametrize("line", ["make sweep SEED=0", "make -n reproduce EPOCH=1 SEEDS=0"])
+def test_a_misspelt_variable_is_named_and_nothing_runs(make: Callable[..., str], line: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refusal:
+        make(line)
+    name = "SEED" if "SEED=" in line else "EPOCH"
+    assert f"{name}: no variable of this Makefile; `make help` lists them" in refusal.value.stderr
+    assert not refusal.value.stdout
+
+
 def given_to(said: str) -> tuple[list[str], list[str]]:
     """Return the options and the overrides of a call."""
     words = json.loads(said)
