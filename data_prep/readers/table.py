@@ -120,7 +120,7 @@ def _require_columns(path: Path, columns: list[str], there: list[str]) -> None:
             known = nearest(column, shown, "it has")
             raise UsageError(
                 f"{path} has no column {column!r}{known}; name yours with dataset.text, "
-                "dataset.text_pair, dataset.label"
+                "dataset.text_pair, dataset.label in ARGS; all files need the same column names"
             )
         if there.count(column) > 1:
             raise UsageError(f"{path} has {there.count(column)} columns called {column!r}")
