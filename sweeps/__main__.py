@@ -70,7 +70,8 @@ def sweep(arguments: argparse.Namespace) -> int:
         if launcher.name == "local":
             forked = start_server(left[0], machine.gpus)
             if launcher.fork_server and not forked and not machine.gpus:
-                console.print(f"  each run starts a new interpreter: TMPDIR={tempfile.gettempdir()} has a long name")
+                why = f"TMPDIR={tempfile.gettempdir()} has a long name"
+                console.print(f"  each run starts a new interpreter: {why}", soft_wrap=True)
         preflight(left, machine, arguments.overrides)
         for run in left:
             found = standing(run.folder, run)
