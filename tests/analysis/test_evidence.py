@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from scipy import stats
 
 from analysis.answers import right_answers
 from analysis.captions import title_of_gaps
 from analysis.crossings import Bracket
 from analysis.evidence import Comparison, Evidence, as_json, gather_evidence, pairs_of
+from analysis.figures import _draw_curves
 from analysis.findings import (
     answer,
     bound,
@@ -383,3 +385,20 @@ def test_curves_that_rise_by_less_than_a_point_are_flat_and_two_evaluations_do_n
     short = [replace(run, curve=run.curve.iloc[[0, 3]]) for run in runs]
     (c,) = gather_evidence(short, nowhere(short), 70.0).comparisons
     assert flat(c) == []
+
+
+def test_a_record_of_inputs_without_examples_leaves_the_number_of_texts_open(tmp_path: Path) -> None:
+    runs = of_curves("random", [50, 55, 60, 61])
+    folders = folders_of(tmp_path, runs)
+    (folders[str(runs[0].key)] / "provenance.json").write_text('{"inputs": {"examples": null}}')
+    (group,) = gather_evidence(runs, folders, 70.0).groups
+    assert group.n_train is None
+
+
+def test_runs_that_were_never_evaluated_at_the_same_step_are_drawn_without_a_mean() -> None:
+    runs = of_curves("random", [50, 55, 60, 61], [50, 55, 60, 62])
+    runs = [replace(run, curve=run.curve.iloc[number::2]) for number, run in enumerate(runs)]
+    (group,) = gather_evidence(runs, nowhere(runs), 70.0).groups
+    axis = Figure().subplots()
+    _draw_curves(axis, group, "test")
+    assert not axis.collections  # no band
