@@ -12,6 +12,8 @@ BACKEND = fairseq
 EXPERIMENT = none
 EPOCHS =
 DEVICE = auto
+CORPUS = # of pretrain: eltec_fra, or text with ARGS="corpus.name=mine corpus.file=mine.txt"
+TOKENS = 64M # of pretrain
 PRECISION = # auto, or what EXPERIMENT says
 LAUNCHER = local
 JOBS =
@@ -45,7 +47,7 @@ $(error TORCH=$(strip $(TORCH)): .venv was made with TORCH=$(HAS); rm -rf .venv,
 endif
 q = '$(subst ','\'',$(1))' # one word for the shell, whatever stands in it
 .DEFAULT_GOAL := help
-.PHONY: help setup prep sweep figures reproduce params convert bench test lock lint clean
+.PHONY: help setup prep sweep figures reproduce pretrain params convert bench test lock lint clean
 
 help: ## list targets and variables
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -76,6 +78,11 @@ figures: $(STAMP) ## report, figures, tables and statistics of SWEEP, in results
 reproduce: ## prep, sweep and figures
 	@start=$$(date +%s); $(MAKE) --no-print-directory sweep CHECK=1 && $(MAKE) --no-print-directory prep && $(MAKE) --no-print-directory sweep \
 	  && $(MAKE) --no-print-directory figures ARGS= && echo "reproduced in $$((($$(date +%s) - start + 30) / 60)) minutes"
+
+pretrain: $(STAMP) ## masked language modelling of MODEL on CORPUS, a model folder at 0, 1, 2, 4 ... M tokens
+	@set -f; $(IN) -m sweeps pretrain --model $(call q,$(MODEL)) --corpus $(call q,$(CORPUS)) --tokens $(call q,$(strip $(TOKENS))) \
+	  --device $(call q,$(DEVICE)) --precision $(call q,$(or $(PRECISION),auto)) --data-dir $(call q,$(DATA_DIR)) \
+	  --runs-dir $(call q,$(RUNS_DIR)) $(if $(filter-out 0,$(FORCE)),--force) -- $(ARGS)
 
 params: $(STAMP) ## the parameter account of MODEL, METHOD=full,lora
 	@$(IN) -m analysis.parameters --model $(call q,$(or $(MODEL),roberta_small_fr)) --method $(call q,$(METHOD)) \

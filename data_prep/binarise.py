@@ -71,20 +71,13 @@ def binarise(
     texts.mkdir()
     columns = _write_texts(texts, splits, labels)
     (texts / "ids").rename(folder / "ids")
-    found = _preprocess(folder, model_folder, max_positions, columns)
+    found = run_preprocess(folder, model_folder, max_positions, columns)
     shutil.rmtree(texts)
     inputs = {name: facts for name, facts in found["columns"].items() if name != "label"}
     examples = {split: found["columns"]["label"][split]["examples"] for split in SPLITS}
     tokens = {split: sum(facts[split]["tokens"] for facts in inputs.values()) for split in SPLITS}
     unknown = {split: sum(facts[split]["unknown"] for facts in inputs.values()) / tokens[split] for split in SPLITS}
-    if unknown["train"] > max_unknown_share:
-        pieces = ", ".join(repr(piece) for facts in inputs.values() for piece in facts["unknown_pieces"])
-        raise UsageError(
-            f"{100 * unknown['train']:.1f} % of the tokens of train are unknown to {model_folder}, at most "
-            f"{100 * max_unknown_share:g} % may be: for example {pieces}. Either dict.txt and sentencepiece.bpe.model "
-            "do not belong together, or these texts are not what the model was made for: then "
-            f"model.max_unknown_share={math.ceil(100 * unknown['train']) / 100:g} takes them as they are"
-        )
+    require_known_pieces(inputs, unknown["train"], model_folder, max_unknown_share)
     return {
         "labels": labels,
         "pairs": "input1" in columns,
@@ -93,6 +86,18 @@ def binarise(
         "unknown_share": unknown,
         "cut": {split: {"examples": n, "share": n / examples[split]} for split, n in found["cut"].items()},
     }
+
+
+def require_known_pieces(inputs: dict[str, Any], share: float, model_folder: Path, most: float) -> None:
+    """Raise `UsageError` when the model does not know a larger share of the training tokens than `most`."""
+    if share > most:
+        pieces = ", ".join(repr(piece) for facts in inputs.values() for piece in facts["unknown_pieces"])
+        raise UsageError(
+            f"{100 * share:.1f} % of the tokens of train are unknown to {model_folder}, at most "
+            f"{100 * most:g} % may be: for example {pieces}. Either dict.txt and sentencepiece.bpe.model "
+            "do not belong together, or these texts are not what the model was made for: then "
+            f"model.max_unknown_share={math.ceil(100 * share) / 100:g} takes them as they are"
+        )
 
 
 def _write_texts(folder: Path, splits: Path, labels: list[str]) -> list[str]:
@@ -118,7 +123,7 @@ def _write_texts(folder: Path, splits: Path, labels: list[str]) -> list[str]:
     return columns
 
 
-def _preprocess(folder: Path, model_folder: Path, max_positions: int, columns: list[str]) -> dict[str, Any]:
+def run_preprocess(folder: Path, model_folder: Path, max_positions: int, columns: list[str]) -> dict[str, Any]:
     """Run `data_prep.preprocess` in its own process, so that fairseq's memory is free again when the process ends."""
     words = [str(folder), str(model_folder.absolute()), str(max_positions), *columns]
     command = [sys.executable, "-m", "data_prep.preprocess", *words]

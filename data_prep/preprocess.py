@@ -95,6 +95,11 @@ def n_workers(text: Path) -> int:
     return 1 if text.stat().st_size < PARALLEL_FROM or cores == 1 else 4 * cores + 1
 
 
+def splits_of(folder: Path, column: str) -> list[str]:
+    """Return the splits whose texts are there. A corpus has no test split."""
+    return [split for split in SPLITS if (folder / "text" / f"{split}.{column}").is_file()]
+
+
 def preprocess(folder: Path, model_folder: Path, column: str) -> dict[str, Any]:
     """Binarise one column. Return its counts by split (`read_back`) and, for texts, a few unknown pieces of train."""
     source, target = folder / "text", folder / column
@@ -102,7 +107,8 @@ def preprocess(folder: Path, model_folder: Path, column: str) -> dict[str, Any]:
     words = ["--task", "warmstart_preprocessing", "--only-source", "--source-lang", column, "--target-lang", "none"]
     words += ["--srcdict", str(dictionary_file), "--destdir", str(target)]
     words += ["--workers", str(n_workers(source / f"train.{column}"))]
-    for split in SPLITS:
+    splits = splits_of(folder, column)
+    for split in splits:
         words += [f"--{split}pref", str(source / split)]
     fairseq_cli.preprocess.main(options.get_preprocessing_parser().parse_args(words))
     for path in target.glob(f"*.{column}-none.{column}.*"):
@@ -112,7 +118,7 @@ def preprocess(folder: Path, model_folder: Path, column: str) -> dict[str, Any]:
     (target / "preprocess.log").unlink()  # it holds times and absolute paths
     dictionary = _Classes.load(str(dictionary_file)) if column == "label" else TextDictionary.of_model(model_folder)
     facts: dict[str, Any] = {
-        split: read_back(target / split, source / f"{split}.{column}", dictionary) for split in SPLITS
+        split: read_back(target / split, source / f"{split}.{column}", dictionary) for split in splits
     }
     if column != "label":
         facts["unknown_pieces"] = unknown_pieces(source / f"train.{column}", facts["train"], dictionary)
@@ -171,7 +177,8 @@ def main() -> int:
     logging.getLogger().setLevel(logging.WARNING)  # fairseq has set it to INFO, on standard output
     folder, columns = arguments.folder, arguments.columns
     facts = {name: preprocess(folder, arguments.model_folder, name) for name in columns}
-    cut = {split: n_cut(folder, columns, split, arguments.max_positions) for split in SPLITS}
+    splits = splits_of(folder, columns[0])
+    cut = {split: n_cut(folder, columns, split, arguments.max_positions) for split in splits}
     print(json.dumps({"columns": facts, "cut": cut}))
     return 0
 

@@ -192,6 +192,11 @@ def _as_number(number: Decimal) -> str:
     return str(int(whole)) if number == whole else f"{number:f}".rstrip("0")
 
 
+def digest_of_near_copies(text: str) -> int:
+    """Return 64 bits that a cleaned text shares with its near-copies."""
+    return _digest([without_case(text)])
+
+
 def _digest(texts: list[str]) -> int:
     return int.from_bytes(blake2b("\n".join(texts).encode(), digest_size=8).digest())
 

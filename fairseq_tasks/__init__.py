@@ -1,8 +1,8 @@
-"""fairseq `--user-dir` plug-in: architectures, the classification task, initialisation, batching, exact metrics, Adam.
+"""fairseq `--user-dir` plug-in: architectures, the tasks, initialisation, batching, exact metrics, Adam.
 
 Importing this package registers everything; `fairseq-hydra-train common.user_dir=<this folder>` does the same.
 """
 
-from fairseq_tasks import architectures, classification, criterion, fused_adam
+from fairseq_tasks import architectures, classification, criterion, fused_adam, masked_lm
 
-__all__ = ["architectures", "classification", "criterion", "fused_adam"]
+__all__ = ["architectures", "classification", "criterion", "fused_adam", "masked_lm"]

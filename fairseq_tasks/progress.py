@@ -27,37 +27,24 @@ def cure(fp16: bool) -> str:
     return "train with PRECISION=bf16 or PRECISION=fp32" if fp16 else "lower the learning rate"
 
 
-class Progress:
-    """Counts batches and evaluations. Keeps the step of the highest validation accuracy, the earliest on a tie.
+class TrainingProgress:
+    """Counts batches and evaluations, and checks the losses.
 
-    `data` is a folder of data/bin and `manifest` its manifest. `save_best` is called with an evaluation when it is the
-    best so far. `goes_on`: the run was interrupted, and its progress.json is continued. `fp16`: the run uses float16.
-
-    `overflowed` counts the planned steps that fairseq did not take because the gradients overflowed. `skipped` counts
-    the planned steps that Trainer counts as taken although the gradients overflowed.
+    `goes_on`: the run was interrupted, and its progress.json is continued. `fp16`: the run uses float16. `overflowed`
+    counts the planned steps that fairseq did not take because the gradients overflowed. `skipped` counts the planned
+    steps that Trainer counts as taken although the gradients overflowed.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        data: Path,
-        manifest: dict[str, Any],
-        save_best: Callable[[dict[str, Any]], None],
-        goes_on: bool = False,
-        fp16: bool = False,
-    ) -> None:
-        self.path, self.examples, self.save_best = folder / "progress.json", manifest["examples"], save_best
-        self.predictions = Predictions(folder, data, manifest)
+    def __init__(self, folder: Path, goes_on: bool = False, fp16: bool = False, **state: Any) -> None:
+        self.path = folder / "progress.json"
         self.state: dict[str, Any] = {
             "step": 0,
             "batches": 0,
             "overflowed": 0,
             "skipped": 0,
-            "best_step": None,
-            "best_valid": None,
-            "weights": None,
             "evaluated": {},
             "evaluation_seconds": 0.0,
+            **state,
         }
         if goes_on:
             self.state.update(json.loads(self.path.read_text(encoding="utf-8")))
@@ -92,32 +79,15 @@ class Progress:
         self.look()
         self.began = time.monotonic()
 
-    def scored(self, rows: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
-        """Record a batch of an evaluation: (n,) rows in the split, (n, classes) logits, (n,) true classes."""
-        self.predictions.add(rows, logits, targets)
-
-    def evaluated(self, split: str, step: int, n: int, n_correct: int, loss: float, model: torch.nn.Module) -> None:
-        """Record an evaluation, and the digest of all weights of the evaluated model.
-
-        Raises `UsageError` when an example was left out or the loss (nats) is not finite.
-        """
-        if n != self.examples[split]:
-            raise UsageError(f"step {step}: {n} of the {self.examples[split]} examples of {split} were scored")
+    def require_finite(self, split: str, step: int, loss: float) -> None:
+        """Raise `UsageError` when the loss of an evaluation (nats) is not finite."""
         if not math.isfinite(loss):
             raise UsageError(f"step {step}: the loss on {split} is {loss}; {self.cure}")
-        answers = self.predictions.evaluated(split, n_correct)
-        evaluation = {"step": step, "n_correct": n_correct, "n": n, "loss": loss}
-        best = self.state["best_valid"]
-        weights = digest_of(model.named_parameters()) if split == "valid" else self.state["weights"]
-        news: dict[str, Any] = {"step": step, "weights": weights, split: evaluation}
-        if split == "valid" and (best is None or n_correct > best["n_correct"]):
-            self.save_best(evaluation)
-            self.predictions.keep(split, answers, first=True)
-            news |= {"best_valid": evaluation, "best_step": step}
-        elif split != "valid" and step == self.state["best_step"]:
-            self.predictions.keep(split, answers, first=False)
+
+    def end_evaluation(self, split: str, step: int, **news: Any) -> None:
+        """Record that a split was evaluated at `step`, with the results `news`."""
         before = self.state["evaluated"]
-        self.write(**news, evaluated={**before, split: [*before.get(split, []), step]}, **self._lasted())
+        self.write(step=step, **news, evaluated={**before, split: [*before.get(split, []), step]}, **self._lasted())
 
     def _lasted(self) -> dict[str, float]:
         """Return the seconds of all evaluations so far, including the seconds since the last split was scored."""
@@ -131,3 +101,49 @@ class Progress:
         self.state.update(news)
         write_json(self.path, self.state)
         self.written_at = time.monotonic()
+
+
+class Progress(TrainingProgress):
+    """The progress of a classifier. Keeps the step of the highest validation accuracy, the earliest on a tie.
+
+    `data` is a folder of data/bin and `manifest` its manifest. `save_best` is called with an evaluation when it is the
+    best so far.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        data: Path,
+        manifest: dict[str, Any],
+        save_best: Callable[[dict[str, Any]], None],
+        goes_on: bool = False,
+        fp16: bool = False,
+    ) -> None:
+        super().__init__(folder, goes_on, fp16, best_step=None, best_valid=None, weights=None)
+        self.examples, self.save_best = manifest["examples"], save_best
+        self.predictions = Predictions(folder, data, manifest)
+
+    def scored(self, rows: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
+        """Record a batch of an evaluation: (n,) rows in the split, (n, classes) logits, (n,) true classes."""
+        self.predictions.add(rows, logits, targets)
+
+    def evaluated(self, split: str, step: int, n: int, n_correct: int, loss: float, model: torch.nn.Module) -> None:
+        """Record an evaluation, and the digest of all weights of the evaluated model.
+
+        Raises `UsageError` when an example was left out or the loss (nats) is not finite.
+        """
+        if n != self.examples[split]:
+            raise UsageError(f"step {step}: {n} of the {self.examples[split]} examples of {split} were scored")
+        self.require_finite(split, step, loss)
+        answers = self.predictions.evaluated(split, n_correct)
+        evaluation = {"step": step, "n_correct": n_correct, "n": n, "loss": loss}
+        best = self.state["best_valid"]
+        weights = digest_of(model.named_parameters()) if split == "valid" else self.state["weights"]
+        news: dict[str, Any] = {"weights": weights, split: evaluation}
+        if split == "valid" and (best is None or n_correct > best["n_correct"]):
+            self.save_best(evaluation)
+            self.predictions.keep(split, answers, first=True)
+            news |= {"best_valid": evaluation, "best_step": step}
+        elif split != "valid" and step == self.state["best_step"]:
+            self.predictions.keep(split, answers, first=False)
+        self.end_evaluation(split, step, **news)

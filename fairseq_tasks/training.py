@@ -27,10 +27,18 @@ def use_deterministic_algorithms() -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # only helps to find bugs
 
 
-def train(settings: DictConfig, batches: int, evaluations: list[int], saver: Saver, checkpoint: Path | None) -> None:
+def train(
+    settings: DictConfig,
+    batches: int,
+    evaluations: list[int],
+    saver: Saver,
+    checkpoint: Path | None,
+    save_at_end: bool = False,
+) -> None:
     """Train on `batches` batches with `settings`, fairseq's whole configuration. Evaluate at the steps `evaluations`.
 
-    Continues from `checkpoint`, saved by `saver`, if it is given. fairseq takes no step for a batch whose gradients
+    Continues from `checkpoint`, saved by `saver`, if it is given. With `save_at_end` the run can be made longer later.
+    fairseq takes no step for a batch whose gradients
     overflow in float16. The batch is counted all the same, and no other batch replaces it.
     """
     plain_epoch, plain_end_of_step = fairseq_cli.train.train, fairseq_cli.train.validate_and_save
@@ -71,6 +79,8 @@ def train(settings: DictConfig, batches: int, evaluations: list[int], saver: Sav
             task.progress.write()  # if the last batch was no step, progress.json does not have the batch yet
         stops = stops or worked_off
         if step and not end_of_epoch and not stops and saver.due(step):
+            save(trainer, task, epoch_itr)
+        if stops and save_at_end:
             save(trainer, task, epoch_itr)
         return losses, stops
 

@@ -49,6 +49,13 @@ CHECKS: dict[str, Check] = {
     "recipe.learning_rate": ABOVE_0,
     "recipe.warmup_share": ("it is a share of all steps, from 0 to below 1", lambda value: 0 <= value < 1),
     "recipe.updates": _one_of("full", "epochs"),
+    "pretraining.block_tokens": _from(2),
+    "pretraining.batch_tokens": _from(2),
+    "pretraining.learning_rate": ABOVE_0,
+    "pretraining.warmup_tokens": _from(0),
+    "pretraining.mask_share": ("it is a share, above 0 and below 1", lambda value: 0 < value < 1),
+    "pretraining.dropout": ("it is a share, from 0 to below 1", lambda value: 0 <= value < 1),
+    "pretraining.first_dose": ABOVE_0,
     "device": _one_of("auto", "cpu", "cuda"),
     "method.r": _from(1),
     "method.alpha": _from(1),
@@ -85,24 +92,25 @@ def parse_words(parser: argparse.ArgumentParser, words: list[str]) -> argparse.N
     return arguments
 
 
-def compose_config(overrides: list[str]) -> DictConfig:
-    """Return the composed root configuration, with unresolved interpolations and struct mode on.
+def compose_config(overrides: list[str], root: str = "warmstart") -> DictConfig:
+    """Return a composed root configuration, with unresolved interpolations and struct mode on.
 
-    `overrides` are plain Hydra overrides such as `dataset=amazon_fr` or `fairseq.optimization.lr=[2e-5]`.
+    `overrides` are plain Hydra overrides such as `dataset=amazon_fr` or `fairseq.optimization.lr=[2e-5]`. `root` is one
+    of `hydra_conf.schema.ROOTS`.
     Raises `UsageError` for an unknown group, choice or key, or a value of the wrong type.
     """
-    return copy.deepcopy(_composed(tuple(overrides)))
+    return copy.deepcopy(_composed(root, tuple(overrides)))
 
 
 @cache
-def _composed(overrides: tuple[str, ...]) -> DictConfig:
+def _composed(root: str, overrides: tuple[str, ...]) -> DictConfig:
     """Return the configuration. Hydra needs a fifth of a second for it, and a sweep asks twice for each kind of run."""
-    ours = [_admitted(override) for override in overrides]
+    ours = [_admitted(override, root) for override in overrides]
     try:
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            config = compose("warmstart", ours, return_hydra_config=True)
+            config = compose(root, ours, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-        raise UsageError(_explain(error)) from error
+        raise UsageError(_explain(error, root)) from error
     except AssertionError as error:  # OmegaConf raises it for a key of a node that is null
         said = " ".join(overrides)
         raise UsageError(f"{said}: one of these sets a key of something that is null in this configuration") from error
@@ -178,12 +186,12 @@ def _folder_words(folder: Path) -> list[str]:
     return ["model=folder", f"model.folder={quoted(folder.absolute())}", f"model.name={quoted(name)}"]
 
 
-def _admitted(override: str) -> str:
+def _admitted(override: str, root: str) -> str:
     """Return a user's override in Hydra's form. Raises `UsageError` if it is invalid or gives a list of values."""
     key, equals, value = override.partition("=")
     if equals and (CONF_DIR / key).is_dir() and value not in choices(key):
         raise UsageError(f"{key.upper()}={value}: there is no such {key}; choose from {', '.join(choices(key))}")
-    if equals and _is_text(key):
+    if equals and _is_text(key, root):
         return f"{key}={_plain(value)}"
     try:
         parsed = OverridesParser.create().parse_override(override)
@@ -204,10 +212,10 @@ def _admitted(override: str) -> str:
     return f"++{override}" if plain and free else override
 
 
-def _is_text(key: str) -> bool:
+def _is_text(key: str, root: str) -> bool:
     """Return whether a key holds a string according to the schema: a name, a path, a column."""
     *groups, last = key.split(".")
-    node: Any = hydra_conf.schema.RootConfig
+    node: Any = hydra_conf.schema.ROOTS[root]
     for part in groups:
         hint = get_type_hints(node).get(part)
         node = next((kind for kind in (hint, *get_args(hint)) if is_dataclass(kind)), None)
@@ -228,7 +236,7 @@ def _plain(value: str) -> str:
     return value if isinstance(parsed._value, QuotedString) else quoted(value)
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: Exception, root: str) -> str:
     """Turn Hydra's message into one sentence that names the wrong key and the nearest valid key."""
     cause = error.__cause__ or error
     text = " ".join(f"{error} {cause}".split())
@@ -243,15 +251,16 @@ def _explain(error: Exception) -> str:
     unknown = re.search(r"Key '([^']+)' (?:is )?not in (?:struct|'\w+')", text)
     unknown = (full or unknown) if unknown else re.search(r"Could not override '([\w./@]+)'", text)
     if unknown:
-        return f"unknown configuration key {unknown[1]!r}{nearest(unknown[1].split('.')[-1], _known_keys(unknown[1]))}"
+        known = _known_keys(unknown[1], root)
+        return f"unknown configuration key {unknown[1]!r}{nearest(unknown[1].split('.')[-1], known)}"
     kind = re.search(r"Value '([^']*)' of type '\w+' could not be converted to (\w+)", text)
     if kind and full:
         return f"{full[1]}={kind[1]}: it is no {KINDS.get(kind[2], kind[2])}"
     return text.split(" full_key:")[0]
 
 
-def _known_keys(path: str) -> list[str]:
-    node: Any = hydra_conf.schema.RootConfig
+def _known_keys(path: str, root: str) -> list[str]:
+    node: Any = hydra_conf.schema.ROOTS[root]
     for part in path.split(".")[:-1]:
         hint = get_type_hints(node).get(part)
         node = next((kind for kind in (hint, *get_args(hint)) if is_dataclass(kind)), node)
@@ -260,7 +269,7 @@ def _known_keys(path: str) -> list[str]:
 
 def _check_names(config: DictConfig, chosen: DictConfig) -> None:
     """Raise `UsageError` if the user's own data or model would take the folder of a known dataset or model."""
-    for group in ("dataset", "model"):
+    for group in named_groups(config):
         own = None if OmegaConf.is_missing(config[group], "name") else config[group].name
         if own in choices(group) and own != chosen[group]:
             raise UsageError(
@@ -269,21 +278,42 @@ def _check_names(config: DictConfig, chosen: DictConfig) -> None:
             )
 
 
+def named_groups(config: DictConfig) -> list[str]:
+    """Return the groups of a configuration whose names are folders."""
+    return [group for group in ("dataset", "model", "corpus") if group in config]
+
+
 def _check_values(config: DictConfig) -> None:
-    for group in ("dataset", "model"):
+    for group in named_groups(config):
         if OmegaConf.is_missing(config[group], "name"):
+            if group == "corpus":
+                raise UsageError('CORPUS=text: say which one, ARGS="corpus.name=mine corpus.file=mine.txt"')
             raise UsageError(f"{group.upper()}=folder: say which one, {group.upper()}=path/to/folder")
         name = config[group].name
-        if not re.fullmatch(r"\w[\w.+-]*", name):
-            raise UsageError(f"{group}.name={name}: it names folders; use letters, digits, . _ + -")
+        if not re.fullmatch(r"\w[\w.+@-]*", name):
+            raise UsageError(f"{group}.name={name}: it names folders; use letters, digits, . _ + - @")
     for key, (check, is_right) in CHECKS.items():
         value = OmegaConf.select(config, key)
+        if key.partition(".")[0] not in config:
+            continue
         if (not key.startswith("method.") or config.method.name == "lora") and not is_right(value):
             raise UsageError(f"{'DEVICE' if key == 'device' else key}={value}: {check}")
-    _check_evaluation(config.recipe.evaluate_every)
     _check_fairseq(config.fairseq)
-    _check_launcher(config.launcher)
+    if "recipe" in config:
+        _check_evaluation(config.recipe.evaluate_every)
+        _check_launcher(config.launcher)
+    else:
+        _check_pretraining(config)
     _refuse_no_numbers(config)
+
+
+def _check_pretraining(config: DictConfig) -> None:
+    settings = config.pretraining
+    if settings.batch_tokens % settings.block_tokens:
+        raise UsageError(
+            f"pretraining.batch_tokens={settings.batch_tokens}: give a multiple of pretraining.block_tokens, "
+            f"{settings.block_tokens}"
+        )
 
 
 def _check_evaluation(every: str) -> None:

@@ -178,4 +178,49 @@ class RootConfig:
     data_dir: str = MISSING
 
 
+@dataclass
+class CorpusConfig:
+    name: str = MISSING  # in the folder of its binarised form
+    file: str = MISSING  # one paragraph per line; .txt, .txt.xz or .txt.gz
+    sha256: str | None = MISSING  # None: any file
+    how_to_get: str = MISSING  # said when the file is not there
+    licence: str = MISSING
+    citation: str = MISSING
+    add: list[str] = field(default_factory=list)  # prepared datasets whose training texts are added
+
+
+@dataclass
+class PretrainingConfig:
+    block_tokens: int = MISSING  # <s> included
+    batch_tokens: int = MISSING  # of one step; a multiple of block_tokens
+    learning_rate: float = MISSING  # peak
+    warmup_tokens: int = MISSING  # until the peak
+    mask_share: float = MISSING  # of the tokens
+    dropout: float = MISSING
+    weight_decay: float = MISSING
+    adam_betas: str = MISSING
+    adam_eps: float = MISSING
+    clip_norm: float = MISSING
+    first_dose: int = MISSING  # tokens; a model folder is written at 0, at this number, at twice this number ...
+
+
+@dataclass
+class PretrainConfig:
+    """The root of `make pretrain` (pretrain.yaml)."""
+
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    precision: PrecisionConfig = field(default_factory=PrecisionConfig)
+    speed: SpeedConfig = field(default_factory=SpeedConfig)
+    pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)
+    fairseq: dict[str, Any] = field(default_factory=dict)
+    tokens: int = MISSING  # TOKENS
+    seed: int = MISSING
+    threads: int | None = None  # None: one per core
+    device: str = MISSING
+    data_dir: str = MISSING
+
+
+ROOTS = {"warmstart": RootConfig, "pretrain": PretrainConfig}
 ConfigStore.instance().store(name="schema", node=RootConfig)
+ConfigStore.instance().store(name="schema_of_pretraining", node=PretrainConfig)

@@ -1,4 +1,4 @@
-"""Runs a sweep: every init with every seed, on prepared data. Also starts `status`, `prune` and `search`."""
+"""Runs a sweep: every init with every seed, on prepared data. Also starts `status`, `prune`, `search`, `pretrain`."""
 
 import argparse
 import sys
@@ -23,6 +23,7 @@ from sweeps.grid import PlannedRun
 from sweeps.planning import arguments_of_run, plan, prepared_folders, words_of
 from sweeps.pool import SweepInterrupted, run_all, start_server
 from sweeps.preflight import preflight
+from sweeps.pretrain import run_pretrain
 from sweeps.prune import prune_sweep
 from sweeps.screen import Progress, duration
 from sweeps.search import run_search
@@ -117,11 +118,12 @@ def launch(runs: list[PlannedRun], launcher: DictConfig, machine: Machine, on_po
 def main() -> int:
     commands = {"status": show_status, "prune": prune_sweep}
     commands["search"] = lambda words: interruptible(lambda: run_search(words))
+    commands["pretrain"] = lambda words: interruptible(lambda: run_pretrain(words))
     for word in sys.argv[1:2]:
         if word in commands:
             return commands[word](sys.argv[2:])
         if word[:1] != "-" and "=" not in word:
-            raise UsageError(f"{word!r} is no command of a sweep; give options, or status, prune or search")
+            raise UsageError(f"{word!r} is no command of a sweep; give options, or status, prune, search or pretrain")
     arguments = parse_words(arguments_of_run(), sys.argv[1:])
     if arguments.check:
         words_of(arguments)

@@ -90,8 +90,9 @@ def fairseq_config(config: DictConfig, data: Path, run_folder: Path, device: str
     merged.common.fp16 = precision == "fp16"
     merged.task.autocast = precision == "bf16"
     merged.task.data = str(data)
-    merged.task.n_train = config.n_train
-    merged.task.frozen = config.method.name == "frozen"
+    if "n_train" in config:  # a classifier
+        merged.task.n_train = config.n_train
+        merged.task.frozen = config.method.name == "frozen"
     merged.checkpoint.save_dir = str(run_folder)
     merged.common.tensorboard_logdir = str(run_folder / "tb")
     _check_subsets(merged.dataset.valid_subset)

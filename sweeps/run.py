@@ -330,9 +330,15 @@ def run(folder: Path, digest: str | None = None) -> int:
             set_status(folder, state="running", attempts=attempts, started=now(), error=None, **this_process())
             config = OmegaConf.load(folder / "config.yaml")
             assert isinstance(config, DictConfig)
-            train(folder, config)
+            if "corpus" in config:
+                from sweeps.pretrain import train as pretrain
+
+                pretrain(folder, config)
+            else:
+                train(folder, config)
             set_status(folder, state="done", exit_code=DONE, finished=now())
-            shutil.rmtree(folder / "resume", ignore_errors=True)
+            if "corpus" not in config:  # a pre-training may be made longer
+                shutil.rmtree(folder / "resume", ignore_errors=True)
             return DONE
         except Stopped:
             print("stopped; called again it goes on", flush=True)

@@ -1,0 +1,200 @@
+"""Pre-training by masked language modelling: fairseq's task and loss, with a model folder saved at each dose.
+
+A dose is the number of tokens that the model has been trained on. The task evaluates the held-out paragraphs at each
+dose and writes `<models><dose>/` there, such as `data/models/roberta_small_fr@16M/`: a folder that `MODEL=` takes.
+
+    model.pt, dict.txt, sentencepiece.bpe.model     as in every model's folder
+    pretraining.json, card.md                       corpus, tokens, held-out loss, hours, machine
+
+A block is `<s>` and the next `block - 1` tokens of the corpus, as fairseq's masked_lm cuts it: paragraphs follow each
+other, each with its `</s>`. What is left of the corpus after the last whole block is not used. Each epoch draws other
+masks and other batches.
+"""
+
+import json
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq.criterions import register_criterion
+from fairseq.criterions.masked_lm import MaskedLmConfig, MaskedLmLoss
+from fairseq.data import FairseqDataset, MaskTokensDataset, RightPadDataset
+from fairseq.logging import metrics
+from fairseq.tasks import register_task
+from fairseq.tasks.masked_lm import MaskedLMConfig, MaskedLMTask
+from omegaconf import II, MISSING, DictConfig, OmegaConf
+
+from fairseq_tasks.batches import ShuffledDataset, SubsetDataset
+from fairseq_tasks.classification import optimizer_history
+from fairseq_tasks.evaluated import EvaluatedTask
+from fairseq_tasks.progress import TrainingProgress
+from foundation.errors import UsageError
+from foundation.whole_files import replaced_folder, write_json, write_text
+
+CARD = """# {name}
+
+The encoder of {model} after {tokens:,} tokens of masked language modelling on the corpus {corpus}.
+
+- held-out loss: {loss:.3f} nats per masked token
+- training so far: {hours:.2f} hours, {device}, {precision}, {threads} threads
+- settings: peak learning rate {learning_rate:g}, {batch_tokens:,} tokens per step, {mask_prob:.0%} masked
+"""
+
+
+def dose_name(tokens: int) -> str:
+    """Return a dose as the folders show it: 16M, 250k, 0M, or the plain number."""
+    for unit, size in (("M", 1_000_000), ("k", 1_000)):
+        if tokens % size == 0:
+            return f"{tokens // size}{unit}"
+    return str(tokens)
+
+
+@dataclass
+class PretrainingConfig(MaskedLMConfig):
+    """The settings of fairseq's masked_lm task, and those that our runs need."""
+
+    doses: list[int] = field(default_factory=list, metadata={"help": "tokens after which a model folder is written"})
+    models: str = field(default=MISSING, metadata={"help": "path of the model folders, without the dose"})
+    vocabulary: str = field(default=MISSING, metadata={"help": "folder with dict.txt and sentencepiece.bpe.model"})
+    about: dict[str, Any] = field(default_factory=dict, metadata={"help": "what pretraining.json and the card say"})
+    autocast: bool = field(default=False, metadata={"help": "bfloat16 autocast around the forward pass"})
+    goes_on: bool = field(default=False, metadata={"help": "take up progress.json of a run that was cut"})
+    fp16: bool = II("common.fp16")
+    max_positions: int = II("model.max_positions")
+    batch_size: int | None = II("dataset.batch_size")
+    train_subset: str = II("dataset.train_subset")
+    valid_subset: str = II("dataset.valid_subset")
+    batch_size_valid: int | None = II("dataset.batch_size_valid")
+    save_dir: str = II("checkpoint.save_dir")
+    tensorboard_logdir: str | None = II("common.tensorboard_logdir")
+
+
+@register_task("warmstart_masked_lm", dataclass=PretrainingConfig)
+class PretrainingTask(EvaluatedTask, MaskedLMTask):
+    """fairseq's masked_lm task on the binarised corpus in `data`."""
+
+    def __init__(self, cfg: PretrainingConfig, dictionary: Any = None) -> None:
+        super().__init__(cfg, dictionary)
+        self.model_cfg: DictConfig | None = None
+        self.progress = TrainingProgress(Path(cfg.save_dir), cfg.goes_on, cfg.fp16, losses={}, seconds=0.0)
+        self.last = time.monotonic()
+
+    # --- data
+
+    def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> FairseqDataset:
+        """Load the masked blocks of a split. Raises `UsageError` when the training split has no whole block."""
+        blocks = self._load_dataset_split(split, epoch, combine)
+        sides = [
+            MaskTokensDataset(
+                blocks,
+                self.dictionary,
+                pad_idx=self.dictionary.pad(),
+                mask_idx=self.mask_idx,
+                return_masked_tokens=is_target,
+                seed=self.cfg.seed,
+                mask_prob=self.cfg.mask_prob,
+                leave_unmasked_prob=self.cfg.leave_unmasked_prob,
+                random_token_prob=self.cfg.random_token_prob,
+            )
+            for is_target in (False, True)
+        ]
+        targets = RightPadDataset(sides[1], pad_idx=self.dictionary.pad())
+        dataset = self._regular_dataset(sides[0], targets)
+        if split == self.cfg.train_subset:
+            whole = (blocks.sizes == self.cfg.tokens_per_sample).nonzero()[0]
+            if not len(whole):
+                raise UsageError(
+                    f"{self.cfg.data}: {split} has no block of {self.cfg.tokens_per_sample} tokens; give more text"
+                )
+            dataset = ShuffledDataset(SubsetDataset(dataset, whole), self.cfg.seed, True)
+        self.datasets[split] = dataset
+        return dataset
+
+    def steps_of(self, tokens: int) -> int:
+        """Return the number of the step after which the model has been trained on at least `tokens` tokens."""
+        blocks = -(-tokens // self.cfg.tokens_per_sample)
+        in_epoch = len(self.datasets[self.cfg.train_subset])
+        epochs, rest = divmod(blocks, in_epoch)
+        assert self.cfg.batch_size
+        return epochs * -(-in_epoch // self.cfg.batch_size) + -(-rest // self.cfg.batch_size)
+
+    def tokens_after(self, step: int) -> int:
+        """Return the number of tokens in the first `step` steps."""
+        in_epoch = len(self.datasets[self.cfg.train_subset])
+        assert self.cfg.batch_size
+        epochs, rest = divmod(step, -(-in_epoch // self.cfg.batch_size))
+        return (epochs * in_epoch + rest * self.cfg.batch_size) * self.cfg.tokens_per_sample
+
+    # --- model
+
+    def build_model(self, cfg: DictConfig, from_checkpoint: bool = False) -> torch.nn.Module:
+        self.model_cfg = cfg
+        return super().build_model(cfg, from_checkpoint)
+
+    def train_step(self, sample: dict[str, Any], model: Any, *others: Any, **more: Any) -> Any:
+        """Do a step, and count the seconds of training."""
+        answer = super().train_step(sample, model, *others, **more)
+        self._count_seconds()
+        return answer
+
+    def _count_seconds(self) -> None:
+        now = time.monotonic()
+        self.progress.state["seconds"] += now - self.last
+        self.last = now
+
+    # --- evaluation
+
+    def after_evaluation(self, split: str, model: torch.nn.Module, stats: dict[str, Any]) -> None:
+        """Record the loss (nats per masked token). At a dose, write its model folder."""
+        step, loss = int(stats["num_updates"]), float(stats["loss"])
+        self.progress.require_finite(split, step, loss)
+        for dose in self.cfg.doses:
+            if self.steps_of(dose) == step:
+                self._write_model(dose, step, loss, model)
+        losses = {**self.progress.state["losses"], str(self.tokens_after(step)): loss}
+        self.progress.end_evaluation(split, step, losses=losses)
+        self.last = time.monotonic()  # an evaluation is no training
+
+    def _write_model(self, dose: int, step: int, loss: float, model: torch.nn.Module) -> None:
+        assert self.model_cfg is not None
+        folder = Path(f"{self.cfg.models}{dose_name(dose)}")
+        run = json.loads((Path(self.cfg.save_dir) / "provenance.json").read_text(encoding="utf-8"))
+        about = {
+            "name": folder.name,
+            **OmegaConf.to_container(OmegaConf.create(dict(self.cfg.about))),  # type: ignore[dict-item]
+            "dose": dose,
+            "tokens": self.tokens_after(step),
+            "step": step,
+            "loss": loss,
+            "hours": self.progress.state["seconds"] / 3600,
+            **{key: run[key] for key in ("device", "precision", "threads")},
+        }
+        state = {
+            "args": None,
+            "cfg": {"model": OmegaConf.to_container(self.model_cfg, resolve=True)},
+            "model": {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
+            "optimizer_history": [optimizer_history(step)],
+        }
+        with replaced_folder(folder) as scratch:
+            torch.save(state, scratch / "model.pt")
+            for name in ("dict.txt", "sentencepiece.bpe.model"):
+                shutil.copyfile(Path(self.cfg.vocabulary) / name, scratch / name)
+            write_json(scratch / "pretraining.json", about)
+            write_text(scratch / "card.md", CARD.format(**about, mask_prob=self.cfg.mask_prob))
+
+    def max_positions(self) -> int:
+        return int(self.cfg.max_positions)
+
+
+@register_criterion("warmstart_masked_lm", dataclass=MaskedLmConfig)
+class PretrainingCriterion(MaskedLmLoss):
+    """fairseq's masked_lm loss. It logs nats without rounding, where stock fairseq logs bits to 3 decimals."""
+
+    @staticmethod
+    def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:
+        """Log the loss in nats per masked token, over the batches of one interval."""
+        n = sum(float(log["sample_size"]) for log in logging_outputs)
+        metrics.log_scalar("loss", sum(float(log["loss"]) for log in logging_outputs) / n, n)

@@ -1,0 +1,240 @@
+"""Pre-training by masked language modelling: doses, resume, the corpus, and a loss with a known lower bound."""
+
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fairseq_tasks.masked_lm import dose_name
+from foundation.errors import UsageError
+from sweeps.folders import is_owned, read_json
+from sweeps.pretrain import doses_of, parse_tokens
+from tests.conftest import Workspace, make_workspace, refused, reviews, write_tiny_model
+from tests.sweeps.test_processes import until
+
+DOSES = ("0M", "2k", "4k", "8k")
+SMALL = (
+    "pretraining.first_dose=2000",
+    "pretraining.batch_tokens=512",
+    "pretraining.block_tokens=64",
+    "pretraining.warmup_tokens=1000",
+    "threads=1",
+)
+
+
+def write_corpus(path: Path, n: int = 300) -> Path:
+    path.write_text("\n\n".join(text for text, _ in reviews(n, seed=9)), encoding="utf-8")
+    return path
+
+
+def words_of(corpus: Path, tokens: str, *more: str) -> list[str]:
+    own = ["corpus.name=made", f"corpus.file={corpus}", *SMALL, *more]
+    options = ["--model", "tiny", "--corpus", "text", "--tokens", tokens, "--device", "cpu", "--precision", "fp32"]
+    return ["sweeps", "pretrain", *options, "--", *own]
+
+
+def weights_of(workspace: Workspace, dose: str) -> dict[str, torch.Tensor]:
+    model = torch.load(workspace.root / "data" / "models" / f"tiny@{dose}" / "model.pt", weights_only=True)["model"]
+    assert isinstance(model, dict)
+    return model
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace with a corpus and an undisturbed training on 8,000 tokens."""
+    made = make_workspace(tmp_path_factory.mktemp("pretrained"))
+    assert made.prep().returncode == 0
+    answer = made.python(*words_of(write_corpus(made.root / "made.txt"), "8k"))
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return made
+
+
+def test_a_model_folder_stands_at_each_dose_and_says_what_it_is(pretrained: Workspace) -> None:
+    about = [read_json(pretrained.root / "data/models" / f"tiny@{dose}" / "pretraining.json") for dose in DOSES]
+    assert [one["dose"] for one in about] == [0, 2000, 4000, 8000]
+    # 512 tokens a step; an epoch ends with a batch that is not full
+    assert all(dose <= one["tokens"] < dose + 512 for dose, one in zip((0, 2000, 4000, 8000), about, strict=True))
+    assert [one["corpus"] for one in about] == ["made"] * 4
+    assert all(one["checked"] == ["amazon_fr"] for one in about)
+    losses = [one["loss"] for one in about]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[0] == pytest.approx(math.log(62), abs=0.5)  # 57 pieces, four special symbols, <mask>
+    card = (pretrained.root / "data/models/tiny@8k/card.md").read_text(encoding="utf-8")
+    assert "masked language modelling on the corpus made" in card
+    assert same(weights_of(pretrained, "0M"), weights_of(pretrained, "0M"))
+    assert not same(weights_of(pretrained, "0M"), weights_of(pretrained, "2k"))
+
+
+def test_a_training_that_is_made_longer_ends_with_the_same_weights(pretrained: Workspace, tmp_path: Path) -> None:
+    made = make_workspace(tmp_path)
+    corpus = write_corpus(made.root / "made.txt")
+    for tokens in ("3k", "8k"):
+        answer = made.python(*words_of(corpus, tokens))
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert (made.root / "data/models/tiny@3k/model.pt").is_file()
+    for dose in DOSES:
+        assert same(weights_of(made, dose), weights_of(pretrained, dose)), dose
+    again = made.python(*words_of(corpus, "8k"))
+    assert again.returncode == 0
+    assert "pre-training" not in again.stdout.replace("pretraining", "")  # nothing is left to train
+
+
+def test_a_training_that_is_killed_ends_with_the_same_weights(pretrained: Workspace, tmp_path: Path) -> None:
+    made = make_workspace(tmp_path)
+    words = [sys.executable, "-m", *words_of(write_corpus(made.root / "made.txt"), "8k")]
+    folder = made.root / "runs" / "pretraining" / "made.tiny"
+    process = subprocess.Popen(words, cwd=made.root, stdout=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("resume/step=*")) and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    until(lambda: not is_owned(folder), seconds=90)
+    answer = made.python(*words_of(made.root / "made.txt", "8k"))
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "going on from step" in (folder / "train.log").read_text(encoding="utf-8")
+    for dose in DOSES:
+        assert same(weights_of(made, dose), weights_of(pretrained, dose)), dose
+
+
+def test_a_dose_is_a_model_like_any_other(pretrained: Workspace) -> None:
+    folder = str(pretrained.root / "data/models/tiny@4k")
+    of_dose = Workspace(pretrained.root, pretrained.overrides)
+    answer = of_dose.python("data_prep", "--model", folder, *of_dose.overrides)
+    assert answer.returncode == 0, answer.stderr
+    words = ["--model", folder, "--init", "pretrained", "--seeds", "0", "--epochs", "1", "--sweep", "dose"]
+    answer = of_dose.sweep(*words)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    run = pretrained.root / "runs/dose/amazon_fr/tiny@4k/fairseq/full/pretrained/seed=0"
+    record = read_json(run / "initialisation.json")
+    assert len(record["encoder_weights_loaded"]) == 36
+    assert "encoder.lm_head.weight" in record["in_checkpoint_not_used"]
+
+
+def test_a_test_text_of_a_prepared_dataset_is_no_part_of_a_corpus(pretrained: Workspace) -> None:
+    lines = (pretrained.root / "data/splits/amazon_fr/test.jsonl").read_text(encoding="utf-8").splitlines()
+    text = json.loads(lines[3])["text"]
+    corpus = pretrained.root / "leaking.txt"
+    corpus.write_text(f"{write_corpus(corpus).read_text(encoding='utf-8')}\n{text.upper()}\n", encoding="utf-8")
+    answer = pretrained.python(*words_of(corpus, "2k", "corpus.name=leaking"), "--force")
+    assert "1 paragraph dropped: validation or test texts of amazon_fr" in answer.stdout
+    manifest = read_json(pretrained.root / "data/bin/corpus.leaking.tiny/manifest.json")
+    assert manifest["dropped"] == {"amazon_fr": 1}
+    assert sum(manifest["paragraphs"].values()) == 300
+
+
+def test_the_loss_falls_to_the_entropy_of_a_made_up_language(tmp_path: Path) -> None:
+    """Words are drawn independently, and a paragraph ends after each with the same probability: no model does better.
+
+    Only <mask> stands at a masked place, so the text around it says nothing. The <s> of a block is always known.
+    """
+    shares = {"aa": 0.5, "bb": 0.25, "cc": 0.125, "dd": 0.125}
+    ends = 0.02
+    draw = random.Random(3)
+    lines: list[list[str]] = [[]]
+    for _ in range(30_000):
+        lines[-1].append(draw.choices(list(shares), list(shares.values()))[0])
+        if draw.random() < ends / (1 - ends):
+            lines.append([])
+    texts = [" ".join(line) for line in lines if line]
+    made = Workspace(tmp_path, ())
+    write_tiny_model(made.model, texts, vocabulary=12)
+    (tmp_path / "made.txt").write_text("\n".join(texts), encoding="utf-8")
+    plain = ("fairseq.task.leave_unmasked_prob=0.0", "fairseq.task.random_token_prob=0.0")
+    more = ("pretraining.batch_tokens=2048", "pretraining.first_dose=400000", "pretraining.learning_rate=3e-3")
+    answer = made.python(*words_of(tmp_path / "made.txt", "400k", *plain, *more))
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    loss = read_json(tmp_path / "data/models/tiny@400k/pretraining.json")["loss"]
+    probabilities = [ends, *(share * (1 - ends) for share in shares.values())]
+    entropy = -sum(share * math.log(share) for share in probabilities)
+    assert loss == pytest.approx(entropy * 63 / 64, abs=0.06)
+
+
+def test_shares_of_masks_and_what_stands_there(pretrained: Workspace) -> None:
+    from fairseq import tasks
+    from omegaconf import OmegaConf
+
+    from fairseq_tasks.masked_lm import PretrainingConfig
+
+    own: dict[str, Any] = {"seed": 7, "max_positions": 64, "batch_size": 8}
+    own |= {"train_subset": "train", "valid_subset": "valid"}
+    own |= {"tokens_per_sample": 64, "mask_prob": 0.3, "save_dir": str(pretrained.root), "batch_size_valid": 8}
+    own |= {
+        "data": str(pretrained.root / "data/bin/corpus.made.tiny/input0"),
+        "tensorboard_logdir": None,
+        "fp16": False,
+    }
+    config = OmegaConf.merge(OmegaConf.structured(PretrainingConfig), own)
+    task: Any = tasks.setup_task(OmegaConf.merge(config, {"_name": "warmstart_masked_lm"}))
+    dataset = task.load_dataset("train")
+    epochs = []
+    for epoch in (1, 2):
+        dataset.set_epoch(epoch)
+        batch = dataset.collater([dataset[row] for row in range(len(dataset))])
+        shown, target = batch["net_input"]["src_tokens"], batch["target"]
+        masked = target.ne(task.dictionary.pad())
+        assert masked.float().mean().item() == pytest.approx(0.3, abs=0.01)
+        at_masks = shown[masked]
+        hidden = at_masks == task.mask_idx
+        kept = at_masks == target[masked]
+        assert hidden.float().mean().item() == pytest.approx(0.8, abs=0.05)
+        assert kept.float().mean().item() == pytest.approx(0.1, abs=0.04)
+        epochs.append((shown, masked, torch.where(masked, target, shown)))
+    (_, first, text), (_, second, again) = epochs
+    assert not torch.equal(first, second)
+    assert torch.equal(text, again)  # the same text under other masks
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("missing.txt", None, "there is no file"),
+        ("empty.txt", b"\n\n", "has 0 paragraphs that can be used"),
+        ("latin.txt", "d\xe9j\xe0\n".encode("latin-1") * 200, "cannot be read after line 0"),
+        ("cut.txt.gz", b"\x1f\x8b\x08\x00", "cannot be read after line 0"),
+        ("table.csv", b"a\n" * 200, "a corpus is a file .txt, .txt.xz or .txt.gz"),
+    ],
+)
+def test_a_corpus_that_cannot_be_used_is_one_sentence(
+    pretrained: Workspace, name: str, content: bytes | None, said: str
+) -> None:
+    path = pretrained.root / name
+    if content is not None:
+        path.write_bytes(content)
+    answer = pretrained.python(*words_of(path, "2k", "corpus.name=bad"))
+    assert said in refused(answer)
+
+
+def test_another_training_is_not_replaced_unasked(pretrained: Workspace) -> None:
+    before = weights_of(pretrained, "8k")
+    answer = pretrained.python(*words_of(pretrained.root / "made.txt", "8k", "pretraining.learning_rate=0.01"))
+    assert "pretraining.learning_rate: 0.001 -> 0.01" in refused(answer)
+    other = write_corpus(pretrained.root / "other.txt", 200)
+    answer = pretrained.python(*words_of(other, "8k", "corpus.name=other"))
+    assert "is of another training" in refused(answer)
+    assert same(before, weights_of(pretrained, "8k"))
+
+
+def test_tokens_and_doses() -> None:
+    assert [parse_tokens(text) for text in ("64M", "250k", "1000000", "1G")] == [64_000_000, 250_000, 10**6, 10**9]
+    for text in ("0", "1.5M", "64m", "", "-1"):
+        with pytest.raises(UsageError, match="give a number of tokens"):
+            parse_tokens(text)
+    assert doses_of(4_000_000, 10**6) == [0, 10**6, 2 * 10**6, 4 * 10**6]
+    assert doses_of(5_000_000, 10**6) == [0, 10**6, 2 * 10**6, 4 * 10**6, 5 * 10**6]
+    assert doses_of(500_000, 10**6) == [0, 500_000]
+    assert [dose_name(tokens) for tokens in (0, 16_000_000, 250_000, 1234)] == ["0M", "16M", "250k", "1234"]
