@@ -103,7 +103,7 @@ def test_a_training_that_is_killed_ends_with_the_same_weights(pretrained: Worksp
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    until(lambda: not is_owned(folder), seconds=90)
+    until(lambda: not is_owned(folder))
     answer = made.python(*words_of(made.root / "made.txt", "8k"))
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "going on from step" in (folder / "train.log").read_text(encoding="utf-8")
