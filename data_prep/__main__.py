@@ -13,6 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from data_prep.doses import models_of
 from data_prep.stages import build_stage, read_manifest
 from foundation.counts import counted
 from foundation.errors import UsageError, exit_code
@@ -271,13 +272,12 @@ def main() -> int:
     words = group_words(experiment=arguments.experiment)
     require_no_dead_link(Path(arguments.data_dir).absolute(), "DATA_DIR")
     try:
-        inits = parse_list("INIT", arguments.init or compose_config(words).axes.get("init", ",".join(INITS)))
+        axes = compose_config(words).axes
+        inits = parse_list("INIT", arguments.init or axes.get("init", ",".join(INITS)))
         words.append(f"data_dir={quoted(arguments.data_dir)}")
-        named = (
-            parse_list(group.upper(), getattr(arguments, group)) if getattr(arguments, group) else [None]
-            for group in ("dataset", "model")
-        )
-        kinds = [group_words(dataset=dataset, model=model) for dataset, model in itertools.product(*named)]
+        datasets = parse_list("DATASET", arguments.dataset) if arguments.dataset else [None]
+        models = models_of(arguments.model, axes, Path(arguments.data_dir))
+        kinds = [group_words(dataset=dataset, model=model) for dataset, model in itertools.product(datasets, models)]
         for init in inits:
             compose_config([*words, *kinds[0], *group_words(init=init)])
         for config in [compose_config([*words, *kind, *arguments.overrides]) for kind in kinds]:

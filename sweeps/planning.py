@@ -9,6 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from data_prep.doses import models_of, require_checked
 from data_prep.splits import settings_of
 from foundation.errors import UsageError
 from foundation.whole_files import require_no_dead_link
@@ -62,7 +63,7 @@ def axes_of(arguments: argparse.Namespace) -> Axes:
         seeds=parse_seeds(arguments.seeds),
         trains=parse_train(arguments.train or experiment.get("train", "all")),
         datasets=parse_list("DATASET", arguments.dataset) if arguments.dataset else [None],
-        models=parse_list("MODEL", arguments.model) if arguments.model else [None],
+        models=models_of(arguments.model, experiment, arguments.data_dir),
     )
 
 
@@ -107,6 +108,8 @@ def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
             f"WAIT=0 needs LAUNCHER=slurm: runs of LAUNCHER={launcher.name} end with the command that started them"
         )
     runs = compose_runs(words, axes, arguments.overrides, machine, root)
+    for run in runs:
+        require_checked(Path(run.config.model.folder), run.key.dataset)
     usual = {config.dataset.name: settings_of(config.dataset) for config in composed}
     for name, config in {run.key.dataset: run.config for run in runs}.items():
         for key, value in settings_of(config.dataset).items() if name in choices("dataset") else []:

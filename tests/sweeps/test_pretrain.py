@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -135,6 +136,26 @@ def test_a_test_text_of_a_prepared_dataset_is_no_part_of_a_corpus(pretrained: Wo
     manifest = read_json(pretrained.root / "data/bin/corpus.leaking.tiny/manifest.json")
     assert manifest["dropped"] == {"amazon_fr": 1}
     assert sum(manifest["paragraphs"].values()) == 300
+
+
+def test_the_experiment_trains_every_dose_on_a_dataset_that_the_corpus_was_checked_against(
+    pretrained: Workspace,
+) -> None:
+    words = ["--experiment", "dose", "--model", "tiny"]
+    answer = pretrained.python("data_prep", *words, *pretrained.overrides)
+    assert answer.returncode == 0, answer.stderr
+    answer = pretrained.sweep("--experiment", "dose", "--seeds", "0", "--epochs", "1", "--sweep", "doses")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    folders = sorted(path.name for path in (pretrained.root / "runs/doses/amazon_fr").iterdir())
+    assert folders == ["tiny@0M", "tiny@2k", "tiny@4k", "tiny@8k"]
+    name = ["dataset.name=unseen"]
+    answer = pretrained.python("data_prep", *words, *pretrained.overrides, *name)
+    assert answer.returncode == 0, answer.stderr
+    answer = pretrained.sweep("--experiment", "dose", "--seeds", "0", "--sweep", "unseen", *name)
+    assert "nobody has looked for texts of unseen" in refused(answer)
+    shutil.rmtree(pretrained.root / "data/splits/unseen")
+    answer = pretrained.sweep("--experiment", "dose", "--model", "nobody", "--sweep", "none")
+    assert "there is no dose of nobody" in refused(answer)
 
 
 def test_the_loss_falls_to_the_entropy_of_a_made_up_language(tmp_path: Path) -> None:
