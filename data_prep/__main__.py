@@ -261,8 +261,8 @@ def prepare(config: DictConfig, inits: Sequence[str] = INITS) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m data_prep", description=__doc__)
     parser.add_argument("--dataset", help=f"one of: {', '.join(choices('dataset'))} (default: amazon_fr)")
-    models = f"one of: {', '.join(choices('model'))}; or path/to/folder of a fairseq RoBERTa (default: e5_small_fr)"
-    parser.add_argument("--model", help=models)
+    known = f"one of: {', '.join(choices('model'))}; or path/to/folder of a fairseq RoBERTa (default: e5_small_fr)"
+    parser.add_argument("--model", help=known)
     parser.add_argument("--init", help="inits that are to be trained (default: pretrained,random, or the experiment's)")
     parser.add_argument("--experiment", help=f"one of: {', '.join(choices('experiment'))}; it may choose both")
     parser.add_argument("--data-dir", default="data", help="where data stands (default: %(default)s)")

@@ -28,9 +28,8 @@ def models_of(model: str | None, axes: dict[str, str], data_dir: Path) -> list[s
     for base in [word or axes["doses_of"] for word in words]:
         folders = [path.parent for path in (data_dir.absolute() / "models").glob(f"{base}@*/{ABOUT}")]
         if not folders:
-            raise UsageError(
-                f"there is no dose of {base} in {data_dir / 'models'}; run `make pretrain MODEL={base}` first"
-            )
+            place = data_dir / "models"
+            raise UsageError(f"there is no dose of {base} in {place}; run `make pretrain MODEL={base}` first")
         found += map(str, sorted(folders, key=lambda folder: (about_dose(folder) or {})["dose"]))
     return found
 
@@ -40,6 +39,6 @@ def require_checked(folder: Path, dataset: str) -> None:
     about = about_dose(folder)
     if about is not None and dataset not in about.get("checked", []):
         raise UsageError(
-            f"{folder.name} was pre-trained on {about['corpus']}, in which nobody has looked for texts of {dataset}; run "
-            "`make pretrain` with the same words again: it looks for them, and trains nothing anew if there are none"
+            f"{folder.name} was pre-trained on {about['corpus']}, in which nobody has looked for texts of {dataset}; "
+            "run `make pretrain` with the same words again: it looks for them, and trains nothing anew if there are none"
         )
