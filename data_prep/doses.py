@@ -40,5 +40,5 @@ def require_checked(folder: Path, dataset: str) -> None:
     if about is not None and dataset not in about.get("checked", []):
         raise UsageError(
             f"{folder.name} was pre-trained on {about['corpus']}, in which nobody has looked for texts of {dataset}; "
-            "run `make pretrain` with the same words again: it looks for them, and trains nothing anew if there are none"
+            "run `make pretrain` with the same words again: it looks for them, and trains nothing anew if there is none"
         )
