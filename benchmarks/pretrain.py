@@ -1,0 +1,198 @@
+"""How fast pre-training is, against stock fairseq-train: python -m benchmarks.pretrain
+
+stock      fairseq-train with its own masked_lm task, its own encoder and Adam, float32 (its --bf16 fails on a CPU)
+bare loop  a plain PyTorch loop around fairseq's own model, in bfloat16, with torch's AdamW
+ours       `python -m sweeps pretrain`
+
+All train the same architecture on the same blocks of the corpus, as many tokens in each step, on all cores. The ways
+take turns, `--rounds` times. A step's seconds are those between the first and the last logged step. FLOPs are those of
+the layers, of attention, and of the output layer at the masked positions only, the same for every way.
+"""
+
+import argparse
+import json
+import re
+import shlex
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from benchmarks.page import parser_of, spread, table, write_section
+from benchmarks.prep import timed
+from benchmarks.sweep import flop_of, peak_flops
+from data_prep.corpus import corpus_folder
+from foundation.errors import UsageError, exit_code
+from sweeps.pretrain import arguments_of_pretrain, plan
+
+STOCK, BARE, OURS = "stock, fp32", "bare loop, bf16", "ours"
+STEP = re.compile(r"^(\S+ \S+) \| INFO \| train_inner \|.*num_updates=(\d+)", re.MULTILINE)
+SHAPE = ("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads")
+OPTIONS = """--task masked_lm --criterion masked_lm --arch roberta_base --sample-break-mode none --optimizer adam
+    --lr-scheduler inverse_sqrt --log-format simple --log-interval 1 --no-save --disable-validation --dropout 0.0
+    --attention-dropout 0.0"""
+
+
+def seconds_per_step(log: str) -> float:
+    """Return the mean seconds between the first and the last step in a log of fairseq's."""
+    steps = [(datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S"), int(found[2])) for found in STEP.finditer(log)]
+    if len(steps) < 2:
+        raise UsageError("a log tells fewer than two steps; give more --steps")
+    (began, first), (ended, last) = steps[0], steps[-1]
+    return (ended - began).total_seconds() / (last - first)
+
+
+def stock_command(config: DictConfig, steps: int) -> list[str]:
+    """Return fairseq-train's command for `steps` steps."""
+    settings = config.pretraining
+    options = {
+        **{name.replace("_", "-"): config.fairseq.model[name] for name in SHAPE},
+        "tokens-per-sample": settings.block_tokens,
+        "batch-size": settings.batch_tokens // settings.block_tokens,
+        "mask-prob": settings.mask_share,
+        "max-positions": config.model.max_positions,
+        "max-update": steps,
+        "lr": settings.learning_rate,
+        "warmup-updates": 100,
+        "clip-norm": settings.clip_norm,
+    }
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    words += [] if torch.cuda.is_available() else ["--cpu"]
+    return [
+        sys.executable,
+        "-m",
+        "fairseq_cli.train",
+        str(corpus_folder(config) / "input0"),
+        *shlex.split(OPTIONS),
+        *words,
+    ]
+
+
+def bare_loop(told: dict[str, Any]) -> None:
+    """Train fairseq's own model in a plain loop, and log in fairseq's format. `told` is from `bench`."""
+    from fairseq import tasks
+    from fairseq.models.roberta import RobertaModel
+    from fairseq.models.roberta.model import base_architecture
+    from fairseq.tasks.masked_lm import MaskedLMConfig
+
+    task: Any = tasks.setup_task(MaskedLMConfig(data=told["data"], tokens_per_sample=told["block"], seed=1))
+    task.load_dataset("train")
+    names = argparse.Namespace(**told["shape"], max_positions=told["positions"], dropout=0.0, attention_dropout=0.0)
+    base_architecture(names)
+    model = RobertaModel.build_model(names, task).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=told["rate"])
+    dataset = task.datasets["train"]
+    order = dataset.ordered_indices()
+    for step in range(told["steps"]):
+        rows = order[step * told["batch"] : (step + 1) * told["batch"]]
+        sample = dataset.collater([dataset[int(row)] for row in rows])
+        masked = sample["target"].ne(task.dictionary.pad())
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = model(sample["net_input"]["src_tokens"], masked_tokens=masked)[0]
+        loss = torch.nn.functional.cross_entropy(logits.float(), sample["target"][masked])
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        print(f"{datetime.now():%Y-%m-%d %H:%M:%S} | INFO | train_inner | num_updates={step + 1}", flush=True)
+
+
+def bench(arguments: argparse.Namespace, config: DictConfig) -> tuple[str, dict[str, Any]]:
+    """Run every way in turn; return the results as Markdown and as numbers."""
+    settings, steps = config.pretraining, arguments.steps
+    shape = {name: int(config.fairseq.model[name]) for name in SHAPE}
+    told = {
+        "data": str(corpus_folder(config) / "input0"),
+        "shape": shape,
+        "positions": config.model.max_positions,
+        "block": settings.block_tokens,
+        "batch": settings.batch_tokens // settings.block_tokens,
+        "rate": settings.learning_rate,
+        "steps": steps,
+    }
+    measured: dict[str, list[float]] = {STOCK: [], BARE: [], OURS: []}
+    with tempfile.TemporaryDirectory(dir=arguments.data_dir) as name:
+        scratch = Path(name).absolute()
+        data = scratch / "data"  # with the prepared corpus; the model folders of the bench stay here
+        for part in ("raw", "bin", "splits"):
+            (data / part).parent.mkdir(parents=True, exist_ok=True)
+            if (arguments.data_dir / part).exists():
+                (data / part).symlink_to((arguments.data_dir / part).absolute())
+        shutil.copytree(config.model.folder, data / "models" / config.model.name)
+        options = ["--tokens", str(steps * settings.batch_tokens), "--model", config.model.name, "--force"]
+        options += ["--data-dir", str(data), "--runs-dir", str(scratch / "runs"), "--"]
+        ours = [sys.executable, "-m", "sweeps", "pretrain", *options, "fairseq.common.log_interval=1"]
+        bare = [sys.executable, "-m", "benchmarks.pretrain", "--bare-loop", json.dumps(told)]
+        commands = {STOCK: stock_command(config, steps), BARE: bare, OURS: ours}
+        for number in range(arguments.rounds):
+            for way, command in commands.items():
+                print(f"{time.strftime('%H:%M:%S')} round {number + 1}: {way}", flush=True)
+                log = scratch / f"{way}.log"
+                timed([command], log)
+                path = next(scratch.glob("runs/pretraining/*/train.log")) if way == OURS else log
+                measured[way].append(seconds_per_step(path.read_text(encoding="utf-8", errors="replace")))
+        precision = json.loads(next(scratch.glob("runs/pretraining/*/provenance.json")).read_text())["precision"]
+    peaks = {kind: peak_flops(kind) for kind in ("fp32", "bf16")}
+    kinds = {STOCK: "fp32", BARE: "bf16", OURS: precision}
+    flop = flop_of_step(config, shape)
+    medians = {way: statistics.median(found) for way, found in measured.items()}
+    speeds = {way: settings.batch_tokens / seconds for way, seconds in medians.items()}
+    rows = [
+        {
+            "way": way,
+            "seconds per step (least to most)": spread(measured[way], 2),
+            "times as fast as stock": f"{medians[STOCK] / medians[way]:.2f}",
+            "tokens/s": f"{speeds[way]:,.0f}",
+            "of the peak": f"{100 * flop / medians[way] / peaks[kinds[way]]:.0f} % of {kinds[way]}'s",
+            "hours for 1 G tokens": f"{1e9 / speeds[way] / 3600:,.0f}",
+        }
+        for way in measured
+    ]
+    about = (
+        f"{steps} steps of {settings.batch_tokens:,} tokens, {flop / 1e12:.2f} TFLOP each; peak of a matrix product, "
+        f"GFLOP/s: {', '.join(f'{peak / 1e9:,.0f} in {kind}' for kind, peak in peaks.items())}; rounds: "
+        f"{arguments.rounds}."
+    )
+    return f"{about}\n\n{table(rows)}\n", {"seconds": measured, "flop": flop, "peaks": peaks}
+
+
+def flop_of_step(config: DictConfig, shape: dict[str, int]) -> float:
+    """Return the FLOPs of one training step: three times the forward pass, with the output layer where masked."""
+    import numpy as np
+
+    from data_prep.binarise import N_SPECIAL, read_dictionary
+
+    settings, width = config.pretraining, shape["encoder_embed_dim"]
+    blocks = np.full(settings.batch_tokens // settings.block_tokens, settings.block_tokens)
+    rows = len(read_dictionary(Path(config.model.folder) / "dict.txt")) + N_SPECIAL + 1
+    output = 2 * settings.mask_share * settings.batch_tokens * width * (rows + width)
+    return 3 * (flop_of(blocks, shape) + output)
+
+
+def main() -> int:
+    parser = parser_of("benchmarks.pretrain", __doc__)
+    parser.add_argument("--model", default="roberta_small_fr")
+    parser.add_argument("--steps", type=int, default=20, help="default: %(default)s")
+    parser.add_argument("--bare-loop", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.bare_loop:
+        bare_loop(json.loads(arguments.bare_loop))
+        return 0
+    words = ["--model", arguments.model, "--data-dir", str(arguments.data_dir), "--runs-dir", "runs", "--tokens", "1M"]
+    config, _ = plan(arguments_of_pretrain(words))
+    found, numbers = bench(arguments, config)
+    print(f"\n{found}\n{json.dumps(numbers)}")
+    if arguments.page:
+        write_section(arguments.page, "pretrain", found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))
