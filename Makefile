@@ -93,7 +93,7 @@ convert: $(STAMP) ## MODEL for transformers, in data/models/<model>.hf, with pro
 
 bench: $(STAMP) ## speeds of prep and sweep, against stock fairseq and the Trainer, into docs/bench.md
 	@$(MAKE) --no-print-directory prep ARGS=
-	@for part in benchmarks.prep benchmarks.sweep "benchmarks.parts parts" "benchmarks.parts costs" "benchmarks.parts profile"; do \
+	@for part in benchmarks.prep benchmarks.sweep "benchmarks.parts parts" "benchmarks.parts costs" "benchmarks.parts profile" benchmarks.pretrain; do \
 	  $(IN) -m $$part --rounds $(ROUNDS) --data-dir $(call q,$(DATA_DIR)) --page docs/bench.md || exit 1; done
 
 test: $(STAMP) ## the tests, without the slow ones (ARGS="-m slow" for those)

@@ -30,6 +30,7 @@ from benchmarks.prep import timed
 from benchmarks.sweep import flop_of, peak_flops
 from data_prep.corpus import corpus_folder
 from foundation.errors import UsageError, exit_code
+from hydra_conf.compose import compose_config, quoted
 from sweeps.pretrain import arguments_of_pretrain, plan
 
 STOCK, BARE, OURS = "stock, fp32", "bare loop, bf16", "ours"
@@ -184,6 +185,10 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.bare_loop:
         bare_loop(json.loads(arguments.bare_loop))
+        return 0
+    corpus = compose_config([f"data_dir={quoted(arguments.data_dir.absolute())}", "tokens=1"], "pretrain").corpus
+    if not Path(corpus.file).is_file():
+        print(f"pre-training is left out: there is no {corpus.file}; {corpus.how_to_get}")
         return 0
     words = ["--model", arguments.model, "--data-dir", str(arguments.data_dir), "--runs-dir", "runs", "--tokens", "1M"]
     config, _ = plan(arguments_of_pretrain(words))
