@@ -29,6 +29,7 @@ from sweeps.folders import delete, lock_of, read_json, read_status, set_status
 from sweeps.grid import resolved_yaml, shape_words
 from sweeps.pool import POLL_SECONDS, Signals, SweepInterrupted
 from sweeps.provenance import differing_inputs, differing_keys, provenance
+from sweeps.run import PRETRAINING
 from sweeps.screen import duration
 
 UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
@@ -161,7 +162,7 @@ def plan(arguments: argparse.Namespace) -> tuple[DictConfig, Path]:
         if (key := override.partition("=")[0]) in ("tokens", "model", "corpus", "device", "data_dir"):
             raise UsageError(f"{key} cannot be given as an override: use {key.upper()}")
     config = compose_config([*words, *arguments.overrides], "pretrain")
-    folder = arguments.runs_dir.absolute() / "pretraining" / f"{config.corpus.name}.{config.model.name}"
+    folder = arguments.runs_dir.absolute() / PRETRAINING / f"{config.corpus.name}.{config.model.name}"
     stored = read_config(folder)
     chosen = {"device": stored.device, stored.device: stored.precision.name} if stored and not arguments.force else {}
     machine = resolve_machine(arguments.device, arguments.precision, chosen)

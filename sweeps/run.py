@@ -43,6 +43,7 @@ from sweeps.folders import (
 from sweeps.provenance import binarised_folder, differing_inputs, input_hashes, provenance
 from sweeps.seeds import STRIDE
 
+PRETRAINING = "pretraining"  # the folder of RUNS_DIR that `make pretrain` writes
 SKIPPED_AT_MOST = 0.1  # of the planned steps: a run that skips more no longer follows its plan
 
 
@@ -275,8 +276,10 @@ def explain(error: BaseException, folder: Path) -> str:
     said = f"{type(error).__name__}: {error}".split("\n")[0]
     if isinstance(error, UsageError):
         return str(error)
+    pretrains = folder.parent.name == PRETRAINING
     if is_out_of_memory(error):
-        return f"out of memory ({said}); lower recipe.batch_size, model.max_positions or JOBS"
+        lower = "pretraining.batch_tokens" if pretrains else "recipe.batch_size, model.max_positions or JOBS"
+        return f"out of memory ({said}); lower {lower}"
     if isinstance(error, FloatingPointError):
         from fairseq_tasks.progress import cure
 
@@ -285,9 +288,10 @@ def explain(error: BaseException, folder: Path) -> str:
     number = error.errno if isinstance(error, OSError) else None
     if number in (errno.ENOSPC, errno.EDQUOT) or "PytorchStreamWriter" in str(error):
         free = shutil.disk_usage(folder).free / 1e6
+        less = "" if pretrains else ", or set launcher.save_every=0,"
         return (
-            f"the disk of {folder} is full ({free:.0f} MB left); free some space, or set launcher.save_every=0, "
-            "and call again: nothing that was saved is lost"
+            f"the disk of {folder} is full ({free:.0f} MB left); free some space{less} and call again: nothing that was "
+            "saved is lost"
         )
     if number in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"{getattr(error, 'filename', None) or folder} cannot be written ({said}); mend it and call again"

@@ -103,6 +103,10 @@ def test_what_ends_a_run_is_one_sentence_that_says_what_to_do(tmp_path: Path) ->
         sentence = explain(error, tmp_path)
         assert said in sentence
         assert "\n" not in sentence
+    pretraining = tmp_path / "pretraining" / "novels.tiny"
+    pretraining.mkdir(parents=True)
+    assert "lower pretraining.batch_tokens" in explain(MemoryError(), pretraining)
+    assert "launcher" not in explain(sentences["is full"], pretraining)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Pre-training by masked language modelling: doses, resume, the corpus, and a loss with a known lower bound."""
 
-import json
 import math
 import os
 import random
@@ -126,18 +125,6 @@ def test_a_dose_is_a_model_like_any_other(pretrained: Workspace) -> None:
     assert "encoder.lm_head.weight" in record["in_checkpoint_not_used"]
 
 
-def test_a_test_text_of_a_prepared_dataset_is_no_part_of_a_corpus(pretrained: Workspace) -> None:
-    lines = (pretrained.root / "data/splits/amazon_fr/test.jsonl").read_text(encoding="utf-8").splitlines()
-    text = json.loads(lines[3])["text"]
-    corpus = pretrained.root / "leaking.txt"
-    corpus.write_text(f"{write_corpus(corpus).read_text(encoding='utf-8')}\n{text.upper()}\n", encoding="utf-8")
-    answer = pretrained.python(*words_of(corpus, "2k", "corpus.name=leaking"), "--force")
-    assert "1 paragraph dropped: validation or test texts of amazon_fr" in answer.stdout
-    manifest = read_json(pretrained.root / "data/bin/corpus.leaking.tiny/manifest.json")
-    assert manifest["dropped"] == {"amazon_fr": 1}
-    assert sum(manifest["paragraphs"].values()) == 300
-
-
 def test_the_experiment_trains_every_dose_on_a_dataset_that_the_corpus_was_checked_against(
     pretrained: Workspace,
 ) -> None:
@@ -218,26 +205,6 @@ def test_shares_of_masks_and_what_stands_there(pretrained: Workspace) -> None:
     (_, first, text), (_, second, again) = epochs
     assert not torch.equal(first, second)
     assert torch.equal(text, again)  # the same text under other masks
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "said"),
-    [
-        ("missing.txt", None, "there is no file"),
-        ("empty.txt", b"\n\n", "has 0 paragraphs that can be used"),
-        ("latin.txt", "d\xe9j\xe0\n".encode("latin-1") * 200, "cannot be read after line 0"),
-        ("cut.txt.gz", b"\x1f\x8b\x08\x00", "cannot be read after line 0"),
-        ("table.csv", b"a\n" * 200, "a corpus is a file .txt, .txt.xz or .txt.gz"),
-    ],
-)
-def test_a_corpus_that_cannot_be_used_is_one_sentence(
-    pretrained: Workspace, name: str, content: bytes | None, said: str
-) -> None:
-    path = pretrained.root / name
-    if content is not None:
-        path.write_bytes(content)
-    answer = pretrained.python(*words_of(path, "2k", "corpus.name=bad"))
-    assert said in refused(answer)
 
 
 def test_another_training_is_not_replaced_unasked(pretrained: Workspace) -> None:
