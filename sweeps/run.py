@@ -290,8 +290,8 @@ def explain(error: BaseException, folder: Path) -> str:
         free = shutil.disk_usage(folder).free / 1e6
         less = "" if pretrains else ", or set launcher.save_every=0,"
         return (
-            f"the disk of {folder} is full ({free:.0f} MB left); free some space{less} and call again: nothing that was "
-            "saved is lost"
+            f"the disk of {folder} is full ({free:.0f} MB left); free some space{less} and call again: nothing that "
+            "was saved is lost"
         )
     if number in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"{getattr(error, 'filename', None) or folder} cannot be written ({said}); mend it and call again"
