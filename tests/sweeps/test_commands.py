@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from hydra_conf.compose import choices
 from sweeps.commands import commands_of
 from sweeps.planning import arguments_of_run
 
@@ -55,6 +56,12 @@ def test_a_misspelt_variable_is_named_and_nothing_runs(make: Callable[..., str],
     name = "SEED" if "SEED=" in line else "EPOCH"
     assert f"{name}: no variable of this Makefile; `make help` lists them" in refusal.value.stderr
     assert not refusal.value.stdout
+
+
+def test_help_lists_every_choice() -> None:
+    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
+    for group in ("dataset", "model", "init", "method", "backend", "experiment"):
+        assert f"  every {group}: {' '.join(choices(group))}\n" in said
 
 
 def given_to(said: str) -> tuple[list[str], list[str]]:
