@@ -181,6 +181,20 @@ def test_packages_of_the_system_that_are_missing_are_named_at_once(tmp_path: Pat
     assert not (tmp_path / ".venv").exists()
 
 
+def test_why_an_environment_cannot_be_made_is_told_in_its_own_words(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "install.sh", tmp_path)
+    shutil.copytree(ROOT / "lock", tmp_path / "lock")
+    python = tmp_path / "python"
+    python.write_text(
+        '#!/bin/sh\ncase "$*" in *venv*) echo; echo "Error: disk full" >&2; exit 1 ;; *"< (3, 13)"*) exit 1 ;; esac\n'
+    )
+    python.chmod(0o755)
+    command = [str(tmp_path / "install.sh"), "dev", "cpu", str(python)]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    said = "error: .venv cannot be made (Error: disk full); mend what it names, and call again\n"
+    assert (answer.returncode, answer.stdout, answer.stderr) == (2, "", said)
+
+
 def test_reproduce_checks_its_words_before_it_fetches_anything(make: Callable[..., str]) -> None:
     called = [json.loads(line) for line in make("make reproduce SEEDS=0").splitlines() if line.startswith("[")]
     assert [words[1] for words in called] == ["sweeps", "data_prep", "sweeps", "analysis"]
