@@ -116,7 +116,10 @@ CASES = [
     (("recipe.learning_rate=nan",), "recipe.learning_rate=nan: it must be above 0"),
     (("recipe.weight_decay=nan",), "recipe.weight_decay=nan: it is no finite number"),
     (("fairseq.model.dropout=inf",), "fairseq.model.dropout=inf: it is no finite number"),
-    (("dataset.test_seed=5",), "dataset.test_seed=5: the data was prepared with 20260101; run `make prep`"),
+    (
+        ("dataset.test_seed=5",),
+        "dataset.test_seed=5: the data was prepared with 20260101; run `make prep MODEL=tiny ARGS=",
+    ),
     (("method.r=8",), "method.r is a setting of METHOD=lora, and no run of this sweep has it"),
     (("fairseq.checkpoint.checkpoint_suffix=x",), "fairseq.checkpoint.no_save=false asks for"),
     (("fairseq.optimization.update_freq=[1000000000]",), "an epoch has 8 batches, and a step takes no more"),
