@@ -45,7 +45,7 @@ def raw_parts(config: DictConfig) -> tuple[dict[str, Path], dict[str, Any]]:
             raise UsageError(
                 f"dataset.{part} is not given; say dataset.name=mine dataset.train=a.csv dataset.test=b.csv"
             )
-    return given, {"files": {part: path.name for part, path in given.items()}}
+    return given, {"files": {part: str(path) for part, path in given.items()}}
 
 
 def files_read(reader: ModuleType, parts: dict[str, Path]) -> dict[str, Path]:
