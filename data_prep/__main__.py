@@ -60,7 +60,8 @@ def files_read(reader: ModuleType, parts: dict[str, Path]) -> dict[str, Path]:
         files |= {path.name: path for path in beside}
     for name, path in files.items():
         if not path.is_file():
-            raise UsageError(f"there is no file {path}{f' (dataset.{name})' if name in parts else ''}")
+            given = f" (dataset.{name})" if name in parts else ""
+            raise UsageError(f"there is no file {path}{given}; give its path from {Path.cwd()}")
     return files
 
 
