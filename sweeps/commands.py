@@ -33,10 +33,13 @@ def commands_of(
         for name, value in vars(arguments).items()
         if name not in NOT_REPEATED and value and value != usual.get_default(name)
     }
-    shared = {name: given[name] for name in ("DATASET", "MODEL", "INIT", "EXPERIMENT", "DATA_DIR") if name in given}
-    lines = []
-    for command, values, more in (("make prep", shared, of_prep), ("make sweep", given, ())):
-        args = " ".join(word if PLAIN.fullmatch(word) else shlex.quote(word) for word in (*arguments.overrides, *more))
-        words = [make_word(name, value) for name, value in {**values, "ARGS": args}.items() if value]
-        lines.append(" ".join([command, *words]))
-    return lines
+    of_both = ("DATASET", "MODEL", "INIT", "EXPERIMENT", "DATA_DIR")
+
+    def line(command: str, values: dict[str, str], overrides: list[str]) -> str:
+        args = " ".join(word if PLAIN.fullmatch(word) else shlex.quote(word) for word in overrides)
+        return " ".join([command, *(make_word(*pair) for pair in (values | {"ARGS": args}).items() if pair[1])])
+
+    return [
+        line("make prep", {name: given[name] for name in of_both if name in given}, [*arguments.overrides, *of_prep]),
+        line("make sweep", given, arguments.overrides),
+    ]
