@@ -52,6 +52,7 @@ q = '$(subst ','\'',$(1))' # one word for the shell, whatever stands in it
 help: ## list targets and variables
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 	@awk '/^[A-Z_]+ =/{said = substr($$0, index($$0, "=") + 2); sub(/# /, "(", said) && said = said ")"; printf "  %-12s %s\n", $$1, said}' Makefile
+	@$(foreach group,dataset model init method backend experiment,echo "  every $(group): $(basename $(notdir $(wildcard hydra_conf/$(group)/*.yaml)))";)
 
 setup: $(STAMP) ## make .venv (EXTRAS=dev,hf,cluster with transformers, SLURM and Ray, too)
 

@@ -43,7 +43,10 @@ if [ -n "$missing" ]; then
   exit 2
 fi
 
-"$python" -m venv .venv > /dev/null
+said=$("$python" -m venv .venv 2>&1) || {
+  echo "error: .venv cannot be made ($(echo "$said" | tail -n 1)); mend what it names, and call again" >&2
+  exit 2
+}
 echo "$torch" > .venv/.torch # what was asked for: `make` refuses another TORCH later
 pip() { .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"; }
 

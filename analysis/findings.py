@@ -273,6 +273,7 @@ def flat(c: Comparison) -> list[str]:
     """Return whether both curves of test accuracy are flat at their end, or nothing where evaluations are too few.
 
     A curve is flat when it rises by less than `FLAT` points over the last third of the steps, on average over seeds.
+    Where all runs of a side give every test text the same class, they learned nothing, and no curve is called flat.
     """
     one, other = c.one.late_rise, c.other.late_rise
     if one is None or other is None or one[0] != other[0]:
@@ -280,13 +281,17 @@ def flat(c: Comparison) -> list[str]:
     rises = dict(zip(c.sides, (one[1], other[1]), strict=True))
     told = [f"{prose(side)} runs {rise.value:+.2f} points ({rise.words('+.2f')})" for side, rise in rises.items()]
     rising = [side for side, rise in rises.items() if rise.value >= FLAT]
-    end = f"Both are flat (a rise of less than {FLAT:g} point)."
-    if rising:
-        names = listed([prose(rising[0], True), *map(prose, rising[1:])])
-        end = (
-            f"{names} runs are not flat (a rise of {FLAT:g} point or more): longer training may change the difference."
-        )
-    return [f"Test accuracy from step {one[0]:,} to the last step, {c.one.last_step:,}: {listed(told)}. {end}"]
+    ends = {
+        "learned nothing: they give every test text the same class.": [
+            side for side, group in zip(c.sides, (c.one, c.other), strict=True) if len(group.one_answer) == group.n
+        ],
+        f"are not flat (a rise of {FLAT:g} point or more): longer training may change the difference.": rising,
+    }
+    said = [f"{listed([prose(of[0], True), *map(prose, of[1:])])} runs {end}" for end, of in ends.items() if of]
+    said = said or [f"Both are flat (a rise of less than {FLAT:g} point)."]
+    return [
+        f"Test accuracy from step {one[0]:,} to the last step, {c.one.last_step:,}: {listed(told)}. {' '.join(said)}"
+    ]
 
 
 def tighter_side(c: Comparison) -> str | None:

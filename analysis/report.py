@@ -210,9 +210,9 @@ def _data_cards(material: Material) -> list[Section]:
         )
         about = f"{splits['title']}: {splits['task']}. Licence: {splits['licence']}. Source: {splits['citation']}."
         files = splits.get("source", {}).get("files")
-        if files:  # the user's own: the commands below do not always name them
-            read = listed(f"{name} ({split})" for split, name in files.items())
-            again = " ".join(f"dataset.{split}=..." for split in files)
+        if files:  # the user's own: the commands of an older sweep do not name them
+            read = listed(f"{Path(name).name} ({split})" for split, name in files.items())
+            again = " ".join(f"dataset.{split}={name}" for split, name in files.items())
             about += f" `make prep` read {read}; without data/splits/{dataset} it needs them again ({again})."
         cards.append(Section(f"Data: {dataset}", [about], split_notes(splits), [Table("", frame)]))
     return cards

@@ -46,7 +46,7 @@ def raw_parts(config: DictConfig) -> tuple[dict[str, Path], dict[str, Any]]:
             raise UsageError(
                 f"dataset.{part} is not given; say dataset.name=mine dataset.train=a.csv dataset.test=b.csv"
             )
-    return given, {"files": {part: path.name for part, path in given.items()}}
+    return given, {"files": {part: str(path) for part, path in given.items()}}
 
 
 def files_read(reader: ModuleType, parts: dict[str, Path]) -> dict[str, Path]:
@@ -61,7 +61,8 @@ def files_read(reader: ModuleType, parts: dict[str, Path]) -> dict[str, Path]:
         files |= {path.name: path for path in beside}
     for name, path in files.items():
         if not path.is_file():
-            raise UsageError(f"there is no file {path}{f' (dataset.{name})' if name in parts else ''}")
+            given = f" (dataset.{name})" if name in parts else ""
+            raise UsageError(f"there is no file {path}{given}; give its path from {Path.cwd()}")
     return files
 
 

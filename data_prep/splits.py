@@ -282,13 +282,16 @@ def _draw(
     labels, there = gathered.texts["label"].to_numpy()[numbers], counted(len(numbers), "example")
     if not 0 < size < len(numbers):
         are = "is" if len(numbers) == 1 else "are"
-        raise UsageError(f"dataset.n_{SPLITS[to]}={size}: there {are} {there} to draw from")
+        raise UsageError(
+            f"dataset.n_{SPLITS[to]}={size}: there {are} {there} to draw from; give fewer, or bring more texts"
+        )
     classes, counts = np.unique(labels, return_counts=True)
     if counts.min() < 2 or size < len(classes) or len(numbers) - size < len(classes):
         rarest = gathered.label_names[classes[counts.argmin()]]
         raise UsageError(
             f"{size} of {there} cannot be drawn with all {len(classes)} classes in proportion (class "
-            f"{rarest!r} has {counts.min()}); bring more examples, or a validation split of your own as dataset.valid"
+            f"{rarest!r} has {counts.min()}); bring more examples (2 of a class at least), give "
+            f"dataset.n_{SPLITS[to]} of {len(classes)} at least, or bring a split of your own as dataset.{SPLITS[to]}"
         )
     rest, drawn = train_test_split(numbers, test_size=size, stratify=labels, random_state=seed)
     split[drawn] = to
@@ -304,10 +307,16 @@ def check(gathered: Gathered, split: NDArray[np.int8], labels: list[str]) -> dic
     members = {name: texts[split == number] for number, name in enumerate(SPLITS)}
     for name, own in members.items():
         if own.empty:
-            raise UsageError(f"nothing is left for {name}: all of it is without label, empty or in another split")
+            raise UsageError(
+                f"nothing is left for {name}: all of it is without label, empty or in another split; bring "
+                "other texts"
+            )
     names = {name: [gathered.label_names[index] for index in np.unique(own["label"])] for name, own in members.items()}
     if len(names["train"]) < 2:
-        raise UsageError(f"every example of train is {names['train'][0]!r}; with one class there is nothing to learn")
+        raise UsageError(
+            f"every example of train is {names['train'][0]!r}; with one class there is nothing to learn: bring texts "
+            "of another class"
+        )
     for name in ("valid", "test"):
         if set(names[name]).isdisjoint(names["train"]):
             there, known = (", ".join(map(repr, names[which][:5])) for which in (name, "train"))

@@ -156,12 +156,14 @@ def group_words(**chosen: str | None) -> list[str]:
 
 def _init_words(init: str) -> list[str]:
     """Return the overrides that choose an init. `bottom_2` is `init=bottom` with two layers."""
-    known = [f"{name}_<layers>" if name == "bottom" else name for name in choices("init")]
+    known = ["bottom_2" if name == "bottom" else name for name in choices("init")]
     layers = re.fullmatch(r"bottom_([1-9][0-9]*)", init)
     if layers:
         return ["init=bottom", f"init.layers={layers[1]}"]
     if init not in known:
-        raise UsageError(f"INIT={init}: there is no such init; choose from {', '.join(known)}, as in bottom_2")
+        raise UsageError(
+            f"INIT={init}: there is no such init{nearest(init, known, 'choose from (bottom_ takes any number)')}"
+        )
     return [f"init={init}"]
 
 
@@ -190,7 +192,7 @@ def _admitted(override: str, root: str) -> str:
     """Return a user's override in Hydra's form. Raises `UsageError` if it is invalid or gives a list of values."""
     key, equals, value = override.partition("=")
     if equals and (CONF_DIR / key).is_dir() and value not in choices(key):
-        raise UsageError(f"{key.upper()}={value}: there is no such {key}; choose from {', '.join(choices(key))}")
+        raise UsageError(f"{key.upper()}={value}: there is no such {key}{nearest(value, choices(key), 'choose from')}")
     if equals and _is_text(key, root):
         return f"{key}={_plain(value)}"
     try:

@@ -24,6 +24,7 @@ from sweeps.planning import arguments_of_run, plan, prepared_folders, words_of
 from sweeps.pool import SweepInterrupted, run_all, start_server
 from sweeps.preflight import preflight
 from sweeps.pretrain import run_pretrain
+from sweeps.provenance import own_tables
 from sweeps.prune import prune_sweep
 from sweeps.screen import Progress, duration
 from sweeps.search import run_search
@@ -79,9 +80,8 @@ def sweep(arguments: argparse.Namespace) -> int:
             if found.goes_on and not arguments.force:
                 console.print(f"  {run.key} goes on from step {found.step}")
         auto = choice_of(machine, chosen_in(root))
-        with prepared_folders(
-            left, runs, root, commands_of(arguments, arguments_of_run()), arguments.force, auto, queued
-        ):
+        commands = commands_of(arguments, arguments_of_run(), own_tables(runs[0].config))
+        with prepared_folders(left, runs, root, commands, arguments.force, auto, queued):
             if launcher.name == "slurm":
                 jobs = slurm.submit([run for run in left if run.folder not in queued], launcher, root, arguments.sweep)
                 which = f": {jobs[0]} to {jobs[-1]}" if jobs else ""

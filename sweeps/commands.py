@@ -3,6 +3,7 @@
 import argparse
 import re
 import shlex
+from collections.abc import Sequence
 
 PLAIN = re.compile(r"[\w@%+=:,./\[\]-]+")  # overrides that need no quotes in a recipe's shell, which has globbing off
 
@@ -19,19 +20,26 @@ def make_word(name: str, value: str) -> str:
     return f"{name}={shlex.quote(value)}"
 
 
-def commands_of(arguments: argparse.Namespace, usual: argparse.ArgumentParser) -> list[str]:
+def commands_of(
+    arguments: argparse.Namespace, usual: argparse.ArgumentParser, of_prep: Sequence[str] = ()
+) -> list[str]:
     """Return the prep and sweep commands that repeat the same runs, with every value that is not a default.
 
-    `usual` is the parser that the arguments come from. The shell of make's recipe splits ARGS into words, so each
-    override is first quoted for this shell.
+    `usual` is the parser that the arguments come from. `of_prep` are further overrides of prep alone. The shell of
+    make's recipe splits ARGS into words, so each override is first quoted for this shell.
     """
     given = {
         name.upper(): str(value)
         for name, value in vars(arguments).items()
         if name not in NOT_REPEATED and value and value != usual.get_default(name)
     }
-    if arguments.overrides:
-        given["ARGS"] = " ".join(word if PLAIN.fullmatch(word) else shlex.quote(word) for word in arguments.overrides)
-    words = {name: make_word(name, value) for name, value in given.items()}
-    of_prep = [words[name] for name in ("DATASET", "MODEL", "INIT", "EXPERIMENT", "DATA_DIR", "ARGS") if name in words]
-    return [" ".join(["make prep", *of_prep]), " ".join(["make sweep", *words.values()])]
+    of_both = ("DATASET", "MODEL", "INIT", "EXPERIMENT", "DATA_DIR")
+
+    def line(command: str, values: dict[str, str], overrides: list[str]) -> str:
+        args = " ".join(word if PLAIN.fullmatch(word) else shlex.quote(word) for word in overrides)
+        return " ".join([command, *(make_word(*pair) for pair in (values | {"ARGS": args}).items() if pair[1])])
+
+    return [
+        line("make prep", {name: given[name] for name in of_both if name in given}, [*arguments.overrides, *of_prep]),
+        line("make sweep", given, arguments.overrides),
+    ]

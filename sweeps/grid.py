@@ -17,7 +17,7 @@ from hydra_conf.compose import CONF_DIR, compose_config, group_words, parse_list
 from sweeps.device import Machine
 from sweeps.fairseq_keys import SPEED_ALONE
 from sweeps.folders import ALL, RunKey
-from sweeps.provenance import comparable, input_hashes, prepared
+from sweeps.provenance import PREP, comparable, input_hashes, prepared
 from sweeps.seeds import LARGEST
 
 WORDS = {"seed": "SEEDS", "device": "DEVICE", "data_dir": "DATA_DIR", "n_train": "TRAIN", "axes": "EXPERIMENT"}
@@ -152,12 +152,14 @@ def number_words(overrides: list[str], **variables: str | None) -> list[str]:
     return [f"{keys[name]}={value}" for name, value in asked.items()]
 
 
-def compose_runs(words: list[str], axes: Axes, overrides: list[str], machine: Machine, root: Path) -> list[PlannedRun]:
+def compose_runs(
+    words: list[str], axes: Axes, overrides: list[str], machine: Machine, root: Path, prep: str = PREP
+) -> list[PlannedRun]:
     """Compose one run for each dataset, model, backend, method, init, number of training texts and seed.
 
     `words` are the overrides that choose groups and keys, `overrides` are the user's own, `root` is `runs/<sweep>`.
-    Raises `UsageError` for a bad configuration, for data that is not prepared, or if inits would differ in more than
-    learning rate and warm-up.
+    `prep` is the command that prepares their data. Raises `UsageError` for a bad configuration, for data that is not
+    prepared, or if inits would differ in more than learning rate and warm-up.
     """
     runs = []
     for dataset, model, (backend, method) in itertools.product(axes.datasets, axes.models, axes.pairs()):
@@ -166,13 +168,13 @@ def compose_runs(words: list[str], axes: Axes, overrides: list[str], machine: Ma
             of_kind = group_words(dataset=dataset, model=model, backend=backend, method=method, init=init)
             chosen = [*words, *of_kind]
             config = compose_config([*chosen, *overrides])
-            as_prepared(config, prepared(config), overrides)
+            manifest = prepared(config, prep)
             if config.model.shape_from_checkpoint:
-                config = compose_config([*chosen, *shape_words(prepared(config)), *overrides])
-                as_prepared(config, prepared(config), overrides)
+                config = compose_config([*chosen, *shape_words(manifest, prep), *overrides])
+            as_prepared(config, manifest, overrides, prep)
             with open_dict(config):
                 config.device, config.precision.name = machine.device, machine.precision
-            inputs = input_hashes(config)
+            inputs = input_hashes(config, prep)
             first_of_init[init] = comparable(config)
             sizes = train_sizes(axes.trains, inputs["examples"]["train"])
             for size, seed in itertools.product(sizes, axes.seeds):
@@ -189,7 +191,7 @@ def compose_runs(words: list[str], axes: Axes, overrides: list[str], machine: Ma
     return runs
 
 
-def as_prepared(config: DictConfig, manifest: dict[str, Any], overrides: list[str]) -> None:
+def as_prepared(config: DictConfig, manifest: dict[str, Any], overrides: list[str], prep: str) -> None:
     """Set the dataset settings to the values that the data was prepared with, also if the command leaves them out.
 
     Raises `UsageError` for an override with another value, because the override would change nothing.
@@ -200,17 +202,15 @@ def as_prepared(config: DictConfig, manifest: dict[str, Any], overrides: list[st
         asked = config.dataset[key]
         asked = OmegaConf.to_container(asked) if OmegaConf.is_config(asked) else asked
         if asked != value and any(word == f"dataset.{key}" or word.startswith(f"dataset.{key}.") for word in typed):
-            raise UsageError(
-                f"dataset.{key}={asked}: the data was prepared with {value}; run `make prep` with the same ARGS first"
-            )
+            raise UsageError(f"dataset.{key}={asked}: the data was prepared with {value}; run `{prep}` first")
         config.dataset[key] = value
 
 
-def shape_words(manifest: dict[str, Any]) -> list[str]:
+def shape_words(manifest: dict[str, Any], prep: str = PREP) -> list[str]:
     """Return the overrides that give a model the shape that prep read from its checkpoint."""
     shape = manifest.get("shape")
     if not shape:
-        raise UsageError("the data was prepared for a model of another kind; run `make prep` with the same MODEL again")
+        raise UsageError(f"the data was prepared for a model of another kind; run `{prep}` again")
     own = [f"fairseq.model.{key}={value}" for key, value in shape.items() if key != "max_positions"]
     return [f"model.max_positions={shape['max_positions']}", *own]
 

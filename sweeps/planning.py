@@ -14,9 +14,11 @@ from data_prep.splits import settings_of
 from foundation.errors import UsageError
 from foundation.whole_files import require_no_dead_link
 from hydra_conf.compose import choices, compose_config, group_words, parse_list, quoted
+from sweeps.commands import commands_of
 from sweeps.device import Machine, cluster_machine, resolve_machine, share_machine
 from sweeps.folders import require_name
 from sweeps.grid import Axes, PlannedRun, compose_runs, number_words, parse_seeds, parse_train, refuse_axes
+from sweeps.provenance import own_tables
 from sweeps.standing import chosen_in, claimed, keep_precision, list_runs, prepare
 
 INITS = "pretrained,random"
@@ -107,7 +109,8 @@ def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
         raise UsageError(
             f"WAIT=0 needs LAUNCHER=slurm: runs of LAUNCHER={launcher.name} end with the command that started them"
         )
-    runs = compose_runs(words, axes, arguments.overrides, machine, root)
+    prep, _ = commands_of(arguments, arguments_of_run(), own_tables(first))
+    runs = compose_runs(words, axes, arguments.overrides, machine, root, prep)
     for run in runs:
         require_checked(Path(run.config.model.folder), run.key.dataset)
     usual = {config.dataset.name: settings_of(config.dataset) for config in composed}

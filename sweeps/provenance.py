@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from data_prep.stages import read_manifest
 from foundation.errors import UsageError
 from foundation.whole_files import sha256_of
-from hydra_conf.compose import choices, flat
+from hydra_conf.compose import flat
 from hydra_conf.schema import RootConfig
 
 PACKAGES = (
@@ -30,6 +30,7 @@ PACKAGES = (
     "tokenizers",
     "safetensors",
 )
+PREP = "make prep"  # where the words of the sweep are not known
 # Paths and launcher settings do not change what a run is. Its inputs are compared by their hashes.
 NOT_COMPARED = (
     "axes",
@@ -49,8 +50,8 @@ def binarised_folder(config: DictConfig) -> Path:
     return Path(config.data_dir).absolute() / "bin" / f"{config.dataset.name}.{config.model.name}"
 
 
-def prepared(config: DictConfig) -> dict[str, Any]:
-    """Return the manifest of the binarised data. Raises `UsageError` when the data is not prepared."""
+def prepared(config: DictConfig, prep: str = PREP) -> dict[str, Any]:
+    """Return the manifest of the binarised data. Raises `UsageError` with `prep` if there is none."""
     data = binarised_folder(config)
     manifest = read_manifest(data)
     if manifest is None:
@@ -61,32 +62,33 @@ def prepared(config: DictConfig) -> dict[str, Any]:
         others = f" (prepared for this model: {', '.join(made)})" if made else ""
         raise UsageError(
             f"{data} is not there: {config.dataset.name} is not prepared for {config.model.name}; run "
-            f"{prep_command(config)} first{others}"
+            f"`{prep}` first{others}"
         )
     return manifest
 
 
-def prep_command(config: DictConfig) -> str:
-    """Return the command that prepares the data of a run, and the words that only the user knows."""
-    known = {"DATASET": ("dataset", config.dataset.name), "MODEL": ("model", config.model.name)}
-    words = [f"{word}={name}" for word, (group, name) in known.items() if name in choices(group)]
-    own = [word for word, (group, name) in known.items() if name not in choices(group)]
-    return f"`{' '.join(['make prep', *words])}` with the same {' and '.join(['INIT', *own, 'ARGS'])}"
+def own_tables(config: DictConfig) -> list[str]:
+    """Return the overrides that name the user's own tables where `config` does not: as prep read them, else `...`."""
+    if config.dataset.reader != "table":
+        return []
+    splits = read_manifest(Path(config.data_dir) / "splits" / config.dataset.name) or {}
+    files = splits.get("source", {}).get("files", {"train": "...", "test": "..."})
+    return [f"dataset.{part}={path}" for part, path in files.items() if config.dataset[part] is None]
 
 
-def input_hashes(config: DictConfig) -> dict[str, Any]:
+def input_hashes(config: DictConfig, prep: str = PREP) -> dict[str, Any]:
     """Return the hash of each file of the binarised data, its example counts, its classes and the checkpoint's hash.
 
     The checkpoint's hash is None for init=random. Raises `UsageError` when the data is not prepared or the checkpoint
     does not exist.
     """
-    manifest = prepared(config)
+    manifest = prepared(config, prep)
     checkpoint = config.init.checkpoint
     if checkpoint is not None and not Path(checkpoint).is_file():
         said = f"there is no checkpoint {checkpoint} (model.checkpoint); init=pretrained cannot start from it"
         if config.model.vocabulary_of:
             names, raw = ", ".join(file.name for file in config.model.files), Path(config.data_dir) / "raw"
-            said += f". Put {names} into {raw / config.model.name} and run {prep_command(config)}; "
+            said += f". Put {names} into {raw / config.model.name} and run `{prep}`; "
             said += "INIT=random needs none of it"
         raise UsageError(said)
     found = {

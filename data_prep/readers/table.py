@@ -51,7 +51,7 @@ def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
 
 def _text(value: Any, column: str, place: str) -> str:
     if not isinstance(value, str):
-        raise UsageError(f"{place}: column {column!r} holds {value!r}, which is not a text")
+        raise UsageError(f"{place}: column {column!r} holds {value!r}, which is not a text; mend it, or remove the row")
     return value
 
 
@@ -84,10 +84,10 @@ def read_rows(path: Path, columns: list[str], quoted: bool = True) -> Iterator[R
     elif suffix == ".parquet":
         rows = _parquet_rows(path, columns)
     else:
-        raise UsageError(f"{path}: a table ends in .csv, .tsv, .jsonl or .parquet")
+        raise UsageError(f"{path}: a table ends in .csv, .tsv, .jsonl or .parquet; save it as one of these")
     first = next(rows, None)
     if first is None:
-        raise UsageError(f"{path} holds no row")
+        raise UsageError(f"{path} holds no row; give a file with texts and labels")
     yield first
     yield from rows
 
@@ -123,7 +123,7 @@ def _require_columns(path: Path, columns: list[str], there: list[str]) -> None:
                 "dataset.text_pair, dataset.label in ARGS; all files need the same column names"
             )
         if there.count(column) > 1:
-            raise UsageError(f"{path} has {there.count(column)} columns called {column!r}")
+            raise UsageError(f"{path} has {there.count(column)} columns called {column!r}; rename one")
 
 
 def _delimited_rows(path: Path, columns: list[str], quoted: bool) -> Iterator[Row]:
@@ -142,7 +142,10 @@ def _delimited_rows(path: Path, columns: list[str], quoted: bool) -> Iterator[Ro
             elif len(row) == len(header):
                 yield line, dict(zip(header, row, strict=True))
             elif row:  # an empty line is not a row
-                raise UsageError(f"{path}, line {line}: {counted(len(row), 'column')}, the header has {len(header)}")
+                raise UsageError(
+                    f"{path}, line {line}: {counted(len(row), 'column')}, the header has {len(header)}; mend the line: "
+                    "a field with the separator in it is quoted"
+                )
     except csv.Error as error:
         raise UsageError(
             f"{path}, line {begins}: {error}; a field with a quote, a line break or the separator in it "
@@ -179,9 +182,9 @@ def _jsonl_rows(path: Path, columns: list[str]) -> Iterator[Row]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise UsageError(f"{path}, line {number} is not JSON: {error}") from error
+            raise UsageError(f"{path}, line {number} is not JSON ({error}); write one object a line") from error
         if not isinstance(row, dict):
-            raise UsageError(f"{path}, line {number} is not a JSON object")
+            raise UsageError(f"{path}, line {number} is not a JSON object; write one object a line")
         for column in columns:
             if column not in row:
                 raise UsageError(f"{path}, line {number} has no {column!r}{nearest(column, list(row), 'it has')}")

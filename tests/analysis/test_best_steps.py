@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.best_steps import results_of, run_curves, run_result, summary_of
+from analysis.best_steps import results_of, run_curves, run_result, rung, summary_of
+from analysis.drawing import COLOURS
 from analysis.event_files import SweepLogs
 from analysis.evidence import gather_evidence
 from analysis.tables import foot, results_table, write_tables
+from hydra_conf.compose import choices
 from sweeps.folders import RunKey
 from tests.analysis.made_up import PUBLISHED, folders_of
 
@@ -49,6 +51,12 @@ def test_the_best_step_is_the_earliest_highest_validation_and_never_looks_at_tes
     expected = max(curve, key=lambda point: (point[1], -point[0]))
     assert (result.best_step, result.best_valid, result.test) == (expected[0], expected[1] / 2, expected[2] / 20)
     assert result.last_test == curve[-1][2] / 20
+
+
+@pytest.mark.parametrize("init", choices("init"))
+def test_every_init_has_its_place_in_the_ladder_and_its_colour(init: str) -> None:
+    assert rung(init) <= rung("random")  # an init that it does not know comes after random weights
+    assert init in COLOURS or init == "bottom"
 
 
 def test_a_run_that_is_not_done_has_no_figures() -> None:

@@ -382,6 +382,8 @@ def test_curves_that_rise_by_less_than_a_point_are_flat_and_two_evaluations_do_n
     runs = [*of_curves("pretrained", [50, 70, 80, 80.9]), *of_curves("random", [50, 55, 60, 59])]
     (c,) = gather_evidence(runs, nowhere(runs), 70.0).comparisons
     assert flat(c)[0].endswith(" Both are flat (a rise of less than 1 point).")
+    nothing = replace(c, other=replace(c.other, one_answer=c.other.seeds))
+    assert flat(nothing)[0].endswith("). Random runs learned nothing: they give every test text the same class.")
     short = [replace(run, curve=run.curve.iloc[[0, 3]]) for run in runs]
     (c,) = gather_evidence(short, nowhere(short), 70.0).comparisons
     assert flat(c) == []

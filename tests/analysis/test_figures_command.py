@@ -91,6 +91,13 @@ def test_figures_tables_and_summary_of_a_real_sweep(swept: Workspace, results: P
     assert len(table[(table["split"] == "test") & (table["tag"] == "n_correct")]) == 4 * (EPOCHS + 1)
 
 
+def test_the_page_on_the_architecture_names_every_file_and_folder(swept: Workspace, results: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()
+    made = (swept.root / "data/splits/amazon_fr", swept.binarised, swept.run_folder("random", 0), results)
+    for path in (path for folder in made for path in folder.iterdir() if path.name[0] != "."):
+        assert f"`{path.name}{'/' if path.is_dir() else ''}`" in page
+
+
 def test_the_statistics_know_the_texts(results: Path) -> None:
     statistics = json.loads((results / "statistics.json").read_text())
     assert [group["no_texts"] for group in statistics["groups"]] == [None, None]

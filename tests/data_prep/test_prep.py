@@ -82,7 +82,7 @@ def test_another_validation_seed_remakes_the_splits_and_what_depends_on_them(own
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--dataset", "nope"), "DATASET=nope: there is no such dataset; choose from allocine, amazon_fr"),
+        (("--dataset", "nope"), "DATASET=nope: there is no such dataset; choose from: allocine, amazon_fr"),
         (("--model", "nope"), "MODEL=nope: there is no such model"),
         (("--model", "./nowhere"), "MODEL=nowhere: there is no such folder"),
         (("dataset.titel=x",), "unknown configuration key 'dataset.titel' (did you mean 'title'?)"),

@@ -359,7 +359,11 @@ def test_number_labels_are_sorted_as_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parts", "given", "message"),
     [
-        ({"train": [("x", "a"), ("y", "a")], "valid": [("z", "a")], "test": rows(3)}, {}, "is 'a'; with one class"),
+        (
+            {"train": [("x", "a"), ("y", "a")], "valid": [("z", "a")], "test": rows(3)},
+            {},
+            "is 'a'; with one class there is nothing to learn: bring",
+        ),
         ({"train": rows(30), "test": [("t", "")]}, {}, "nothing is left for test"),
         (
             {"train": rows(6), "valid": rows(3, "v"), "test": [("t", "A"), ("u", "d")]},
@@ -373,10 +377,23 @@ def test_number_labels_are_sorted_as_numbers(tmp_path: Path) -> None:
             "train-2 has the label 'c', dataset.labels has 'a', 'b'; add it",
         ),
         ({"train": rows(3), "test": rows(3, "e")}, {}, r"class 'a' has 1\); bring more examples"),
-        ({"train": rows(9), "test": rows(3, "e")}, {"n_valid": 9}, "dataset.n_valid=9: there are 9 examples"),
+        (
+            {"train": rows(9), "test": rows(3, "e")},
+            {"n_valid": 9},
+            "dataset.n_valid=9: there are 9 examples to draw from; give fewer, or",
+        ),
+        (
+            {"train": rows(9), "test": rows(3, "e")},
+            {"n_valid": 1},
+            "give dataset.n_valid of 3 at least, or bring a split",
+        ),
         ({"all": rows(9)}, {}, "say how many examples to draw: dataset.n_test"),
         ({"train": rows(9), "test": rows(3, "e")}, {"expected": {"train": 10}}, "holds 9 examples for train"),
-        ({"train": rows(9), "valid": rows(3), "test": rows(3)}, {}, "nothing is left for valid"),
+        (
+            {"train": rows(9), "valid": rows(3), "test": rows(3)},
+            {},
+            "nothing is left for valid: .*; bring other texts, or",
+        ),
         ({"train": [*rows(9), ("\ud800", "a")], "test": rows(3, "e")}, {}, "train-9 holds half of a surrogate pair"),
     ],
 )

@@ -120,6 +120,7 @@ def test_any_option_of_sbatch_may_be_added() -> None:
         ("dataset.package.memmber=a", r"'dataset.package.memmber' \(did you mean 'member'\?\)"),
         ("recipe.epochs=some", "recipe.epochs=some: it is no whole number"),
         ("recipe=nope", "there is no recipe|no such recipe"),
+        ("dataset=amazonfr", r"DATASET=amazonfr: there is no such dataset \(did you mean 'amazon_fr'\?\)"),
         ("+extra=1", "keys cannot be added"),
         ("~model", "keys cannot be added or removed"),
     ],
@@ -199,9 +200,7 @@ def test_an_init_of_layers_is_chosen_by_their_number() -> None:
     assert group_words(init="bottom_3") == ["init=bottom", "init.layers=3"]
     assert compose_config(group_words(init="bottom_3")).init.name == "bottom_3"
     for wrong in ("bottom", "bottom_0", "bottom_x", "middle"):
-        with pytest.raises(
-            UsageError, match=f"INIT={wrong}: there is no such init; choose from bottom_<layers>, embed"
-        ):
+        with pytest.raises(UsageError, match=f"INIT={wrong}: there is no such init.*bottom_2"):
             group_words(init=wrong)
 
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from hydra_conf.compose import choices
 from sweeps.commands import commands_of
 from sweeps.planning import arguments_of_run
 
@@ -55,6 +56,12 @@ def test_a_misspelt_variable_is_named_and_nothing_runs(make: Callable[..., str],
     name = "SEED" if "SEED=" in line else "EPOCH"
     assert f"{name}: no variable of this Makefile; `make help` lists them" in refusal.value.stderr
     assert not refusal.value.stdout
+
+
+def test_help_lists_every_choice() -> None:
+    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
+    for group in ("dataset", "model", "init", "method", "backend", "experiment"):
+        assert f"  every {group}: {' '.join(choices(group))}\n" in said
 
 
 def given_to(said: str) -> tuple[list[str], list[str]]:
@@ -172,6 +179,20 @@ def test_packages_of_the_system_that_are_missing_are_named_at_once(tmp_path: Pat
     assert answer.stderr.startswith("error: Python 3.13.5 needs more packages here, ")
     assert "apt install python3-venv g++ python3-dev. " in answer.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+def test_why_an_environment_cannot_be_made_is_told_in_its_own_words(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "install.sh", tmp_path)
+    shutil.copytree(ROOT / "lock", tmp_path / "lock")
+    python = tmp_path / "python"
+    python.write_text(
+        '#!/bin/sh\ncase "$*" in *venv*) echo; echo "Error: disk full" >&2; exit 1 ;; *"< (3, 13)"*) exit 1 ;; esac\n'
+    )
+    python.chmod(0o755)
+    command = [str(tmp_path / "install.sh"), "dev", "cpu", str(python)]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    said = "error: .venv cannot be made (Error: disk full); mend what it names, and call again\n"
+    assert (answer.returncode, answer.stdout, answer.stderr) == (2, "", said)
 
 
 def test_reproduce_checks_its_words_before_it_fetches_anything(make: Callable[..., str]) -> None:

@@ -79,9 +79,19 @@ def test_pairs_from_tsv_reach_the_table(own: Workspace) -> None:
     assert (own.root / "data/bin/paires.mon_modele/input1/train.bin").is_file()
     done(own, "sweeps", *chosen, *TRAINING, "--seeds", "0", "--init", "random", *words)
     assert own.python("analysis").returncode == 0
+    prep, _ = json.loads((own.root / "runs/default/sweep.json").read_text())["commands"]
+    assert prep.endswith(f" dataset.train={train} dataset.test={test}'")
     assert "paires: 3 classes" in (own.root / "results/default/tables/results.md").read_text()
 
 
 def test_a_sweep_on_a_table_that_is_not_prepared_says_so(own: Workspace) -> None:
     words = ("sweeps", "--dataset", "table", "--model", "modeles/mon_modele", *TRAINING, "dataset.name=autre")
-    assert "autre is not prepared for mon_modele; run `make prep`" in refused(own.python(*words))
+    command = (
+        "make prep DATASET=table MODEL=modeles/mon_modele ARGS='dataset.name=autre dataset.train={} dataset.test={}'"
+    )
+    said = refused(own.python(*words))
+    assert f"autre is not prepared for mon_modele; run `{command.format('...', '...')}` first" in said
+    splits = own.root / "data/splits/autre"  # prepared, but for another model
+    splits.mkdir(parents=True)
+    (splits / "manifest.json").write_text('{"source": {"files": {"train": "a.csv", "test": "b.csv"}}}')
+    assert f"`{command.format('a.csv', 'b.csv')}` first" in refused(own.python(*words))

@@ -416,7 +416,7 @@ def stubbed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
     composed = functools.lru_cache(maxsize=None)(lambda words: compose_config(list(words)))
     hashes: dict[str, Any] = {}
 
-    def remembered(config: DictConfig) -> dict[str, Any]:
+    def remembered(config: DictConfig, _: str) -> dict[str, Any]:
         return hashes or hashes.update(input_hashes(config)) or hashes
 
     for module in (planning, grid):
