@@ -308,8 +308,7 @@ def check(gathered: Gathered, split: NDArray[np.int8], labels: list[str]) -> dic
     for name, own in members.items():
         if own.empty:
             raise UsageError(
-                f"nothing is left for {name}: all of it is without label, empty or in another split; bring "
-                "other texts"
+                f"nothing is left for {name}: all of it is without label, empty or in another split; bring other texts"
             )
     names = {name: [gathered.label_names[index] for index in np.unique(own["label"])] for name, own in members.items()}
     if len(names["train"]) < 2:
