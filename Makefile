@@ -65,7 +65,7 @@ prep: $(STAMP) ## fetch, split and binarise DATASET for MODEL
 	  --init $(call q,$(INIT)) --experiment $(call q,$(EXPERIMENT)) --data-dir $(call q,$(DATA_DIR)) -- $(ARGS)
 
 sweep: $(STAMP) ## train every INIT with every SEEDS
-	@set -f; $(IN) -m sweeps --dataset $(call q,$(DATASET)) --model $(call q,$(MODEL)) --init $(call q,$(INIT)) \
+	@set -f; exec $(IN) -m sweeps --dataset $(call q,$(DATASET)) --model $(call q,$(MODEL)) --init $(call q,$(INIT)) \
 	  --train $(call q,$(TRAIN)) --seeds $(call q,$(SEEDS)) --method $(call q,$(METHOD)) --backend $(call q,$(BACKEND)) \
 	  --experiment $(call q,$(EXPERIMENT)) --device $(call q,$(DEVICE)) --precision $(call q,$(PRECISION)) \
 	  --launcher $(call q,$(LAUNCHER)) --sweep $(call q,$(SWEEP)) --data-dir $(call q,$(DATA_DIR)) \
@@ -81,7 +81,7 @@ reproduce: ## prep, sweep and figures
 	  && $(MAKE) --no-print-directory figures ARGS= && echo "reproduced in $$((($$(date +%s) - start + 30) / 60)) minutes"
 
 pretrain: $(STAMP) ## masked language modelling of MODEL on CORPUS, a model folder at 0, 1, 2, 4 ... M tokens
-	@set -f; $(IN) -m sweeps pretrain --model $(call q,$(MODEL)) --corpus $(call q,$(CORPUS)) --tokens $(call q,$(strip $(TOKENS))) \
+	@set -f; exec $(IN) -m sweeps pretrain --model $(call q,$(MODEL)) --corpus $(call q,$(CORPUS)) --tokens $(call q,$(strip $(TOKENS))) \
 	  --device $(call q,$(DEVICE)) --precision $(call q,$(or $(PRECISION),auto)) --data-dir $(call q,$(DATA_DIR)) \
 	  --runs-dir $(call q,$(RUNS_DIR)) $(if $(filter-out 0,$(FORCE)),--force) -- $(ARGS)
 
