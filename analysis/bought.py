@@ -355,7 +355,7 @@ def caption_of_doses(found: list[DoseCurve], drawn: list[str], has_losses: bool)
         {
             f"Bar: {OF_MEAN}": max(n) > 1,
             "Dashed: logistic regression on TF-IDF, on the same texts.": TF_IDF in drawn,
-            "Dotted: mean of the published pre-trained runs, whose pre-training and fine-tuning are others.": (
+            "Dotted: mean of the published pre-trained runs, with their own pre-training and fine-tuning.": (
                 PUBLISHED in drawn
             ),
             "Below: held-out loss of the checkpoint.": has_losses,

@@ -56,7 +56,7 @@ def dose_curves(evidence: Evidence) -> tuple[list[DoseCurve], list[str]]:
         unequal = {
             dose: why for dose, group in by_dose.items() if 0 in by_dose and (why := _unequal(by_dose[0], group))
         }
-        kept = {dose: by_dose[dose] for dose in sorted(by_dose.keys() - unequal.keys())}
+        kept = {dose: group for dose, group in by_dose.items() if dose not in unequal}  # ascending
         seeds = set.intersection(*(set(group.seeds) for group in kept.values()))
         left_out = [f"{by_dose[dose].title} (other terms: {why})" for dose, why in unequal.items()]
         why_none = "" if seeds else "no seed is in all of them"

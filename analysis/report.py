@@ -55,6 +55,7 @@ from sweeps.folders import read_json, texts_in
 QUESTION = "How much does pre-training buy?"
 THRESHOLD = 70.0  # percent; the default test accuracy for the comparison of steps
 FIRST = ("dose", "labels", "ladder", "test_accuracy", "final_accuracy")  # figures directly below the answer
+WIDE = 8  # groups; more of them are rows of their table
 SOURCES = "published_sources"  # the figure next to the published numbers
 
 
@@ -181,7 +182,9 @@ def _statistics(evidence: Evidence) -> Section:
     tables = []
     if evidence.comparisons:
         tables.append(Table("Comparisons", upright(comparisons_table(evidence)), is_upright=True))
-    tables.append(Table("Groups of runs", upright(groups_table(evidence)), is_upright=True))
+    groups = groups_table(evidence)
+    is_upright = len(groups) <= WIDE
+    tables.append(Table("Groups of runs", upright(groups) if is_upright else groups, is_upright=is_upright))
     tables.append(Table(f"Steps to {evidence.threshold:g} % test accuracy", steps_table(evidence)))
     without = [
         f"{group.title}: no interval for {NEW_TEXTS}, because {group.no_texts}."
@@ -240,7 +243,9 @@ def _recipes(material: Material) -> Section:
         if config.get("n_train") and recipe.get("updates") == "full":
             words["epochs"] = f"{words['epochs']} of all texts; as many steps on {config['n_train']}"
         rows.append({"runs": group.title, **words})
-    return Section("Training", tables=[Table("", upright(pd.DataFrame(rows)), is_upright=True)] if rows else [])
+    said = ["Every dose has the data and the settings of dose 0."] if dose_curves(material.evidence)[0] else []
+    tables = [Table("", upright(pd.DataFrame(rows)), is_upright=True)] if rows else []
+    return Section("Training", said if rows else [], tables=tables)
 
 
 def _provenance(material: Material) -> Section:

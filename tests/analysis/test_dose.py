@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.__main__ import made_from
 from analysis.baselines import Baseline
 from analysis.best_steps import base_and_dose, by_group
 from analysis.bought import about_doses, dose_sentence, dose_table, doses, in_tokens, title_of_doses
@@ -188,6 +189,14 @@ def test_a_loss_is_that_of_the_checkpoint_which_the_runs_started_from(tmp_path: 
     (tmp_path / "models" / f"{MODEL}@2M/pretraining.json").unlink()
     losses = held_out_losses(replace(evidence, groups=groups), tmp_path)
     assert losses == {("cls_books", f"{MODEL}@0M"): 6.5, ("cls_books", f"{MODEL}@16M"): 6.5}
+
+
+def test_another_loss_makes_the_report_anew(tmp_path: Path) -> None:
+    RunKey("cls_books", f"{MODEL}@1M", "fairseq", "full", "pretrained", 0).folder(tmp_path, "s").mkdir(parents=True)
+    before = made_from(tmp_path / "s", tmp_path, 70.0)
+    (tmp_path / f"models/{MODEL}@1M").mkdir(parents=True)
+    (tmp_path / f"models/{MODEL}@1M/pretraining.json").write_text("{}")
+    assert made_from(tmp_path / "s", tmp_path, 70.0) != before
 
 
 def test_the_figure_shows_runs_means_intervals_references_and_losses() -> None:
