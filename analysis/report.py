@@ -243,7 +243,11 @@ def _recipes(material: Material) -> Section:
         if config.get("n_train") and recipe.get("updates") == "full":
             words["epochs"] = f"{words['epochs']} of all texts; as many steps on {config['n_train']}"
         rows.append({"runs": group.title, **words})
-    said = ["The doses of a curve have the data and the settings of its dose 0."] if dose_curves(material.evidence)[0] else []
+    said = (
+        ["The doses of a curve have the data and the settings of its dose 0."]
+        if dose_curves(material.evidence)[0]
+        else []
+    )
     tables = [Table("", upright(pd.DataFrame(rows)), is_upright=True)] if rows else []
     return Section("Training", said if rows else [], tables=tables)
 
