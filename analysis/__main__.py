@@ -56,6 +56,7 @@ def made_from(sweep_folder: Path, data_dir: Path, threshold: float) -> dict[str,
     for key, folder in find_runs(sweep_folder).items():
         paths += [*(folder / name for name in READ), *(folder / "tb").glob("*/*tfevents*")]
         paths += [data_dir / "splits" / key.dataset / MANIFEST, data_dir / "models" / key.model / "model.pt"]
+        paths.append(data_dir / "models" / key.model / "pretraining.json")
         paths.append(data_dir / "bin" / f"{key.dataset}.{key.model}" / MANIFEST)
     found = {str(path): state_of(path) for path in paths}
     digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
@@ -68,6 +69,7 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     from analysis.alike import keep_alike
     from analysis.best_steps import results_of, summary_of
     from analysis.bought import tables_of
+    from analysis.dose import held_out_losses
     from analysis.event_files import read_sweep
     from analysis.evidence import as_json, gather_evidence
     from analysis.figures import write_figures
@@ -88,14 +90,16 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
         raise UsageError(nothing_to_report(sweep, sweep_folder, results))
     classes = {group.names["dataset"]: names for group in evidence.groups if (names := group.inputs.get("labels"))}
     baselines, fits, without = simple_fits(evidence, folders, data_dir, folder / "baselines.json")
+    losses = held_out_losses(evidence, data_dir)
     problems = [*problems_of_logs(logs, results), *unrecorded(evidence, folders), *without]
     weights = encoder_weights(published()["model"], data_dir) if published_groups(evidence) else None
     numbers, claims = number_verdicts(evidence, weights), claim_verdicts(evidence)
     with replaced(folder / "scalars.parquet") as temporary:
         logs.scalars.to_parquet(temporary, index=False)
-    titles = write_figures(folder / "figures", logs.scalars, evidence, baselines, fits)
+    titles = write_figures(folder / "figures", logs.scalars, evidence, baselines, fits, losses)
     below = foot(results, evidence, classes, problems)
-    write_tables(folder / "tables", results_table(results, evidence, baselines, fits), below, tables_of(evidence, fits))
+    more = tables_of(evidence, fits, losses)
+    write_tables(folder / "tables", results_table(results, evidence, baselines, fits), below, more)
     of = {"sweep_folder": str(sweep_folder.resolve())}
     write_json(folder / "summary.json", {**of, **summary_of(sweep, results, classes)})
     write_json(folder / "statistics.json", as_json(evidence))
@@ -110,6 +114,7 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
             evidence,
             baselines,
             fits,
+            losses,
             numbers,
             claims,
             titles,

@@ -1,5 +1,6 @@
 """Compute the accuracy curve and the best step of each run, and the summary that other programs read."""
 
+import re
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from sweeps.folders import ALL, RunKey
 
 GROUP = ["dataset", "model", "backend", "method", "init", "train"]
 CURVE = ["step", "valid", "test"]
+UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}  # of a dose, in tokens
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,10 @@ def results_of(logs: SweepLogs, planned: list[RunKey]) -> list[RunResult]:
 
 
 def by_group(results: list[RunResult]) -> dict[tuple[Any, ...], list[RunResult]]:
-    """Return the results by the names in GROUP, inits in the order of `rung`, the most training texts first."""
+    """Return the results by the names in GROUP.
+
+    Doses of one model ascend, inits are in the order of `rung`, and the most training texts come first.
+    """
     groups: dict[tuple[Any, ...], list[RunResult]] = {}
     for result in results:
         groups.setdefault(tuple(getattr(result.key, name) for name in GROUP), []).append(result)
@@ -102,8 +107,15 @@ def by_group(results: list[RunResult]) -> dict[tuple[Any, ...], list[RunResult]]
 
 
 def _place(*names: Any) -> tuple[Any, ...]:
-    *rest, init, train = names
-    return *rest, rung(init), train != ALL, -train
+    dataset, model, *rest, init, train = names
+    base, dose = base_and_dose(model)
+    return dataset, base, -1 if dose is None else dose, *rest, rung(init), train != ALL, -train
+
+
+def base_and_dose(model: str) -> tuple[str, int | None]:
+    """Return `roberta_small_fr` and 16,000,000 for `roberta_small_fr@16M`, and None for a name without a dose."""
+    found = re.fullmatch(r"(.+)@([0-9]+)([kMG]?)", model)
+    return (found[1], int(found[2]) * UNITS[found[3]]) if found else (model, None)
 
 
 def rung(init: str) -> tuple[int, int, str]:

@@ -1,4 +1,4 @@
-"""Words what pre-training buys in labels, in parts of the weights, and beyond a frozen encoder."""
+"""Words what pre-training buys: at each dose, in labels, in parts of the weights, and beyond a frozen encoder."""
 
 import math
 from dataclasses import replace
@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from analysis.baselines import Baseline
 from analysis.captions import caption, counted_range
+from analysis.dose import DoseCurve, Losses, dose_curves
 from analysis.evidence import ALL_TEXTS, Evidence, Group
 from analysis.findings import POSSIBLE, above, accuracy_of, listed, prose, setting
 from analysis.labels import LabelCurves, label_curves, labels_needed
@@ -18,6 +19,7 @@ from foundation.counts import counted
 
 Fits = dict[tuple[str, str, int], list[Baseline]]  # (dataset, model, training texts) -> TF-IDF, commonest, probes
 PROBE, COMMONEST = "probe", "commonest class"
+TF_IDF, PUBLISHED = "TF-IDF", "published, pre-trained"  # labels of lines
 OF_MEAN = f"95 % interval of the mean for {SAME_TEXTS} (Student's t)."
 
 
@@ -165,16 +167,19 @@ def labels_table(curves: LabelCurves, fits: Fits) -> pd.DataFrame:
 
 def about_labels(curves: LabelCurves) -> str:
     """Return how the table of labels is to be read, and what is left out of it."""
-    seeds = f"Seed{'s' if len(curves.seeds) > 1 else ''} {', '.join(map(str, curves.seeds))}"
     is_by_epochs = curves.inits["random"][0].config.get("recipe.updates") == "epochs"
     said = (
-        f"{seeds}, compared seed by seed. A label is a training text with its class. Each subset is part of the larger "
+        f"{by_seed(curves.seeds)} A label is a training text with its class. Each subset is part of the larger "
         "ones and has about the same class balance; a run on a subset takes as many "
         f"{'epochs' if is_by_epochs else 'steps'} as a run on all. In brackets: 95 % intervals for new seeds on this "
         "test set and these subsets. Labels to match are read between the sizes trained, on straight lines over their "
         "logarithm."
     )
     return said + without(curves.left_out)
+
+
+def by_seed(seeds: list[int]) -> str:
+    return f"Seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}, compared seed by seed."
 
 
 def without(left_out: list[str]) -> str:
@@ -271,14 +276,108 @@ def caption_of_ladder(found: list[Ladder]) -> str:
     )
 
 
-def tables_of(evidence: Evidence, fits: Fits) -> dict[str, pd.DataFrame]:
-    """Return the tables of labels and of parts of the weights by file name, each row with what it is of."""
+# --- doses
+
+
+def in_tokens(dose: int) -> str:
+    """Return a dose in short form, such as `16 M` or `250 k`."""
+    size, unit = next(((size, f" {unit}") for unit, size in (("M", 10**6), ("k", 10**3)) if dose % size == 0), (1, ""))
+    return f"{dose // size:,}{unit}" if dose else "0"
+
+
+def dose_sentence(curve: DoseCurve) -> str:
+    """Return the smallest dose that buys something, or that the runs show none."""
+    of, most, last = setting(curve.rest), in_tokens(curve.doses[-1]), curve.gains[-1]
+    n = curve.groups[0].n
+    if n == 1:
+        return (
+            f"{of}: with {most} tokens of pre-training the accuracy is {last.value:+.2f} points over dose 0 (no "
+            "interval: one seed). One seed is one draw, so no dose is said to buy something."
+        )
+    at_last = f"With {most} tokens the difference from dose 0 is {with_interval(last)}"
+    if curve.smallest is None:
+        return f"{of}: no dose up to {most} tokens buys accuracy that these {n} seeds can show. {at_last}."
+    gain, dose = curve.gains[curve.smallest - 1], curve.doses[curve.smallest]
+    said = (
+        f"{of}: pre-training on {in_tokens(dose)} tokens is the smallest dose that buys something: {gain.value:+.2f} "
+        f"points over dose 0 ({gain.words('+.2f', *POSSIBLE)}, {n} seeds)."
+    )
+    return said if dose == curve.doses[-1] else f"{said} {at_last}."
+
+
+def dose_table(curve: DoseCurve, fits: Fits, losses: Losses) -> pd.DataFrame:
+    """Return a row for each dose: held-out loss, accuracy, and the difference from dose 0."""
+    found = [losses.get((group.names["dataset"], group.names["model"])) for group in curve.groups]
+    return pd.DataFrame(
+        {
+            "tokens": [f"{dose:,}" for dose in curve.doses],
+            "held-out loss, nats": ["not known" if loss is None else f"{loss:.3f}" for loss in found],
+            "test %": [accuracy_cell(group, fits) for group in curve.groups],
+            "difference from dose 0, points": ["0, by definition", *map(with_interval, curve.gains)],
+            "n": [group.n for group in curve.groups],
+        }
+    )
+
+
+def about_doses(curve: DoseCurve) -> str:
+    """Return how the table of doses is to be read, and what is left out of it."""
+    return (
+        f"{by_seed(curve.groups[0].seeds)} A dose is the number of tokens of masked-language-model pre-training that "
+        "the checkpoint has seen; dose 0 has its first, random weights. Held-out loss: of the checkpoint, per masked "
+        f"token of text that it was not trained on. In brackets: 95 % intervals for {SAME_TEXTS} (paired t). "
+        f"For the smallest dose {counted(len(curve.gains), 'interval')} {'is' if len(curve.gains) == 1 else 'are'} "
+        "looked at, none corrected. No probe is fitted on the doses, and no curves over steps are drawn."
+        + without(curve.left_out)
+    )
+
+
+def title_of_doses(found: list[DoseCurve]) -> str:
+    """Return the finding of the figure: the smallest dose that buys accuracy, for each dataset."""
+    datasets = [curve.rest["dataset"] for curve in found]
+    if len(set(datasets)) < len(found) or any(curve.groups[0].n == 1 for curve in found):
+        return "Test accuracy over tokens of pre-training"
+    said = [
+        f"none up to {in_tokens(curve.doses[-1])} tokens"
+        if curve.smallest is None
+        else f"{in_tokens(curve.doses[curve.smallest])} tokens"
+        for curve in found
+    ]
+    said = [f"{own} ({dataset})" for own, dataset in zip(said, datasets, strict=True)] if len(found) > 1 else said
+    return f"Smallest dose of pre-training that buys accuracy: {listed(said)}"
+
+
+def caption_of_doses(found: list[DoseCurve], drawn: list[str], has_losses: bool) -> str:
+    """Return what is drawn. `drawn` has the labels of the lines to compare with."""
+    n = [group.n for curve in found for group in curve.groups]
+    first = " or ".join(dict.fromkeys(in_tokens(curve.doses[1]) for curve in found))
+    return caption(
+        f"{counted_range(n)} per point. Point: one run. Line: mean. The axis is logarithmic from {first} tokens on.",
+        {
+            f"Bar: {OF_MEAN}": max(n) > 1,
+            "Dashed: logistic regression on TF-IDF, on the same texts.": TF_IDF in drawn,
+            "Dotted: mean of the published pre-trained runs, with their own pre-training and fine-tuning.": (
+                PUBLISHED in drawn
+            ),
+            "Below: held-out loss of the checkpoint.": has_losses,
+        },
+    )
+
+
+def tables_of(evidence: Evidence, fits: Fits, losses: Losses) -> dict[str, pd.DataFrame]:
+    """Return the tables of doses, labels and parts of the weights by file name, each row with what it is of."""
+    doses = [dose_table(curve, fits, losses).assign(**curve.rest) for curve in dose_curves(evidence)[0]]
     labels = [labels_table(curves, fits).assign(**curves.rest) for curves in label_curves(evidence)[0]]
     parts = [
         ladder_table(found).assign(**{key: name for key, name in found.top.names.items() if key != "init"})
         for found in ladders(evidence)
     ]
-    return {name: pd.concat(rows) for name, rows in {"labels": labels, "ladder": parts}.items() if rows}
+    return {name: pd.concat(rows) for name, rows in {"dose": doses, "labels": labels, "ladder": parts}.items() if rows}
+
+
+def doses(evidence: Evidence) -> list[str]:
+    """Return the sentences on doses, which the answer begins with."""
+    curves, without_curves = dose_curves(evidence)
+    return [*map(dose_sentence, curves), *without_curves]
 
 
 def bought(evidence: Evidence, fits: Fits) -> list[str]:

@@ -1,12 +1,16 @@
-"""Draw what pre-training buys: accuracy over the number of labels, and accuracy over parts of the first weights."""
+"""Draw what pre-training buys: accuracy over doses, over the number of labels, and over parts of the first weights."""
+
+from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis import bought
 from analysis.bought import Fits
+from analysis.dose import DoseCurve, Losses, dose_curves
 from analysis.drawing import (
     WIDTH,
     Drawing,
@@ -20,12 +24,73 @@ from analysis.drawing import (
     name_panel,
     shown_ends,
 )
-from analysis.evidence import Evidence
+from analysis.evidence import Evidence, Group
 from analysis.findings import prose
 from analysis.labels import label_curves
 from analysis.ladder import ladders
+from analysis.verdict import published_mean
 
-SIMPLE = {"TF-IDF": ("0.35", "--", bought.tf_idf_of), "probe": ("0.55", ":", bought.probe_of)}
+SIMPLE = {bought.TF_IDF: ("0.35", "--", bought.tf_idf_of), "probe": ("0.55", ":", bought.probe_of)}
+
+
+def dose_curve(evidence: Evidence, fits: Fits, losses: Losses) -> Drawing | None:
+    """Return a figure of test accuracy over tokens of pre-training, or None without such curves.
+
+    The checkpoints' held-out loss is drawn below, where it is known.
+    """
+    found, _ = dose_curves(evidence)
+    if not found:
+        return None
+    heights = [3.6, 1.5] if losses else [3.6]
+    size = max(WIDTH, 4.2 * len(found)), sum(heights) + 1.1
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(len(heights), len(found), sharex="col", sharey="row", squeeze=False, height_ratios=heights)
+    lines: dict[str, Line2D] = {}
+    shown: list[float] = []
+    for curve, (axis, *below) in zip(found, axes.T, strict=True):
+        shown += [value for group in curve.groups for value in group.test]
+        _draw_curve(axis, curve.doses, curve.groups, "pretrained")
+        for name, value in _references(curve, fits).items():
+            style = "--" if name == bought.TF_IDF else ":"
+            lines[name] = axis.axhline(value, color="0.35", ls=style, lw=1.8, zorder=2, label=name)
+            shown.append(value)
+        for under in below:
+            own = [losses.get((curve.rest["dataset"], group.names["model"]), np.nan) for group in curve.groups]
+            under.plot(curve.doses, own, color="0.35", marker="o", ms=4, lw=1.6)
+        # in doublings; 0 lies as far below the first dose as half of it would lie
+        axis.set_xscale("symlog", base=2, linthresh=curve.doses[1], linscale=0.5)
+        axis.set_xlim(-0.4 * curve.doses[1], 1.3 * curve.doses[-1])
+        axis.xaxis.set_major_locator(FixedLocator(curve.doses))
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda dose, _: bought.in_tokens(int(dose))))
+        (below or [axis])[-1].set_xlabel("dose (tokens of pre-training)")
+        name_panel(axis, curve.rest, len(found))
+    axes[0, 0].set_ylim(max(min(shown) - 4, 0), min(max(shown) + 3, 101))  # not the bars, as for labels
+    axes[0, 0].set_ylabel("test accuracy at the best step (%)")
+    if losses:
+        axes[1, 0].set_ylabel("held-out loss (nats)")
+    if lines:
+        add_legend(axes[0, 0], [], list(lines.values()))
+    return framed(bought.title_of_doses(found), bought.caption_of_doses(found, list(lines), bool(losses)), figure)
+
+
+def _references(curve: DoseCurve, fits: Fits) -> dict[str, float]:
+    """Return the accuracies to compare a curve with, by the labels of their lines."""
+    first = curve.groups[0]
+    simple = bought.tf_idf_of(fits.get((first.names["dataset"], first.names["model"], first.n_train or 0), []))
+    published = published_mean(curve.rest)
+    found = {bought.TF_IDF: simple.test} if simple is not None else {}
+    return found | ({bought.PUBLISHED: published} if published is not None else {})
+
+
+def _draw_curve(axis: Axes, places: Sequence[float], groups: list[Group], init: str) -> None:
+    """Draw a curve of groups: a point for each run, the mean, and its interval as a bar."""
+    for group, place in zip(groups, places, strict=True):
+        draw_points(axis, [place] * group.n, group.test, init, ms=5.5)
+        if group.over_seeds.has_interval:
+            ends = shown_ends(group.over_seeds)
+            axis.plot([place, place], ends, color=colour_of(init), lw=1.4, alpha=0.4, zorder=1)
+    axis.plot(places, [group.spread.mean for group in groups], color=colour_of(init), lw=2.2, zorder=3)
 
 
 def labels_curve(evidence: Evidence, fits: Fits) -> Drawing | None:
@@ -39,13 +104,7 @@ def labels_curve(evidence: Evidence, fits: Fits) -> Drawing | None:
         shown = [value for groups in curves.inits.values() for group in groups for value in group.test]
         for init, groups in curves.inits.items():
             beside = 0.98 if init == "pretrained" else 1.02  # so that the two inits do not hide each other
-            places = [beside * size for size in curves.sizes]
-            for group, place in zip(groups, places, strict=True):
-                draw_points(axis, [place] * group.n, group.test, init, ms=5.5)
-                if group.over_seeds.has_interval:
-                    ends = shown_ends(group.over_seeds)
-                    axis.plot([place, place], ends, color=colour_of(init), lw=1.4, alpha=0.4, zorder=1)
-            axis.plot(places, [group.spread.mean for group in groups], color=colour_of(init), lw=2.2, zorder=3)
+            _draw_curve(axis, [beside * size for size in curves.sizes], groups, init)
         for name, (colour, style, of) in SIMPLE.items():
             own = [of(fits.get((curves.rest["dataset"], curves.rest["model"], size), [])) for size in curves.sizes]
             values = [np.nan if fit is None else fit.test for fit in own]

@@ -18,7 +18,8 @@ from analysis import captions
 from analysis.baselines import Baseline
 from analysis.best_steps import rung
 from analysis.bought import Fits
-from analysis.bought_figures import labels_curve, ladder
+from analysis.bought_figures import dose_curve, labels_curve, ladder
+from analysis.dose import Losses
 from analysis.drawing import (
     COLOURS,
     STYLE,
@@ -265,7 +266,12 @@ def published_sources(evidence: Evidence, baselines: dict[str, list[Baseline]]) 
 
 
 def write_figures(
-    folder: Path, scalars: pd.DataFrame, evidence: Evidence, baselines: dict[str, list[Baseline]], fits: Fits
+    folder: Path,
+    scalars: pd.DataFrame,
+    evidence: Evidence,
+    baselines: dict[str, list[Baseline]],
+    fits: Fits,
+    losses: Losses,
 ) -> dict[str, tuple[str, str]]:
     """Write every figure that has data as PNG and SVG. Return the finding and the caption of each figure by name."""
     written = {}
@@ -275,16 +281,19 @@ def write_figures(
         sns.plotting_context("paper", 1.15),
         matplotlib.rc_context({"svg.hashsalt": "warmstart"}),
     ):
+        doses = dose_curve(evidence, fits, losses)
+        in_detail = doses is None  # figures that would have a panel or a row for each dose
         drawn: dict[str, Drawing | None] = {
-            "test_accuracy": accuracy_over_steps(evidence, "test"),
-            "valid_accuracy": accuracy_over_steps(evidence, "valid"),
+            "test_accuracy": accuracy_over_steps(evidence, "test") if in_detail else None,
+            "valid_accuracy": accuracy_over_steps(evidence, "valid") if in_detail else None,
             "final_accuracy": final_accuracy(evidence, baselines),
+            "dose": doses,
             "labels": labels_curve(evidence, fits),
             "ladder": ladder(evidence),
-            "steps_to_threshold": steps_to_threshold(evidence),
-            "seed_spread": seed_spread(evidence) if any(group.n > 1 for group in evidence.groups) else None,
+            "steps_to_threshold": steps_to_threshold(evidence) if in_detail else None,
+            "seed_spread": seed_spread(evidence) if in_detail and any(of.n > 1 for of in evidence.groups) else None,
             "valid_against_test": validation_against_test(evidence),
-            "train_loss": training_loss(scalars, evidence),
+            "train_loss": training_loss(scalars, evidence) if in_detail else None,
             "published_sources": published_sources(evidence, baselines),
         }
         for name, drawing in drawn.items():

@@ -10,6 +10,7 @@ import numpy as np
 from analysis.baselines import Baseline
 from analysis.best_steps import RunResult
 from analysis.crossings import Ratio, geometric_bounds
+from analysis.dose import dose_curves
 from analysis.event_files import SweepLogs
 from analysis.evidence import ALL_TEXTS, SHARED, Comparison, Evidence, Group
 from analysis.statistics import (
@@ -346,9 +347,14 @@ def above(gap: float) -> str:
 
 
 def answers(evidence: Evidence, results: list[RunResult]) -> list[str]:
-    """Return the answer for each pair of pre-trained and random groups, or why there is none."""
+    """Return the answer for each pair of pre-trained and random groups, or why there is none.
+
+    A sweep of doses needs no such pair: bought.py words its answer.
+    """
     found = [answer(comparison) for comparison in evidence.of_init()]
-    return [*(found or [no_answer(evidence, results)]), *unequal(evidence)]
+    if not found and not any(dose_curves(evidence)):
+        found = [no_answer(evidence, results)]
+    return [*found, *unequal(evidence)]
 
 
 def unequal(evidence: Evidence) -> list[str]:

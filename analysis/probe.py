@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from analysis.alike import inputs_of
 from analysis.baselines import Baseline, baselines_of, data_problem, judged, remembered
 from analysis.bought import Fits
+from analysis.dose import dose_curves
 from analysis.evidence import Evidence
 from data_prep.splits import SPLITS
 from data_prep.stages import build_stage, read_manifest
@@ -144,7 +145,8 @@ def simple_fits(
 ) -> tuple[dict[str, list[Baseline]], Fits, list[str]]:
     """Return each dataset's baselines, all baselines and probes by texts and model, and a sentence for each problem.
 
-    A probe needs the checkpoint that the pre-trained runs of its dataset and model started from.
+    A probe needs the checkpoint that the pre-trained runs of its dataset and model started from. The doses of a curve
+    have no probes: each would read every text with another encoder.
     """
     baselines: dict[str, list[Baseline]] = {}
     unfitted: dict[str, tuple[str, str]] = {}
@@ -167,6 +169,7 @@ def simple_fits(
         for dataset, found in baselines.items()
         if len(found) == 1
     ]
+    doses = {group.title for curve in dose_curves(evidence)[0] for group in curve.groups}
     fits: Fits = {}
     pretrained: dict[tuple[str, str], Path] = {}
     for group in evidence.groups:
@@ -176,7 +179,7 @@ def simple_fits(
         if group.n_train is not None:
             own = baselines[dataset] if train == ALL else baselines_of(data_dir / "splits" / dataset, memory, train)
             fits.setdefault((dataset, model, group.n_train), own)
-        if group.names["init"] == "pretrained":
+        if group.names["init"] == "pretrained" and group.title not in doses:
             pretrained[dataset, model] = folders[str(group.runs[0].key)]
     for (dataset, model), run in pretrained.items():
         made_from, why_none = probe_inputs(run, data_dir)

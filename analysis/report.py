@@ -12,15 +12,19 @@ from analysis.baselines import Baseline
 from analysis.beside_published import against_published, beside_published
 from analysis.bought import (
     PROBE,
+    about_doses,
     about_labels,
     about_ladder,
     against_probe,
     bought,
+    dose_table,
+    doses,
     is_beaten,
     labels_table,
     ladder_table,
     probe_of,
 )
+from analysis.dose import dose_curves, one_for_all
 from analysis.evidence import ALL_TEXTS, Evidence, Group, told
 from analysis.findings import (
     about_best_step,
@@ -50,7 +54,8 @@ from sweeps.folders import read_json, texts_in
 
 QUESTION = "How much does pre-training buy?"
 THRESHOLD = 70.0  # percent; the default test accuracy for the comparison of steps
-FIRST = ("labels", "ladder", "test_accuracy", "final_accuracy")  # figures directly below the answer
+FIRST = ("dose", "labels", "ladder", "test_accuracy", "final_accuracy")  # figures directly below the answer
+WIDE = 8  # groups; more of them are rows of their table
 SOURCES = "published_sources"  # the figure next to the published numbers
 
 
@@ -72,6 +77,7 @@ def sections(material: Material) -> list[Section]:
         Section(
             "Answer",
             [
+                *doses(evidence),
                 *won,
                 *against_published(material),
                 *answers(evidence, material.results),
@@ -139,8 +145,12 @@ def _probes(material: Material) -> tuple[list[str], list[str]]:
 
 
 def _bought(material: Material) -> list[Section]:
-    """Return the sections on labels and on parts of the first weights, where the sweep varies them."""
+    """Return the sections on doses, labels and parts of the first weights, where the sweep varies them."""
     made = []
+    for curve in dose_curves(material.evidence)[0]:
+        title = f"Doses: {' · '.join(told(curve.rest))}"
+        table = Table("", dose_table(curve, material.fits, material.losses))
+        made.append(Section(title, [about_doses(curve)], tables=[table]))
     for curves in label_curves(material.evidence)[0]:
         title = f"Labels: {' · '.join(curves.rest.values())}"
         made.append(Section(title, [about_labels(curves)], tables=[Table("", labels_table(curves, material.fits))]))
@@ -172,7 +182,9 @@ def _statistics(evidence: Evidence) -> Section:
     tables = []
     if evidence.comparisons:
         tables.append(Table("Comparisons", upright(comparisons_table(evidence)), is_upright=True))
-    tables.append(Table("Groups of runs", upright(groups_table(evidence)), is_upright=True))
+    groups = groups_table(evidence)
+    is_upright = len(groups) <= WIDE
+    tables.append(Table("Groups of runs", upright(groups) if is_upright else groups, is_upright=is_upright))
     tables.append(Table(f"Steps to {evidence.threshold:g} % test accuracy", steps_table(evidence)))
     without = [
         f"{group.title}: no interval for {NEW_TEXTS}, because {group.no_texts}."
@@ -185,7 +197,7 @@ def _statistics(evidence: Evidence) -> Section:
 
 def _data_cards(material: Material) -> list[Section]:
     cards = []
-    for dataset, model in dict.fromkeys((g.names["dataset"], g.names["model"]) for g in material.evidence.groups):
+    for dataset, model in dict.fromkeys((g.names["dataset"], g.names["model"]) for g in one_for_all(material.evidence)):
         splits = read_manifest(material.data_dir / "splits" / dataset)
         binarised = read_manifest(material.data_dir / "bin" / f"{dataset}.{model}")
         if splits is None or binarised is None:
@@ -219,9 +231,9 @@ def _data_cards(material: Material) -> list[Section]:
 
 
 def _recipes(material: Material) -> Section:
-    """Return the section on the recipe of each group, by the configuration of its first run."""
+    """Return the section on the recipe of each group, by the configuration of its first run; once for all doses."""
     rows = []
-    for group in material.evidence.groups:
+    for group in one_for_all(material.evidence):
         path = material.folders[str(group.runs[0].key)] / "config.yaml"
         if not path.is_file():
             continue
@@ -231,7 +243,13 @@ def _recipes(material: Material) -> Section:
         if config.get("n_train") and recipe.get("updates") == "full":
             words["epochs"] = f"{words['epochs']} of all texts; as many steps on {config['n_train']}"
         rows.append({"runs": group.title, **words})
-    return Section("Training", tables=[Table("", upright(pd.DataFrame(rows)), is_upright=True)] if rows else [])
+    said = (
+        ["The doses of a curve have the data and the settings of its dose 0."]
+        if dose_curves(material.evidence)[0]
+        else []
+    )
+    tables = [Table("", upright(pd.DataFrame(rows)), is_upright=True)] if rows else []
+    return Section("Training", said if rows else [], tables=tables)
 
 
 def _provenance(material: Material) -> Section:

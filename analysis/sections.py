@@ -9,6 +9,7 @@ import pandas as pd
 from analysis.baselines import Baseline
 from analysis.best_steps import RunResult
 from analysis.bought import Fits
+from analysis.dose import Losses
 from analysis.evidence import Evidence
 from analysis.tables import in_markdown
 from analysis.verdict import ClaimVerdict, Verdict
@@ -17,6 +18,7 @@ LONG = 40  # rows; a longer table is collapsed
 ALSO = {
     "test_accuracy": "Test accuracy over steps.",
     "valid_accuracy": "Validation accuracy over steps.",
+    "dose": "Test accuracy over tokens of pre-training.",
     "labels": "Test accuracy over the number of labels.",
     "ladder": "Test accuracy by the part of the first weights that is pre-trained.",
     "final_accuracy": "Test accuracy at the best step of each run.",
@@ -84,6 +86,7 @@ class Material:
     evidence: Evidence
     baselines: dict[str, list[Baseline]]  # TF-IDF and the commonest class, by dataset
     fits: Fits  # the same and probes, by dataset, model and number of training texts
+    losses: Losses  # of the doses' checkpoints
     numbers: list[Verdict]
     claims: list[ClaimVerdict]
     titles: dict[str, tuple[str, str]]  # figure -> its finding and caption

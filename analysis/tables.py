@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.baselines import Baseline
 from analysis.best_steps import RunResult, by_group
-from analysis.bought import PROBE, Fits
+from analysis.bought import PROBE, Fits, doses
 from analysis.crossings import WAVER
 from analysis.evidence import ALL_TEXTS, Evidence, Group, texts_of
 from analysis.findings import (
@@ -184,6 +184,7 @@ def foot(results: list[RunResult], evidence: Evidence, classes: dict[str, list[s
     lines = [
         about_best_step(),
         about_std(),
+        *doses(evidence),
         *answers(evidence, results),
         *notes(evidence),
         *(f"{dataset}: {len(names)} classes, {', '.join(names)}." for dataset, names in classes.items()),

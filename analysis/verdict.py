@@ -119,8 +119,7 @@ def differing_training(group: Group) -> dict[str, str] | None:
     run fast may differ. None: the published experiment has another dataset, model or method.
     """
     report, names, own = published(), group.names, group.config
-    is_of_report = all(names[key] == report[key] for key in ("model", "method"))
-    if names["dataset"] not in report["datasets"] or not is_of_report:
+    if not _is_of_report(names):
         return None
     expected, made_with = _as_set(names["dataset"], names["backend"], names["init"])
     found = {key: f"{_word(key)} not recorded" for key in RECIPE if own.get(key) is None}
@@ -139,6 +138,22 @@ def differing_training(group: Group) -> dict[str, str] | None:
     if abs(group.last_step - training["steps"]) > training["steps_within"] * training["steps"]:
         found["steps"] = f"{group.last_step} steps (published {training['steps']})"
     return found
+
+
+def _is_of_report(names: dict[str, str]) -> bool:
+    report = published()
+    return names["dataset"] in report["datasets"] and all(names[key] == report[key] for key in ("model", "method"))
+
+
+def published_mean(names: dict[str, str]) -> float | None:
+    """Return the published mean test accuracy of pre-trained runs; None where the report has no such runs."""
+    tests = [
+        run["test"]
+        for table in published()["tables"]
+        if (table["backend"], table["init"]) == (names["backend"], "pretrained") and _is_of_report(names)
+        for run in table["runs"]
+    ]
+    return float(np.mean(tests)) if tests else None
 
 
 def _word(key: str) -> str:

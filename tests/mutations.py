@@ -27,6 +27,7 @@ PREP = "tests/data_prep/test_prep.py -k "
 MALFORMED = "tests/data_prep/test_malformed.py -k "
 SUBSETS = "tests/data_prep/test_subsets.py -k "
 BOUGHT = "tests/analysis/test_bought.py -k "
+DOSE = "tests/analysis/test_dose.py -k "
 
 
 @dataclass(frozen=True)
@@ -1325,5 +1326,40 @@ MUTATIONS = [
         "if of_random is None:",
         "labels are said to be saved where random weights need no more",
         report("labels_that_random_weights_need_no_more"),
+    ),
+    Mutation(
+        "analysis/dose.py",
+        "if gain.low > 0), None)",
+        "if gain.value > 0), None)",
+        "a dose is said to buy something on its mean alone",
+        DOSE + "'first_whose_interval or no_dose_is_named or one_seed'",
+    ),
+    Mutation(
+        "analysis/dose.py",
+        "if gain.low > 0), None)",
+        "if gain.excludes(0)), None)",
+        "a dose that costs accuracy is said to buy something",
+        DOSE + "no_dose_is_named",
+    ),
+    Mutation(
+        "analysis/dose.py",
+        "self.groups[0].test, paired=True)",
+        "self.groups[0].test, paired=False)",
+        "doses are compared as if their runs were not paired",
+        DOSE + "by_hand",
+    ),
+    Mutation(
+        "analysis/dose.py",
+        'if is_here and sha256_of(folder / "model.pt") == group.inputs.get("checkpoint"):',
+        "if is_here:",
+        "a dose has the held-out loss of another checkpoint",
+        DOSE + "loss_is_that_of",
+    ),
+    Mutation(
+        "analysis/best_steps.py",
+        "return dataset, base, -1 if dose is None else dose, *rest",
+        "return dataset, model, *rest",
+        "16 M tokens stand before 2 M",
+        DOSE + "ascend",
     ),
 ]

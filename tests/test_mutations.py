@@ -28,6 +28,7 @@ FAILED = 1  # pytest's exit code: tests were run, and some failed
 CONTROL = [
     "tests/analysis/test_statistics.py tests/analysis/test_crossings.py tests/analysis/test_event_files.py",
     "tests/analysis/test_evidence.py tests/analysis/test_verdict.py tests/analysis/test_best_steps.py",
+    "tests/analysis/test_dose.py",
     "tests/data_prep/test_splits.py tests/data_prep/test_fetching.py tests/data_prep/test_archives.py",
     report("three_seeds", "skipped_steps", "unlike_runs", "published_setting"),
 ]

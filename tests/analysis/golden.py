@@ -29,6 +29,7 @@ from analysis.__main__ import main
 from data_prep.splits import Example, make_splits
 from data_prep.stages import build_stage, read_manifest
 from foundation.errors import exit_code
+from foundation.whole_files import sha256_of
 from hydra_conf.compose import compose_config, group_words
 from sweeps.folders import RunKey
 from sweeps.grid import resolved_yaml
@@ -105,6 +106,8 @@ THIRTY = (4 * np.random.default_rng(1).normal(0, 1.5, (2, 30))).round() / 4  # q
 LABELS = {0: (87.0, 73.0), 30: (85.0, 68.0), 15: (72.25, 61.0)}  # training texts of 60 -> pre-trained, random
 LADDER = {"bottom_4": 84.0, "bottom_2": 80.0, "embeddings": 77.0, "shuffled": 73.5, "statistics": 74.0}
 SCATTER = [0.75, -0.5, -0.25]
+DOSES = {"0M": 71.0, "250k": 70.5, "2M": 76.0, "16M": 80.0}
+LOSSES = {"roberta_small_fr@0M": 10.4, "roberta_small_fr@250k": 8.125, "roberta_small_fr@16M": 4.5}
 SWEEPS: dict[str, list[Run]] = {
     "labels": [
         run
@@ -159,6 +162,20 @@ SWEEPS: dict[str, list[Run]] = {
         *of_seeds("pretrained", [73.0, 75.0, 71.0]),
         *of_seeds("embeddings", [74.0, 72.0, 73.0]),
         *of_seeds("random", [72.0, 74.0, 75.0]),
+    ],
+    "doses": [
+        *(
+            run
+            for dataset, scale in {"amazon_fr": 1, "cls_books": 4}.items()
+            for number, (dose, mean) in enumerate(DOSES.items(), 1)
+            for run in of_seeds(
+                "pretrained",
+                [mean + gap * number * scale for gap in SCATTER],
+                dataset=dataset,
+                model=f"roberta_small_fr@{dose}",
+            )
+        ),
+        *of_seeds("random", [70.0, 71.0, 70.5], model="roberta_small_fr"),
     ],
     "three_seeds": [*PRETRAINED, *RANDOM],
     "one_seed": [PRETRAINED[0], RANDOM[0]],
@@ -271,7 +288,7 @@ def reader_of(labels: list[str], n_valid: int, n_test: int) -> Any:
 def write_data(root: Path, dataset: str, model: str) -> dict[str, Any]:
     """Write data/splits and data/bin as prep does, as far as a report reads them; return what a run records of them."""
     words = ["dataset=table", f"dataset.name={dataset}"] if dataset == "mine" else [f"dataset={dataset}"]
-    config = compose_config([*words, f"model={model}"]).dataset
+    config = compose_config([*words, *model_words(model)]).dataset
     labels = ["mal", "moyen", "bien"] if dataset == "mine" else list(config.labels or [])
     config.labels, config.expected, config.n_valid, config.n_test = labels, None, None, None
     n_valid, n_test = SIZES.get(dataset, (100, 400))
@@ -301,13 +318,25 @@ def write_data(root: Path, dataset: str, model: str) -> dict[str, Any]:
     build_stage(binarised, {"splits": manifest["outputs"]}, binarise)
     made = read_manifest(binarised)
     assert made is not None
-    return {"data": made["outputs"], "examples": examples, "labels": labels, "checkpoint": None}
+    own = root / "data/models" / model
+    if (loss := LOSSES.get(model)) is not None:
+        own.mkdir(parents=True, exist_ok=True)
+        (own / "model.pt").write_text(model)
+        (own / "pretraining.json").write_text(json.dumps({"loss": loss}))
+    checkpoint = "c" * 8 if loss is None else sha256_of(own / "model.pt")
+    return {"data": made["outputs"], "examples": examples, "labels": labels, "checkpoint": checkpoint}
+
+
+def model_words(model: str) -> list[str]:
+    """Return the overrides that choose a model, or a dose of it, such as e5_small_fr@16M."""
+    base, _, dose = model.partition("@")
+    return [f"model={base}", *([f"model.name={model}"] if dose else [])]
 
 
 @cache
 def configuration(dataset: str, model: str, backend: str, method: str, init: str, overrides: tuple[str, ...]) -> str:
     """Return the config.yaml of such a run, without its seed's line."""
-    words = group_words(model=model, backend=backend, method=method, init=init)
+    words = model_words(model) + group_words(backend=backend, method=method, init=init)
     words += ["dataset=table", "dataset.name=mine"] if dataset == "mine" else [f"dataset={dataset}"]
     groups = [word for word in overrides if word.startswith("experiment=")]
     config = compose_config([*groups, *words, *(word for word in overrides if word not in groups)])
@@ -336,7 +365,7 @@ def write_run(root: Path, sweep: str, run: Run, inputs: dict[str, Any]) -> None:
     if state == "failed":
         return
     record = {
-        "inputs": {**inputs, "checkpoint": "c" * 8 if run.init == "pretrained" else None},
+        "inputs": {**inputs, "checkpoint": inputs["checkpoint"] if run.init == "pretrained" else None},
         "git_commit": "abc",
         "device": "a made-up processor",
         "platform": "Linux",

@@ -1,0 +1,100 @@
+"""Compute what each dose of pre-training buys. A dose is the number of tokens that a checkpoint has been trained on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.best_steps import base_and_dose
+from analysis.evidence import Evidence, Group, told
+from analysis.statistics import Estimate, difference_over_seeds
+from foundation.whole_files import sha256_of
+from sweeps.folders import read_json
+
+REST = ("dataset", "model", "backend", "method", "train")
+
+Losses = dict[tuple[str, str], float]  # (dataset, model) -> nats per masked token of held-out text
+
+
+@dataclass(frozen=True)
+class DoseCurve:
+    """The groups of one dataset, model, back end, method and number of training texts that differ in the dose.
+
+    Every group holds the runs of the same seeds, so that means and differences are of the same runs.
+    """
+
+    rest: dict[str, str]  # dataset, model (without its dose), backend, method, train
+    doses: list[int]  # tokens, ascending; the first is 0
+    groups: list[Group]  # one for each dose
+    left_out: list[str]  # what has no place in the curve, and why
+
+    @property
+    def gains(self) -> list[Estimate]:
+        """The paired difference from dose 0 of each dose above 0, in points."""
+        return [difference_over_seeds(group.test, self.groups[0].test, paired=True) for group in self.groups[1:]]
+
+    @property
+    def smallest(self) -> int | None:
+        """The place of the smallest dose whose interval of the difference from dose 0 lies above 0; None without."""
+        return next((place for place, gain in enumerate(self.gains, 1) if gain.low > 0), None)
+
+
+def dose_curves(evidence: Evidence) -> tuple[list[DoseCurve], list[str]]:
+    """Return the curves over dose 0 and one more dose or more, and why others have none.
+
+    A dose that differs from dose 0 in more than its weights is left out, and so is a run whose seed not every dose has.
+    """
+    found: dict[tuple[str, ...], dict[int, Group]] = {}
+    for group in evidence.groups:
+        model, dose = base_and_dose(group.names["model"])
+        if dose is not None and group.names["init"] == "pretrained":
+            names = {**group.names, "model": model}
+            found.setdefault(tuple(names[key] for key in REST), {})[dose] = group
+    curves, without = [], []
+    for values, by_dose in found.items():
+        rest = dict(zip(REST, values, strict=True))
+        if len(by_dose) < 2:
+            continue
+        unequal = {
+            dose: why for dose, group in by_dose.items() if 0 in by_dose and (why := _unequal(by_dose[0], group))
+        }
+        kept = {dose: group for dose, group in by_dose.items() if dose not in unequal}  # ascending
+        seeds = set.intersection(*(set(group.seeds) for group in kept.values()))
+        left_out = [f"{by_dose[dose].title} (other terms: {why})" for dose, why in unequal.items()]
+        why_none = "" if seeds else "no seed is in all of them"
+        if len(kept) < 2:
+            why_none = f"no dose is on equal terms with dose 0: {'; '.join(left_out)}"
+        if 0 not in kept:
+            why_none = "no run of dose 0 has results"
+        if why_none:
+            without.append(f"{' · '.join(told(rest))}: no curve over doses, because {why_none}.")
+            continue
+        left_out += [str(run.key) for group in kept.values() for run in group.runs if run.key.seed not in seeds]
+        chosen = [group.only(sorted(seeds)) for group in kept.values()]
+        curves.append(DoseCurve(rest, list(kept), chosen, left_out))
+    return curves, without
+
+
+def _unequal(one: Group, other: Group) -> str:
+    """Return the keys and inputs in which two groups differ beside the name and the weights of their model."""
+    keys = sorted(one.config.keys() | other.config.keys())
+    differing = [key for key in keys if key != "model.name" and one.config.get(key) != other.config.get(key)]
+    return ", ".join(
+        differing + [name for name in ("data", "labels") if one.inputs.get(name) != other.inputs.get(name)]
+    )
+
+
+def held_out_losses(evidence: Evidence, data_dir: Path) -> Losses:
+    """Return the loss of each dose's checkpoint, by its pretraining.json, where the runs started from it."""
+    losses = {}
+    for group in (group for curve in dose_curves(evidence)[0] for group in curve.groups):
+        folder = data_dir / "models" / group.names["model"]
+        loss = read_json(folder / "pretraining.json").get("loss")
+        is_here = loss is not None and (folder / "model.pt").is_file()
+        if is_here and sha256_of(folder / "model.pt") == group.inputs.get("checkpoint"):
+            losses[group.names["dataset"], group.names["model"]] = float(loss)
+    return losses
+
+
+def one_for_all(evidence: Evidence) -> list[Group]:
+    """Return the groups without the doses of a curve above 0, whose data and settings are those of dose 0."""
+    more = [group.title for curve in dose_curves(evidence)[0] for group in curve.groups[1:]]
+    return [group for group in evidence.groups if group.title not in more]
