@@ -1,6 +1,5 @@
 """Compute the accuracy curve and the best step of each run, and the summary that other programs read."""
 
-import re
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -9,11 +8,11 @@ import pandas as pd
 
 from analysis.event_files import KEYS, SweepLogs, key_of
 from analysis.statistics import spread
+from data_prep.doses import base_and_dose
 from sweeps.folders import ALL, RunKey
 
 GROUP = ["dataset", "model", "backend", "method", "init", "train"]
 CURVE = ["step", "valid", "test"]
-UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}  # of a dose, in tokens
 
 
 @dataclass(frozen=True)
@@ -110,12 +109,6 @@ def _place(*names: Any) -> tuple[Any, ...]:
     dataset, model, *rest, init, train = names
     base, dose = base_and_dose(model)
     return dataset, base, -1 if dose is None else dose, *rest, rung(init), train != ALL, -train
-
-
-def base_and_dose(model: str) -> tuple[str, int | None]:
-    """Return `roberta_small_fr` and 16,000,000 for `roberta_small_fr@16M`, and None for a name without a dose."""
-    found = re.fullmatch(r"(.+)@([0-9]+)([kMG]?)", model)
-    return (found[1], int(found[2]) * UNITS[found[3]]) if found else (model, None)
 
 
 def rung(init: str) -> tuple[int, int, str]:

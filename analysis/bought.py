@@ -15,6 +15,7 @@ from analysis.findings import POSSIBLE, above, accuracy_of, listed, prose, setti
 from analysis.labels import LabelCurves, label_curves, labels_needed
 from analysis.ladder import Ladder, Rung, ladders
 from analysis.statistics import SAME_TEXTS, Estimate, difference_over_seeds
+from data_prep.doses import dose_name
 from foundation.counts import counted
 
 Fits = dict[tuple[str, str, int], list[Baseline]]  # (dataset, model, training texts) -> TF-IDF, commonest, probes
@@ -281,8 +282,8 @@ def caption_of_ladder(found: list[Ladder]) -> str:
 
 def in_tokens(dose: int) -> str:
     """Return a dose in short form, such as `16 M` or `250 k`."""
-    size, unit = next(((size, f" {unit}") for unit, size in (("M", 10**6), ("k", 10**3)) if dose % size == 0), (1, ""))
-    return f"{dose // size:,}{unit}" if dose else "0"
+    number, unit = dose_name(dose).rstrip("kM"), dose_name(dose).lstrip("0123456789")
+    return f"{int(number):,} {unit}".strip() if dose else "0"
 
 
 def dose_sentence(curve: DoseCurve) -> str:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.best_steps import base_and_dose
 from analysis.evidence import Evidence, Group, told
 from analysis.statistics import Estimate, difference_over_seeds
+from data_prep.doses import base_and_dose
 from foundation.whole_files import sha256_of
 from sweeps.folders import read_json
 
@@ -88,8 +88,8 @@ def held_out_losses(evidence: Evidence, data_dir: Path) -> Losses:
     for group in (group for curve in dose_curves(evidence)[0] for group in curve.groups):
         folder = data_dir / "models" / group.names["model"]
         loss = read_json(folder / "pretraining.json").get("loss")
-        is_here = loss is not None and (folder / "model.pt").is_file()
-        if is_here and sha256_of(folder / "model.pt") == group.inputs.get("checkpoint"):
+        checkpoint = folder / "model.pt"
+        if loss is not None and checkpoint.is_file() and sha256_of(checkpoint) == group.inputs.get("checkpoint"):
             losses[group.names["dataset"], group.names["model"]] = float(loss)
     return losses
 

@@ -1,6 +1,10 @@
-"""Finds the model folders that pre-training has written: `data/models/<model>@<dose>`."""
+"""Names and finds the model folders that pre-training has written: `data/models/<model>@<dose>`.
+
+A dose is the number of tokens that the model has been trained on.
+"""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +12,19 @@ from foundation.errors import UsageError
 from hydra_conf.compose import parse_list
 
 ABOUT = "pretraining.json"
+UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+
+
+def dose_name(tokens: int) -> str:
+    """Return a dose as the folders show it: 16M, 250k, 0M, or the plain number."""
+    unit = next(unit for unit in ("M", "k", "") if tokens % UNITS[unit] == 0)
+    return f"{tokens // UNITS[unit]}{unit}"
+
+
+def base_and_dose(model: str) -> tuple[str, int | None]:
+    """Return `roberta_small_fr` and 16,000,000 for `roberta_small_fr@16M`, and None for a name without a dose."""
+    found = re.fullmatch(r"(.+)@([0-9]+)([kMG]?)", model)
+    return (found[1], int(found[2]) * UNITS[found[3]]) if found else (model, None)
 
 
 def about_dose(folder: Path) -> dict[str, Any] | None:

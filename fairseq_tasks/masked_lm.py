@@ -27,6 +27,7 @@ from fairseq.tasks import register_task
 from fairseq.tasks.masked_lm import MaskedLMConfig, MaskedLMTask
 from omegaconf import II, MISSING, DictConfig, OmegaConf
 
+from data_prep.doses import dose_name
 from fairseq_tasks.batches import ShuffledDataset, SubsetDataset
 from fairseq_tasks.classification import optimizer_history
 from fairseq_tasks.evaluated import EvaluatedTask
@@ -42,14 +43,6 @@ The encoder of {model} after {tokens:,} tokens of masked language modelling on t
 - training so far: {hours:.2f} hours, {device}, {precision}, {threads} threads
 - settings: peak learning rate {learning_rate:g}, {batch_tokens:,} tokens per step, {mask_prob:.0%} masked
 """
-
-
-def dose_name(tokens: int) -> str:
-    """Return a dose as the folders show it: 16M, 250k, 0M, or the plain number."""
-    for unit, size in (("M", 1_000_000), ("k", 1_000)):
-        if tokens % size == 0:
-            return f"{tokens // size}{unit}"
-    return str(tokens)
 
 
 @dataclass

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from data_prep.__main__ import prepare_model
 from data_prep.corpus import corpus_folder, prepare_corpus
+from data_prep.doses import ABOUT, UNITS, dose_name
 from foundation.errors import UsageError
 from foundation.whole_files import require_no_dead_link, sha256_of, write_json, write_text
 from hydra_conf.compose import choices, compose_config, flat, group_words, parse_words, quoted
@@ -32,7 +33,6 @@ from sweeps.provenance import differing_inputs, differing_keys, provenance
 from sweeps.run import PRETRAINING
 from sweeps.screen import duration
 
-UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 SAY_EVERY = 30.0  # seconds
 PATIENCE = 10.0  # seconds to wait for a process that is ending
 NOT_COMPARED = ("tokens", "threads", "data_dir", "model.folder", "model.checkpoint", "corpus.file", "corpus.how_to_get")
@@ -72,8 +72,6 @@ def doses_of(tokens: int, first: int) -> list[int]:
 
 
 def model_folder(config: DictConfig, dose: int) -> Path:
-    from fairseq_tasks.masked_lm import dose_name
-
     return Path(f"{_models(config)}{dose_name(dose)}")
 
 
@@ -143,7 +141,7 @@ def train(folder: Path, config: DictConfig) -> None:
     saver = Saver(folder, 10, taken_up.get("step", 0))
     evaluations = sorted({task.steps_of(dose) for dose in doses})
     train_with_fairseq(settings, steps, evaluations, saver, checkpoint, save_at_end=True)
-    missing = [dose for dose in doses if not (model_folder(config, dose) / "pretraining.json").is_file()]
+    missing = [dose for dose in doses if not (model_folder(config, dose) / ABOUT).is_file()]
     if missing or read_json(folder / "progress.json").get("batches") != steps:
         raise UsageError("training stopped before its plan was complete; train.log says why")
 
@@ -211,10 +209,10 @@ def prepare_folder(config: DictConfig, folder: Path, force: bool) -> bool:
 def _prepare(config: DictConfig, folder: Path, force: bool) -> bool:
     inputs, doses = inputs_of(config), doses_of(config.tokens, config.pretraining.first_dose)
     own = identity(config, inputs)
-    written = [model_folder(config, dose) / "pretraining.json" for dose in doses]
+    written = [model_folder(config, dose) / ABOUT for dose in doses]
     if force:
         delete(list(folder.iterdir()))
-        for path in Path(_models(config)).parent.glob(f"{config.model.name}@*/pretraining.json"):
+        for path in Path(_models(config)).parent.glob(f"{config.model.name}@*/{ABOUT}"):
             shutil.rmtree(path.parent)
     elif stored := read_config(folder):
         made_from = read_json(folder / "provenance.json").get("inputs", inputs)
@@ -277,7 +275,7 @@ def run_pretrain(words: list[str]) -> int:
             return 1
     checked = sorted(read_json(corpus_folder(config) / "manifest.json")["inputs"]["checked"])
     for dose in doses_of(config.tokens, config.pretraining.first_dose):
-        path = model_folder(config, dose) / "pretraining.json"
+        path = model_folder(config, dose) / ABOUT
         about = read_json(path)
         if about.get("checked") != checked:
             write_json(path, {**about, "checked": checked})

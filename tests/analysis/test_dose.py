@@ -3,18 +3,20 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from analysis.__main__ import made_from
 from analysis.baselines import Baseline
-from analysis.best_steps import base_and_dose, by_group
+from analysis.best_steps import by_group
 from analysis.bought import about_doses, dose_sentence, dose_table, doses, in_tokens, title_of_doses
 from analysis.bought_figures import dose_curve
 from analysis.dose import dose_curves, held_out_losses, one_for_all
 from analysis.evidence import Evidence, gather_evidence
 from analysis.findings import answers
+from data_prep.doses import base_and_dose
 from foundation.whole_files import sha256_of
 from sweeps.folders import RunKey
 from tests.analysis.made_up import made_up
@@ -210,7 +212,9 @@ def test_the_figure_shows_runs_means_intervals_references_and_losses() -> None:
     assert drawing is not None
     above, below = drawing.figure.axes
     places = [0, 1_000_000, 2_000_000, 16_000_000]
-    drawn = [(list(np.asarray(line.get_xdata())), list(np.asarray(line.get_ydata()))) for line in above.lines]
+    drawn: list[Any] = [
+        (list(np.asarray(line.get_xdata())), list(np.asarray(line.get_ydata()))) for line in above.lines
+    ]
     for place, tests in zip(places, FOUND.values(), strict=True):
         assert ([place] * 3, tests) in drawn
     assert (places, pytest.approx([71, 71.3333, 73.2333, 75], abs=1e-3)) in drawn

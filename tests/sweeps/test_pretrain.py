@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from fairseq_tasks.masked_lm import dose_name
+from data_prep.doses import dose_name
 from foundation.errors import UsageError
 from sweeps.folders import is_owned, read_json
 from sweeps.pretrain import doses_of, parse_tokens
