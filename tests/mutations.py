@@ -25,6 +25,7 @@ PACKAGES = "tests/data_prep/test_packages.py -k "
 ARCHIVES = "tests/data_prep/test_archives.py -k "
 PREP = "tests/data_prep/test_prep.py -k "
 MALFORMED = "tests/data_prep/test_malformed.py -k "
+CORPUS = "tests/data_prep/test_corpus.py -k "
 SUBSETS = "tests/data_prep/test_subsets.py -k "
 BOUGHT = "tests/analysis/test_bought.py -k "
 DOSE = "tests/analysis/test_dose.py -k "
@@ -1053,8 +1054,8 @@ MUTATIONS = [
     ),
     Mutation(
         "data_prep/binarise.py",
-        'if unknown["train"] > max_unknown_share:',
-        'if unknown["test"] > max_unknown_share:',
+        'require_known_pieces(inputs, unknown["train"],',
+        'require_known_pieces(inputs, unknown["test"],',
         "a dictionary that does not know the training texts is taken",
         MALFORMED + "knows_the_test_texts",
     ),
@@ -1350,8 +1351,8 @@ MUTATIONS = [
     ),
     Mutation(
         "analysis/dose.py",
-        'if is_here and sha256_of(folder / "model.pt") == group.inputs.get("checkpoint"):',
-        "if is_here:",
+        'checkpoint.is_file() and sha256_of(checkpoint) == group.inputs.get("checkpoint"):',
+        "checkpoint.is_file():",
         "a dose has the held-out loss of another checkpoint",
         DOSE + "loss_is_that_of",
     ),
@@ -1361,5 +1362,26 @@ MUTATIONS = [
         "return dataset, model, *rest",
         "16 M tokens stand before 2 M",
         DOSE + "ascend",
+    ),
+    Mutation(
+        "data_prep/corpus.py",
+        "if found_in := judged.get(digest_of_near_copies(text)):",
+        "if found_in := judged.get(digest_of_near_copies(text + '.')):",
+        "a test text stays in the corpus",
+        CORPUS + "judged_on_are_dropped",
+    ),
+    Mutation(
+        "data_prep/corpus.py",
+        'split = "train" if number % HELD_OUT else "valid"',
+        'split = "train"',
+        "held-out paragraphs are counted as training paragraphs",
+        CORPUS + "every_hundredth",
+    ),
+    Mutation(
+        "data_prep/corpus.py",
+        "if corpus.sha256 is not None and sha256_of(path) != corpus.sha256:",
+        "if False:",
+        "another text is taken for the novels",
+        CORPUS + "file_that_it_says",
     ),
 ]
