@@ -31,6 +31,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
+OF_TORCH = "TORCHINDUCTOR_CACHE_DIR"  # torch sets it when it is first asked where it may compile
 OF_PYTEST = "PYTEST_CURRENT_TEST"
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 NO_THREAD_OF_PYARROW = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}  # a process with threads is not forked
@@ -51,7 +52,7 @@ IMPORTED = (  # what the commands import, the slow packages among them
 
 def environment() -> dict[str, str]:
     """Return what a forked process would not notice in this process's environment, were it another one by now."""
-    return {name: value for name, value in os.environ.items() if name not in (OF_PYTEST, "PYTHONPATH")}
+    return {name: value for name, value in os.environ.items() if name not in (OF_PYTEST, OF_TORCH, "PYTHONPATH")}
 
 
 @functools.cache

@@ -392,7 +392,7 @@ def test_number_labels_are_sorted_as_numbers(tmp_path: Path) -> None:
         (
             {"train": rows(9), "valid": rows(3), "test": rows(3)},
             {},
-            "nothing is left for valid: .*; bring other texts, or",
+            "nothing is left for valid: .*; bring other texts",
         ),
         ({"train": [*rows(9), ("\ud800", "a")], "test": rows(3, "e")}, {}, "train-9 holds half of a surrogate pair"),
     ],
