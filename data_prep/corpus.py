@@ -1,14 +1,17 @@
 """Prepares texts without labels for pre-training: `data/bin/corpus.<corpus>.<model>`, made by fairseq-preprocess.
 
 One line of the file is one paragraph (.txt, .txt.xz or .txt.gz, UTF-8, read line by line). Every hundredth paragraph is
-held out; its loss is the held-out loss. `corpus.add=cls_books` adds the training texts of a prepared dataset. A
+held out; its loss is the held-out loss. `corpus.add=[cls_books]` adds the training texts of a prepared dataset. A
 paragraph that equals a validation or test text of any dataset in `data/splits` is dropped, and the manifest lists the
-datasets under `checked`: a model is judged only on datasets that its corpus was checked against.
+datasets under `checked`: a model is judged only on datasets that its corpus was checked against. The splits of
+`sweeps search` are left out: their validation texts are training texts of a dataset, and their test texts are its own.
 """
 
 import gzip
 import lzma
+import re
 import shutil
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ from foundation.whole_files import sha256_of
 LAYOUT = 1  # raise it when what is written changes: older folders are then rebuilt
 HELD_OUT = 100  # one paragraph in this many
 OPENERS: dict[str, Any] = {".txt": open, ".xz": lzma.open, ".gz": gzip.open}
+OF_SEARCH = re.compile(r".+-split[0-9]+")  # names of datasets that `sweeps search` makes
 JUDGED = ("valid", "test")  # splits whose texts may not be in a corpus
 
 
@@ -57,7 +61,7 @@ def paragraphs(path: Path) -> Iterator[str]:
                 n_read += 1
                 if not is_empty(line):
                     yield clean(line)
-    except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, UnicodeDecodeError) as error:
         said = str(error).split("\n")[0]
         raise UsageError(f"{path} cannot be read after line {n_read:,} ({said}); save it as UTF-8, whole") from error
 
@@ -65,12 +69,12 @@ def paragraphs(path: Path) -> Iterator[str]:
 def prepare_corpus(config: DictConfig, model_folder: Path) -> dict[str, Any]:
     """Encode the corpus for the model, unless this is done already. Return the manifest."""
     splits = Path(config.data_dir) / "splits"
-    path, added = corpus_file(config), list(config.corpus.add)
+    path, added = corpus_file(config), list(dict.fromkeys(config.corpus.add))
     for name in added:
         if read_manifest(splits / name) is None:
             raise UsageError(f"corpus.add={name}: {splits / name} is not there; run `make prep DATASET={name}` first")
-    datasets = {folder.name: read_manifest(folder) for folder in sorted(splits.glob("[!.]*")) if folder.is_dir()}
-    outputs = {name: manifest["outputs"] for name, manifest in datasets.items() if manifest}
+    folders = [folder for folder in sorted(splits.glob("[!.]*")) if not OF_SEARCH.fullmatch(folder.name)]
+    outputs = {folder.name: made["outputs"] for folder in folders if (made := read_manifest(folder))}
     inputs = {
         "layout": LAYOUT,
         "file": sha256_of(path),

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from data_prep.stages import read_manifest
 from foundation.errors import UsageError
 from hydra_conf.compose import parse_list
 
@@ -33,29 +34,47 @@ def about_dose(folder: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
+def doses_of_model(models: Path, model: str) -> dict[Path, dict[str, Any]]:
+    """Return what is written about each dose of a model, by its folder in `models`; the smallest dose first."""
+    found = {folder: about_dose(folder) for folder in models.glob("*@*") if base_and_dose(folder.name)[0] == model}
+    known = {folder: about for folder, about in found.items() if about is not None}
+    return dict(sorted(known.items(), key=lambda one: one[1]["dose"]))
+
+
 def models_of(model: str | None, axes: dict[str, str], data_dir: Path) -> list[str | None]:
     """Return the models that a command asks for: the words of MODEL, or every dose of it in `EXPERIMENT=dose`.
 
-    Raises `UsageError` when there is no dose of the model.
+    Raises `UsageError` when there is no dose of the model, or when its doses are of different trainings.
     """
     words = parse_list("MODEL", model) if model else [None]
     if "doses_of" not in axes:
         return words
     found: list[str | None] = []
-    for base in [word or axes["doses_of"] for word in words]:
-        folders = [path.parent for path in (data_dir.absolute() / "models").glob(f"{base}@*/{ABOUT}")]
+    for word in words:
+        folders = doses_of_model(data_dir.absolute() / "models", Path(word or axes["doses_of"]).name)
         if not folders:
-            place = data_dir / "models"
-            raise UsageError(f"there is no dose of {base} in {place}; run `make pretrain MODEL={base}` first")
-        found += map(str, sorted(folders, key=lambda folder: (about_dose(folder) or {})["dose"]))
+            said, place = f"MODEL={word or axes['doses_of']}", data_dir / "models"
+            raise UsageError(f"{said}: there is no dose of it in {place}; run `make pretrain {said}` first")
+        by_training: dict[str, list[str]] = {}
+        for folder, about in folders.items():
+            by_training.setdefault(about["identity"], []).append(folder.name)
+        if len(by_training) > 1:
+            said = " and ".join(", ".join(sorted(names)) for names in by_training.values())
+            raise UsageError(f"{said} are of different trainings; move those of one away from {data_dir / 'models'}")
+        found += map(str, folders)
     return found
 
 
-def require_checked(folder: Path, dataset: str) -> None:
-    """Raise `UsageError` when a model was pre-trained on a corpus that may hold test texts of the dataset."""
-    about = about_dose(folder)
-    if about is not None and dataset not in about.get("checked", []):
+def require_checked(checkpoint: Path, splits: Path) -> None:
+    """Raise `UsageError` when a checkpoint was pre-trained on a corpus that may hold test texts of the dataset.
+
+    `splits` is the dataset's folder in data/splits. Its test texts must be among those that were looked for.
+    """
+    about = about_dose(checkpoint.parent)
+    test = (read_manifest(splits) or {}).get("outputs", {}).get("test.jsonl")
+    if about is not None and test not in (of_test for _, of_test in about.get("checked", {}).values()):
         raise UsageError(
-            f"{folder.name} was pre-trained on {about['corpus']}, in which nobody has looked for texts of {dataset}; "
-            "run `make pretrain` with the same words again: it looks for them, and trains nothing anew if there is none"
+            f"{checkpoint.parent.name} was pre-trained on {about['corpus']}, in which nobody has looked for the test "
+            f"texts of {splits.name}; run `make pretrain` with the same words again: it looks for them, and trains "
+            "nothing anew if there is none"
         )

@@ -95,7 +95,7 @@ class EvaluatedTask(FairseqTask):
         )
         on_cuda = next(model.parameters()).is_cuda
         with metrics.aggregate(new_root=True) as aggregator:
-            for sample in batches.next_epoch_itr(shuffle=False):
+            for sample in batches.next_epoch_itr(shuffle=False, set_dataset_epoch=False):
                 sample = utils.move_to_cuda(sample) if on_cuda else sample
                 _, _, log = self.valid_step(sample, model, self.criterion)
                 self.reduce_metrics([log], self.criterion)

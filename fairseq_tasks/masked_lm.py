@@ -7,8 +7,8 @@ dose and writes `<models><dose>/` there, such as `data/models/roberta_small_fr@1
     pretraining.json, card.md                       corpus, tokens, held-out loss, hours, machine
 
 A block is `<s>` and the next `block - 1` tokens of the corpus, as fairseq's masked_lm cuts it: paragraphs follow each
-other, each with its `</s>`. What is left of the corpus after the last whole block is not used. Each epoch draws other
-masks and other batches.
+other, each with its `</s>`. What is left of the corpus after the last whole batch is not used, so every step takes as
+many tokens. Each epoch draws other masks and other batches. The masks of the held-out blocks stay the same.
 """
 
 import json
@@ -78,7 +78,7 @@ class PretrainingTask(EvaluatedTask, MaskedLMTask):
     # --- data
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> FairseqDataset:
-        """Load the masked blocks of a split. Raises `UsageError` when the training split has no whole block."""
+        """Load the masked blocks of a split. Raises `UsageError` when there are fewer than one batch, or one block."""
         blocks = self._load_dataset_split(split, epoch, combine)
         sides = [
             MaskTokensDataset(
@@ -96,30 +96,28 @@ class PretrainingTask(EvaluatedTask, MaskedLMTask):
         ]
         targets = RightPadDataset(sides[1], pad_idx=self.dictionary.pad())
         dataset = self._regular_dataset(sides[0], targets)
+        whole = (blocks.sizes == self.cfg.tokens_per_sample).nonzero()[0]
+        used = len(whole)
         if split == self.cfg.train_subset:
-            whole = (blocks.sizes == self.cfg.tokens_per_sample).nonzero()[0]
-            if not len(whole):
-                raise UsageError(
-                    f"{self.cfg.data}: {split} has no block of {self.cfg.tokens_per_sample} tokens; give more text"
-                )
-            dataset = ShuffledDataset(SubsetDataset(dataset, whole), self.cfg.seed, True)
+            assert self.cfg.batch_size
+            used -= used % self.cfg.batch_size
+            dataset = ShuffledDataset(SubsetDataset(dataset, whole[:used]), self.cfg.seed, True)
+        if not used:
+            raise UsageError(
+                f"{self.cfg.data}: {split} has only {int(blocks.sizes.sum()):,} tokens, less than a step takes; give "
+                "more text, or lower pretraining.batch_tokens and pretraining.block_tokens"
+            )
         self.datasets[split] = dataset
         return dataset
 
+    @property
+    def batch_tokens(self) -> int:
+        assert self.cfg.batch_size
+        return self.cfg.batch_size * int(self.cfg.tokens_per_sample)
+
     def steps_of(self, tokens: int) -> int:
         """Return the number of the step after which the model has been trained on at least `tokens` tokens."""
-        blocks = -(-tokens // self.cfg.tokens_per_sample)
-        in_epoch = len(self.datasets[self.cfg.train_subset])
-        epochs, rest = divmod(blocks, in_epoch)
-        assert self.cfg.batch_size
-        return epochs * -(-in_epoch // self.cfg.batch_size) + -(-rest // self.cfg.batch_size)
-
-    def tokens_after(self, step: int) -> int:
-        """Return the number of tokens in the first `step` steps."""
-        in_epoch = len(self.datasets[self.cfg.train_subset])
-        assert self.cfg.batch_size
-        epochs, rest = divmod(step, -(-in_epoch // self.cfg.batch_size))
-        return (epochs * in_epoch + rest * self.cfg.batch_size) * self.cfg.tokens_per_sample
+        return -(-tokens // self.batch_tokens)
 
     # --- model
 
@@ -147,7 +145,7 @@ class PretrainingTask(EvaluatedTask, MaskedLMTask):
         for dose in self.cfg.doses:
             if self.steps_of(dose) == step:
                 self._write_model(dose, step, loss, model)
-        losses = {**self.progress.state["losses"], str(self.tokens_after(step)): loss}
+        losses = {**self.progress.state["losses"], str(step * self.batch_tokens): loss}
         self.progress.end_evaluation(split, step, losses=losses)
         self.last = time.monotonic()  # an evaluation is no training
 
@@ -159,7 +157,7 @@ class PretrainingTask(EvaluatedTask, MaskedLMTask):
             "name": folder.name,
             **OmegaConf.to_container(OmegaConf.create(dict(self.cfg.about))),  # type: ignore[dict-item]
             "dose": dose,
-            "tokens": self.tokens_after(step),
+            "tokens": step * self.batch_tokens,
             "step": step,
             "loss": loss,
             "hours": self.progress.state["seconds"] / 3600,
@@ -190,4 +188,5 @@ class PretrainingCriterion(MaskedLmLoss):
     def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:
         """Log the loss in nats per masked token, over the batches of one interval."""
         n = sum(float(log["sample_size"]) for log in logging_outputs)
-        metrics.log_scalar("loss", sum(float(log["loss"]) for log in logging_outputs) / n, n)
+        if n:  # a short last block may have no masked token
+            metrics.log_scalar("loss", sum(float(log["loss"]) for log in logging_outputs) / n, n)

@@ -311,6 +311,10 @@ def _check_values(config: DictConfig) -> None:
 
 def _check_pretraining(config: DictConfig) -> None:
     settings = config.pretraining
+    if config.threads is not None and config.threads < 1:
+        raise UsageError(f"threads={config.threads}: it is a number from 1")
+    if not 0 <= config.seed <= 2_000:
+        raise UsageError(f"seed={config.seed}: it is a number from 0 to 2000")
     if settings.batch_tokens % settings.block_tokens:
         raise UsageError(
             f"pretraining.batch_tokens={settings.batch_tokens}: give a multiple of pretraining.block_tokens, "

@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from data_prep.doses import require_checked
 from data_prep.subsets import halves
 from foundation.counts import counted
 from foundation.errors import UsageError
@@ -175,6 +176,8 @@ def compose_runs(
             with open_dict(config):
                 config.device, config.precision.name = machine.device, machine.precision
             inputs = input_hashes(config, prep)
+            if config.init.checkpoint is not None:
+                require_checked(Path(config.init.checkpoint), Path(config.data_dir) / "splits" / config.dataset.name)
             first_of_init[init] = comparable(config)
             sizes = train_sizes(axes.trains, inputs["examples"]["train"])
             for size, seed in itertools.product(sizes, axes.seeds):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from data_prep.doses import models_of, require_checked
+from data_prep.doses import models_of
 from data_prep.splits import settings_of
 from foundation.errors import UsageError
 from foundation.whole_files import require_no_dead_link
@@ -111,8 +111,6 @@ def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
         )
     prep, _ = commands_of(arguments, arguments_of_run(), own_tables(first))
     runs = compose_runs(words, axes, arguments.overrides, machine, root, prep)
-    for run in runs:
-        require_checked(Path(run.config.model.folder), run.key.dataset)
     usual = {config.dataset.name: settings_of(config.dataset) for config in composed}
     for name, config in {run.key.dataset: run.config for run in runs}.items():
         for key, value in settings_of(config.dataset).items() if name in choices("dataset") else []:

@@ -20,13 +20,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from data_prep.__main__ import prepare_model
 from data_prep.corpus import corpus_folder, prepare_corpus
-from data_prep.doses import ABOUT, UNITS, dose_name
+from data_prep.doses import ABOUT, UNITS, dose_name, doses_of_model
 from foundation.errors import UsageError
 from foundation.whole_files import require_no_dead_link, sha256_of, write_json, write_text
 from hydra_conf.compose import choices, compose_config, flat, group_words, parse_words, quoted
 from sweeps.child import environment_of, note_death, start
-from sweeps.device import Machine, resolve_machine
-from sweeps.folders import delete, lock_of, read_json, read_status, set_status
+from sweeps.device import Machine, require_device, resolve_machine
+from sweeps.folders import NOT_OURS, STOPPED, delete, lock_of, read_json, read_status, set_status
 from sweeps.grid import resolved_yaml, shape_words
 from sweeps.pool import POLL_SECONDS, Signals, SweepInterrupted
 from sweeps.provenance import differing_inputs, differing_keys, provenance
@@ -35,7 +35,18 @@ from sweeps.screen import duration
 
 SAY_EVERY = 30.0  # seconds
 PATIENCE = 10.0  # seconds to wait for a process that is ending
-NOT_COMPARED = ("tokens", "threads", "data_dir", "model.folder", "model.checkpoint", "corpus.file", "corpus.how_to_get")
+NOT_COMPARED = (
+    *("tokens", "threads", "data_dir", "corpus.file", "corpus.how_to_get", "corpus.licence", "corpus.citation"),
+    *(f"model.{key}" for key in ("folder", "checkpoint", "files", "licence", "citation", "max_unknown_share")),
+    *(f"model.published_{key}" for key in ("matrices", "vocabulary", "architecture")),
+    *("pretraining.first_dose", "fairseq.common"),
+)
+HEEDED = (
+    "fairseq.model.",
+    "fairseq.task.leave_unmasked_prob",
+    "fairseq.task.random_token_prob",
+    "fairseq.common.log_interval",
+)
 
 
 def arguments_of_pretrain(words: list[str]) -> argparse.Namespace:
@@ -98,7 +109,6 @@ def train(folder: Path, config: DictConfig) -> None:
     Raises any error that stops the training.
     """
     import torch
-    from fairseq import tasks
 
     from fairseq_tasks.resume import Saver, take_up
     from fairseq_tasks.training import train as train_with_fairseq
@@ -125,25 +135,41 @@ def train(folder: Path, config: DictConfig) -> None:
             "batch_tokens": pretraining.batch_tokens,
             "identity": identity(config, inputs),
         }
+        steps = steps_of(config, config.tokens)
+        settings.optimization.max_update = settings.optimization.max_epoch = steps
+        settings.lr_scheduler.warmup_updates = max(1, steps_of(config, pretraining.warmup_tokens))
     settings = resolved(settings)
-    task = tasks.setup_task(settings.task)
-    task.load_dataset("train")
-    steps = task.steps_of(config.tokens)
-    settings.optimization.max_update, settings.optimization.max_epoch = steps, steps
-    settings.lr_scheduler.warmup_updates = max(1, task.steps_of(pretraining.warmup_tokens))
     checkpoint, taken_up, damaged = take_up(folder)
     if changed := differing_inputs(read_json(folder / "provenance.json").get("inputs", inputs), inputs):
         raise UsageError(f"{', '.join(changed)}: the corpus is not the one that the training began with")
+    begun = taken_up.get("step", 0)
+    for dose in missing(config):
+        if checkpoint is not None and steps_of(config, dose) <= begun:
+            raise UsageError(
+                f"{model_folder(config, dose)} is not there, and the training is past it, at "
+                f"{begun * pretraining.batch_tokens:,} tokens; put it back, or begin the training anew with FORCE=1"
+            )
     write_json(folder / "provenance.json", provenance(config, inputs, config.threads))
     set_status(folder, planned_steps=steps, notes=damaged)
     if checkpoint is not None:
-        print(f"going on from step {taken_up['step']}", flush=True)
-    saver = Saver(folder, 10, taken_up.get("step", 0))
-    evaluations = sorted({task.steps_of(dose) for dose in doses})
-    train_with_fairseq(settings, steps, evaluations, saver, checkpoint, save_at_end=True)
-    missing = [dose for dose in doses if not (model_folder(config, dose) / ABOUT).is_file()]
-    if missing or read_json(folder / "progress.json").get("batches") != steps:
+        print(f"going on from step {begun}", flush=True)
+    if begun >= steps:  # it was stopped after its last step, or was longer before
+        return
+    evaluations = sorted({steps_of(config, dose) for dose in doses})
+    train_with_fairseq(settings, steps, evaluations, Saver(folder, 10, begun), checkpoint, save_at_end=True)
+    if missing(config) or read_json(folder / "progress.json").get("batches") != steps:
         raise UsageError("training stopped before its plan was complete; train.log says why")
+
+
+def steps_of(config: DictConfig, tokens: int) -> int:
+    """Return after how many steps the model has been trained on at least `tokens` tokens."""
+    return -(-tokens // int(config.pretraining.batch_tokens))
+
+
+def missing(config: DictConfig) -> list[int]:
+    """Return the doses whose model folder is not there."""
+    doses = doses_of(config.tokens, config.pretraining.first_dose)
+    return [dose for dose in doses if not (model_folder(config, dose) / ABOUT).is_file()]
 
 
 def identity(config: DictConfig, inputs: dict[str, Any]) -> str:
@@ -156,14 +182,13 @@ def plan(arguments: argparse.Namespace) -> tuple[DictConfig, Path]:
     require_no_dead_link(arguments.runs_dir.absolute(), "RUNS_DIR")
     words = [*group_words(model=arguments.model, corpus=arguments.corpus), f"tokens={parse_tokens(arguments.tokens)}"]
     words.append(f"data_dir={quoted(arguments.data_dir.absolute())}")
-    for override in arguments.overrides:
-        if (key := override.partition("=")[0]) in ("tokens", "model", "corpus", "device", "data_dir"):
-            raise UsageError(f"{key} cannot be given as an override: use {key.upper()}")
+    refuse_overrides(arguments.overrides)
     config = compose_config([*words, *arguments.overrides], "pretrain")
     folder = arguments.runs_dir.absolute() / PRETRAINING / f"{config.corpus.name}.{config.model.name}"
     stored = read_config(folder)
     chosen = {"device": stored.device, stored.device: stored.precision.name} if stored and not arguments.force else {}
     machine = resolve_machine(arguments.device, arguments.precision, chosen)
+    require_device(machine, PRETRAINING)
     precision = machine.precision
     if precision == "fp16":
         if arguments.precision == "fp16":
@@ -181,6 +206,20 @@ def plan(arguments: argparse.Namespace) -> tuple[DictConfig, Path]:
         )
     prepare_corpus(config, vocabulary)
     return config, folder
+
+
+def refuse_overrides(overrides: list[str]) -> None:
+    """Raise `UsageError` for an override that has a variable or a setting of its own, or that has no effect."""
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        group = key.partition(".")[0]
+        if group in ("tokens", "device", "data_dir", "precision") or key in ("model", "corpus"):
+            raise UsageError(f"{key} cannot be given as an override: use {group.upper()}")
+        if group == "fairseq" and not key.startswith(HEEDED):
+            raise UsageError(
+                f"{key}: pre-training takes {', '.join(f'{name}*' if name[-1] == '.' else name for name in HEEDED)} "
+                "of fairseq's keys; the others follow from pretraining.* (hydra_conf/pretrain.yaml)"
+            )
 
 
 def _cores(machine: Machine) -> int:
@@ -207,22 +246,25 @@ def prepare_folder(config: DictConfig, folder: Path, force: bool) -> bool:
 
 
 def _prepare(config: DictConfig, folder: Path, force: bool) -> bool:
-    inputs, doses = inputs_of(config), doses_of(config.tokens, config.pretraining.first_dose)
-    own = identity(config, inputs)
-    written = [model_folder(config, dose) / ABOUT for dose in doses]
-    if force:
-        delete(list(folder.iterdir()))
-        for path in Path(_models(config)).parent.glob(f"{config.model.name}@*/{ABOUT}"):
-            shutil.rmtree(path.parent)
-    elif stored := read_config(folder):
+    inputs, stored = inputs_of(config), read_config(folder)
+    own = {identity(config, inputs)}
+    if stored is not None:
         made_from = read_json(folder / "provenance.json").get("inputs", inputs)
         differs = differing_keys(comparable(stored), comparable(config)) + differing_inputs(made_from, inputs)
-        if differs:
+        if differs and not force:
             raise UsageError(f"{folder} was begun otherwise ({'; '.join(differs)}); FORCE=1 begins it anew")
-    for path in written:
-        if path.parent.exists() and read_json(path).get("identity") != own:
-            raise UsageError(f"{path.parent} is of another training; move it away, or replace it with FORCE=1")
-    if read_json(folder / "status.json").get("state") == "done" and all(path.is_file() for path in written):
+        own.add(identity(stored, made_from))
+    there = doses_of_model(Path(_models(config)).parent, config.model.name)
+    for dose in doses_of(config.tokens, config.pretraining.first_dose):
+        path = model_folder(config, dose)
+        if path.exists() and there.get(path, {}).get("identity") not in own:
+            raise UsageError(f"{path} is of another training; move it away")
+    if force:
+        delete(list(folder.iterdir()))
+        for path in (path for path, about in there.items() if about["identity"] in own):
+            print(f"  FORCE=1 deletes {path}", flush=True)
+            shutil.rmtree(path)
+    if read_json(folder / "status.json").get("state") == "done" and not missing(config):
         return False
     write_text(folder / "config.yaml", resolved_yaml(config))
     set_status(folder, state="pending")
@@ -262,6 +304,14 @@ class Watch:
 def run_pretrain(words: list[str]) -> int:
     """Train until TOKENS, and list the model folders. Return 0, or 1 when the training failed."""
     arguments = arguments_of_pretrain(words)
+    try:
+        return _pretrain(arguments)
+    except OSError as error:
+        where = f"{error.filename or arguments.runs_dir}: {error.strerror}"
+        raise UsageError(f"{where}; free some space, or choose another DATA_DIR or RUNS_DIR") from error
+
+
+def _pretrain(arguments: argparse.Namespace) -> int:
     config, folder = plan(arguments)
     if prepare_folder(config, folder, arguments.force):
         print(
@@ -270,16 +320,18 @@ def run_pretrain(words: list[str]) -> int:
             flush=True,
         )
         code = _train_in_child(config, folder)
+        if code == NOT_OURS:
+            raise UsageError(f"{folder} is being trained by another process; wait for it, or stop it")
         if code:
-            print(f"error: {read_status(folder).get('error')}\n  log: {folder / 'train.log'}", flush=True)
+            said = "it was stopped; the same command goes on from here" if code == STOPPED else ""
+            print(f"error: {said or read_status(folder).get('error')}\n  log: {folder / 'train.log'}", flush=True)
             return 1
-    checked = sorted(read_json(corpus_folder(config) / "manifest.json")["inputs"]["checked"])
-    for dose in doses_of(config.tokens, config.pretraining.first_dose):
-        path = model_folder(config, dose) / ABOUT
-        about = read_json(path)
-        if about.get("checked") != checked:
-            write_json(path, {**about, "checked": checked})
-        print(f"  {path.parent}: held-out loss {about['loss']:.3f} nats, {about['hours']:.2f} hours")
+    checked = read_json(corpus_folder(config) / "manifest.json")["inputs"]["checked"]
+    own = identity(config, inputs_of(config))
+    for path, about in doses_of_model(Path(_models(config)).parent, config.model.name).items():
+        if about["identity"] == own:
+            write_json(path / ABOUT, {**about, "checked": checked})
+            print(f"  {path}: held-out loss {about['loss']:.3f} nats, {about['hours']:.2f} hours")
     return 0
 
 

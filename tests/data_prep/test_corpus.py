@@ -84,11 +84,16 @@ def test_packed_files_are_read_as_plain_ones(tmp_path: Path) -> None:
         ("empty.txt", b"\n\n", "has 0 paragraphs that can be used; every hundredth is held out: give at least 100"),
         ("latin.txt", "d\xe9j\xe0\n".encode("latin-1") * 200, "cannot be read after line 0 .*; save it as UTF-8"),
         ("cut.txt.gz", gzip.compress(b"mot\n" * 200, mtime=0)[:-12], "cannot be read after line "),
+        (
+            "damaged.txt.gz",
+            gzip.compress(bytes(range(256)) * 40, mtime=0)[:40] + b"x" * 400,
+            "cannot be read after line",
+        ),
         ("cut.txt.xz", lzma.compress(b"mot\n" * 200)[:-12], "cannot be read after line "),
         ("table.csv", b"a\n" * 200, "a corpus is a file .txt, .txt.xz or .txt.gz"),
         ("chinese.txt", "一二三四\n".encode() * 200, "of the tokens of train are unknown to "),
     ],
-    ids=["missing", "empty", "latin", "cut gz", "cut xz", "table", "chinese"],
+    ids=["missing", "empty", "latin", "cut gz", "damaged gz", "cut xz", "table", "chinese"],
 )
 def test_a_corpus_that_cannot_be_used_is_one_sentence(
     workspace: Workspace, tmp_path: Path, name: str, content: bytes | None, said: str

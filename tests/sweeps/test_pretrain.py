@@ -16,7 +16,8 @@ import torch
 
 from data_prep.doses import dose_name
 from foundation.errors import UsageError
-from sweeps.folders import is_owned, read_json
+from foundation.whole_files import write_json
+from sweeps.folders import is_owned, read_json, set_status
 from sweeps.pretrain import doses_of, parse_tokens
 from tests.conftest import Workspace, make_workspace, refused, reviews, write_tiny_model
 from tests.sweeps.test_processes import until
@@ -48,6 +49,10 @@ def weights_of(workspace: Workspace, dose: str) -> dict[str, torch.Tensor]:
     return model
 
 
+def loss_of(workspace: Workspace, dose: str) -> float:
+    return float(read_json(workspace.root / "data" / "models" / f"tiny@{dose}" / "pretraining.json")["loss"])
+
+
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
@@ -65,16 +70,14 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 def test_a_model_folder_stands_at_each_dose_and_says_what_it_is(pretrained: Workspace) -> None:
     about = [read_json(pretrained.root / "data/models" / f"tiny@{dose}" / "pretraining.json") for dose in DOSES]
     assert [one["dose"] for one in about] == [0, 2000, 4000, 8000]
-    # 512 tokens a step; an epoch ends with a batch that is not full
-    assert all(dose <= one["tokens"] < dose + 512 for dose, one in zip((0, 2000, 4000, 8000), about, strict=True))
+    assert [one["tokens"] for one in about] == [0, 2048, 4096, 8192]  # 512 tokens a step
     assert [one["corpus"] for one in about] == ["made"] * 4
-    assert all(one["checked"] == ["amazon_fr"] for one in about)
+    assert all(list(one["checked"]) == ["amazon_fr"] for one in about)
     losses = [one["loss"] for one in about]
     assert losses == sorted(losses, reverse=True)
     assert losses[0] == pytest.approx(math.log(62), abs=0.5)  # 57 pieces, four special symbols, <mask>
     card = (pretrained.root / "data/models/tiny@8k/card.md").read_text(encoding="utf-8")
     assert "masked language modelling on the corpus made" in card
-    assert same(weights_of(pretrained, "0M"), weights_of(pretrained, "0M"))
     assert not same(weights_of(pretrained, "0M"), weights_of(pretrained, "2k"))
 
 
@@ -87,9 +90,24 @@ def test_a_training_that_is_made_longer_ends_with_the_same_weights(pretrained: W
     assert (made.root / "data/models/tiny@3k/model.pt").is_file()
     for dose in DOSES:
         assert same(weights_of(made, dose), weights_of(pretrained, dose)), dose
-    again = made.python(*words_of(corpus, "8k"))
-    assert again.returncode == 0
-    assert "pre-training" not in again.stdout.replace("pretraining", "")  # nothing is left to train
+        assert loss_of(made, dose) == loss_of(pretrained, dose)
+    folder = made.root / "runs" / "pretraining" / "made.tiny"
+    for state in ("done", "pending"):  # pending: it was killed after its last step
+        set_status(folder, state=state)
+        again = made.python(*words_of(corpus, "8k"))
+        assert again.returncode == 0, again.stdout + again.stderr
+        assert ("tokens, cpu fp32" in again.stdout) == (state == "pending")
+        assert read_json(folder / "progress.json")["step"] == 16
+    assert same(weights_of(made, "8k"), weights_of(pretrained, "8k"))
+    (made.root / "data/models/tiny@2k").rename(made.root / "moved")
+    answer = made.python(*words_of(corpus, "8k"))
+    assert "tiny@2k is not there, and the training is past it, at 8,192 tokens" in answer.stdout
+    assert answer.returncode == 1
+    answer = made.python(*words_of(corpus, "3k"), "--force")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert f"FORCE=1 deletes {made.root / 'data/models/tiny@8k'}" in answer.stdout
+    names = sorted(path.name for path in (made.root / "data/models").glob("tiny@*"))
+    assert names == ["tiny@0M", "tiny@2k", "tiny@3k"]
 
 
 def test_a_training_that_is_killed_ends_with_the_same_weights(pretrained: Workspace, tmp_path: Path) -> None:
@@ -109,6 +127,7 @@ def test_a_training_that_is_killed_ends_with_the_same_weights(pretrained: Worksp
     assert "going on from step" in (folder / "train.log").read_text(encoding="utf-8")
     for dose in DOSES:
         assert same(weights_of(made, dose), weights_of(pretrained, dose)), dose
+        assert loss_of(made, dose) == loss_of(pretrained, dose)
 
 
 def test_a_dose_is_a_model_like_any_other(pretrained: Workspace) -> None:
@@ -135,14 +154,21 @@ def test_the_experiment_trains_every_dose_on_a_dataset_that_the_corpus_was_check
     assert answer.returncode == 0, answer.stdout + answer.stderr
     folders = sorted(path.name for path in (pretrained.root / "runs/doses/amazon_fr").iterdir())
     assert folders == ["tiny@0M", "tiny@2k", "tiny@4k", "tiny@8k"]
-    name = ["dataset.name=unseen"]
+    name = ["dataset.name=unseen", "dataset.test_seed=7"]
     answer = pretrained.python("data_prep", *words, *pretrained.overrides, *name)
     assert answer.returncode == 0, answer.stderr
     answer = pretrained.sweep("--experiment", "dose", "--seeds", "0", "--sweep", "unseen", *name)
-    assert "nobody has looked for texts of unseen" in refused(answer)
+    assert "nobody has looked for the test texts of unseen" in refused(answer)
     shutil.rmtree(pretrained.root / "data/splits/unseen")
+    other = pretrained.root / "data/models/tiny@16k"
+    shutil.copytree(pretrained.root / "data/models/tiny@8k", other)
+    about = read_json(other / "pretraining.json")
+    write_json(other / "pretraining.json", {**about, "identity": "other", "dose": 16_000})
+    answer = pretrained.sweep("--experiment", "dose", "--seeds", "0", "--sweep", "mixed")
+    assert "are of different trainings" in refused(answer)
+    shutil.rmtree(other)
     answer = pretrained.sweep("--experiment", "dose", "--model", "nobody", "--sweep", "none")
-    assert "there is no dose of nobody" in refused(answer)
+    assert "MODEL=nobody: there is no dose of it in " in refused(answer)
 
 
 def test_the_loss_falls_to_the_entropy_of_a_made_up_language(tmp_path: Path) -> None:
@@ -214,7 +240,28 @@ def test_another_training_is_not_replaced_unasked(pretrained: Workspace) -> None
     other = write_corpus(pretrained.root / "other.txt", 200)
     answer = pretrained.python(*words_of(other, "8k", "corpus.name=other"))
     assert "is of another training" in refused(answer)
+    answer = pretrained.python(*words_of(other, "8k", "corpus.name=other"), "--force")
+    assert "is of another training; move it away" in refused(answer)
     assert same(before, weights_of(pretrained, "8k"))
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("fairseq.optimization.lr=[1e-4]", "fairseq.optimization.lr: pre-training takes fairseq.model.*, "),
+        ("fairseq.task.mask_whole_words=true", "fairseq.task.mask_whole_words: pre-training takes "),
+        ("precision=fp32", "precision cannot be given as an override: use PRECISION"),
+        ("tokens=5", "tokens cannot be given as an override: use TOKENS"),
+        ("pretraining.batch_tokens=100", "give a multiple of pretraining.block_tokens, 64"),
+        ("pretraining.block_tokens=128", "pretraining.block_tokens=128: tiny takes at most 64 tokens"),
+        ("pretraining.mask_share=1", "pretraining.mask_share=1.0: it is a share, above 0 and below 1"),
+        ("seed=-1", "seed=-1: it is a number from 0 to 2000"),
+        ("threads=0", "threads=0: it is a number from 1"),
+    ],
+)
+def test_a_setting_without_effect_or_sense_is_refused(pretrained: Workspace, word: str, said: str) -> None:
+    answer = pretrained.python(*words_of(pretrained.root / "made.txt", "8k", word))
+    assert said in refused(answer)
 
 
 def test_tokens_and_doses() -> None:
