@@ -6,8 +6,8 @@
 
 A folder gets its name when it is complete, and the previous folder is kept. The hashes show whether a checkpoint was
 cut short or has a flipped byte. If so, the previous checkpoint is used. A checkpoint is saved at the end of a step; for
-the last step of an epoch, after the epoch's scalars are written (a pre-training's last checkpoint: before them). When a run continues, points logged after the
-checkpoint are cut off the event files, so that no point occurs twice.
+the last step of an epoch, after the epoch's scalars are written (the last checkpoint of a pre-training: before). When a
+run continues, points logged after the checkpoint are cut off the event files, so that no point occurs twice.
 """
 
 import os
