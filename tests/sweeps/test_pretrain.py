@@ -43,6 +43,10 @@ def words_of(corpus: Path, tokens: str, *more: str) -> list[str]:
     return ["sweeps", "pretrain", *options, "--", *own]
 
 
+def by_force(words: list[str]) -> list[str]:
+    return [*words[:2], "--force", *words[2:]]
+
+
 def weights_of(workspace: Workspace, dose: str) -> dict[str, torch.Tensor]:
     model = torch.load(workspace.root / "data" / "models" / f"tiny@{dose}" / "model.pt", weights_only=True)["model"]
     assert isinstance(model, dict)
@@ -103,7 +107,7 @@ def test_a_training_that_is_made_longer_ends_with_the_same_weights(pretrained: W
     answer = made.python(*words_of(corpus, "8k"))
     assert "tiny@2k is not there, and the training is past it, at 8,192 tokens" in answer.stdout
     assert answer.returncode == 1
-    answer = made.python(*words_of(corpus, "3k"), "--force")
+    answer = made.python(*by_force(words_of(corpus, "3k")))
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert f"FORCE=1 deletes {made.root / 'data/models/tiny@8k'}" in answer.stdout
     names = sorted(path.name for path in (made.root / "data/models").glob("tiny@*"))
@@ -240,7 +244,7 @@ def test_another_training_is_not_replaced_unasked(pretrained: Workspace) -> None
     other = write_corpus(pretrained.root / "other.txt", 200)
     answer = pretrained.python(*words_of(other, "8k", "corpus.name=other"))
     assert "is of another training" in refused(answer)
-    answer = pretrained.python(*words_of(other, "8k", "corpus.name=other"), "--force")
+    answer = pretrained.python(*by_force(words_of(other, "8k", "corpus.name=other")))
     assert "is of another training; move it away" in refused(answer)
     assert same(before, weights_of(pretrained, "8k"))
 
