@@ -102,14 +102,28 @@ def worth(curves: LabelCurves, fits: Fits) -> str:
         )
     if size == most:
         return f"{names}: pre-trained weights, too, reach what random ones reach, {level}, only {with_most}."
-    own = curves.scores("pretrained")[curves.sizes.index(size)]
-    gap = difference_over_seeds(own, target, paired=True)
-    may_be = "is" if gap.has_interval and gap.low >= 0 else "may be"
-    return (
-        f"{names}: random weights reach {level} {with_most}, pre-trained weights {own.mean():.2f} % with {size:,}: "
-        f"pre-training {may_be} worth at least {most / size:.{0 if most >= 10 * size else 1}f} times the labels. The "
-        f"difference there is {gap.value:+.2f} points, {gap.words('+.2f', *POSSIBLE)}."
+    gaps = {
+        n: difference_over_seeds(own, target, paired=True)
+        for n, own in zip(curves.sizes, curves.scores("pretrained"), strict=True)
+    }
+    mean = curves.scores("pretrained")[curves.sizes.index(size)].mean()
+    shown = next((n for n, gap in gaps.items() if n >= size and gap.has_interval and gap.low >= 0), most)
+    is_worth = "is" if shown == size else "may be"
+    said = (
+        f"{names}: random weights reach {level} {with_most}, pre-trained weights {mean:.2f} % with {size:,}: "
+        f"pre-training {is_worth} worth at least {times(most, size)} times the labels. The difference there is "
+        f"{gaps[size].value:+.2f} points, {gaps[size].words('+.2f', *POSSIBLE)}."
     )
+    if size < shown < most:
+        said += (
+            f" With {shown:,} labels it is {gaps[shown].value:+.2f} points, {gaps[shown].words('+.2f', *POSSIBLE)}: "
+            f"pre-training is worth at least {times(most, shown)} times the labels."
+        )
+    return said
+
+
+def times(most: int, size: int) -> str:
+    return f"{most / size:.{0 if most >= 10 * size else 1}f}"
 
 
 def failed_runs(group: Group, fits: Fits) -> list[int]:
