@@ -145,8 +145,7 @@ def accuracy_cell(group: Group, fits: Fits) -> str:
         said += f" (median {np.median(group.test):.2f})"
     failed = failed_runs(group, fits)
     if failed:
-        seeds = f"seed{'s' if len(failed) > 1 else ''} {listed(map(str, failed))}"
-        said += f"; {len(failed)} of {group.n} learned nothing ({seeds})"
+        said += f"; {len(failed)} of {group.n} learned nothing ({seeds_words(failed)})"
     return said
 
 
@@ -194,7 +193,11 @@ def about_labels(curves: LabelCurves) -> str:
 
 
 def by_seed(seeds: list[int]) -> str:
-    return f"Seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}, compared seed by seed."
+    return f"{seeds_words(seeds).capitalize()}, compared seed by seed."
+
+
+def seeds_words(seeds: list[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
 def without(left_out: list[str]) -> str:
@@ -223,39 +226,64 @@ def caption_of_labels(evidence: Evidence, has_simple: bool) -> str:
 # --- parts of the weights
 
 
-def ladder_sentence(found: Ladder) -> str:
+def ladder_sentence(found: Ladder, fits: Fits) -> str:
     """Return the share of the gain that each init between random and pre-trained weights brings."""
     gap, of = found.gap, setting(found.top.names)
-    gains = [(f"{prose(rung.group.names['init'])} {rung.gain.value:+.2f}", share_words(rung)) for rung in found.rungs]
+    gains = [f"{prose(rung.group.names['init'])} {rung.gain.value:+.2f}" for rung in found.rungs]
+    notes = [
+        "; ".join([share_words(rung, fits), *fewer_seeds(rung, found.top), *some_failed(rung.group, fits)])
+        for rung in found.rungs
+    ]
+    failed = [
+        f" {len(seeds)} of {counted(group.n, prose(group.names['init']) + ' run')} learned nothing."
+        for group in (found.top, found.bottom)
+        if (seeds := failed_runs(group, fits))
+    ]
     if found.is_without_gain:
-        return (
-            f"{of}: pre-trained minus random is {gap.value:+.2f} points ({gap.words('+.2f', *POSSIBLE)}), so there is "
-            f"no gain to share out. Minus random, in points: {'; '.join(gain for gain, _ in gains)}."
+        said = (
+            f"{of}: pre-trained minus random is {gap.value:+.2f} points ({gap.words('+.2f', *POSSIBLE)}), so these runs "
+            f"show no gain to share out. Minus random, in points: {'; '.join(gains)}."
         )
-    return f"{of}: of the {gap.value:.2f} points that pre-training buys, {'; '.join(map(' '.join, gains))}."
+    else:
+        shares = "; ".join(f"{gain} ({note})" for gain, note in zip(gains, notes, strict=True))
+        said = f"{of}: of the {gap.value:.2f} points that pre-training buys, {shares}."
+    return said + "".join(failed)
 
 
-def share_words(rung: Rung) -> str:
-    """Return a share in percent with its interval, in brackets."""
+def share_words(rung: Rung, fits: Fits) -> str:
+    """Return a share in percent with its interval, or why there is none."""
+    if len(failed_runs(rung.group, fits)) == rung.group.n:
+        return "learned nothing"
     if math.isnan(rung.share.value):
-        return "(no share: there is no gain)"
+        return "no share: there is no gain"
     value = f"{100 * rung.share.value + 0.0:.0f} %".replace("-0 %", "0 %")
     if not rung.share.has_interval:
-        return f"({value}, no interval: {rung.share.why_none})"
-    return f"({value}, {100 * rung.share.low:.0f} to {100 * rung.share.high:.0f} %)"
+        return f"{value}, no interval: {rung.share.why_none}"
+    return f"{value}, {100 * rung.share.low:.0f} to {100 * rung.share.high:.0f} %"
 
 
-def ladder_table(found: Ladder) -> pd.DataFrame:
+def fewer_seeds(rung: Rung, whole: Group) -> list[str]:
+    """Return which seeds a gain is over, if they are fewer than those of the whole."""
+    return [] if rung.group.n == whole.n else [f"over {seeds_words(rung.group.seeds)}"]
+
+
+def some_failed(group: Group, fits: Fits) -> list[str]:
+    """Return how many runs learned nothing, if some did and others did not."""
+    n_failed = len(failed_runs(group, fits))
+    return [f"{n_failed} of {group.n} runs learned nothing"] if 0 < n_failed < group.n else []
+
+
+def ladder_table(found: Ladder, fits: Fits) -> pd.DataFrame:
     """Return a row for each init from pre-trained to random: mean, gain over random weights, share of the gain."""
-    shares = [share_words(rung).strip("()") for rung in found.rungs]
-    shares = ["no gain to share out"] * len(shares) if found.is_without_gain else shares
+    shares = [share_words(rung, fits) for rung in found.rungs]
+    shares = ["these runs show no gain"] * len(shares) if found.is_without_gain else shares
     groups = [found.top, *(rung.group for rung in found.rungs), found.bottom]
     gains = [with_interval(found.gap), *(with_interval(rung.gain) for rung in found.rungs), "0, by definition"]
     return pd.DataFrame(
         {
             "first weights": [prose(group.names["init"]) for group in groups],
             "seeds": [", ".join(map(str, group.seeds)) for group in groups],
-            "test %": [f"{group.spread.mean:.2f}" for group in groups],
+            "test %": [accuracy_cell(group, fits) for group in groups],
             "gain over random, points": gains,
             "share of the gain": ["100 %, by definition", *shares, "0 %, by definition"],
         }
@@ -272,13 +300,12 @@ def about_ladder(found: Ladder) -> str:
     )
 
 
-def title_of_ladder(found: list[Ladder]) -> str:
+def title_of_ladder(found: list[Ladder], fits: Fits) -> str:
     """Return the finding of the figure: the share of the gain that each init brings, where the runs show a gain."""
     if len(found) != 1 or found[0].is_without_gain:
         return "Test accuracy by the part of the first weights that is pre-trained"
     said = listed(
-        f"{prose(rung.group.names['init'])} {share_words(rung).strip('()').partition(',')[0]}"
-        for rung in found[0].rungs
+        f"{prose(rung.group.names['init'])} {share_words(rung, fits).partition(',')[0]}" for rung in found[0].rungs
     )
     return f"Share of the gain of pre-training: {said}"
 
@@ -383,7 +410,7 @@ def tables_of(evidence: Evidence, fits: Fits, losses: Losses) -> dict[str, pd.Da
     doses = [dose_table(curve, fits, losses).assign(**curve.rest) for curve in dose_curves(evidence)[0]]
     labels = [labels_table(curves, fits).assign(**curves.rest) for curves in label_curves(evidence)[0]]
     parts = [
-        ladder_table(found).assign(**{key: name for key, name in found.top.names.items() if key != "init"})
+        ladder_table(found, fits).assign(**{key: name for key, name in found.top.names.items() if key != "init"})
         for found in ladders(evidence)
     ]
     return {name: pd.concat(rows) for name, rows in {"dose": doses, "labels": labels, "ladder": parts}.items() if rows}
@@ -398,4 +425,8 @@ def doses(evidence: Evidence) -> list[str]:
 def bought(evidence: Evidence, fits: Fits) -> list[str]:
     """Return the sentences of the answer on labels and on parts of the weights."""
     curves, without_curves = label_curves(evidence)
-    return [*(worth(one, fits) for one in curves), *without_curves, *map(ladder_sentence, ladders(evidence))]
+    return [
+        *(worth(one, fits) for one in curves),
+        *without_curves,
+        *(ladder_sentence(found, fits) for found in ladders(evidence)),
+    ]

@@ -124,7 +124,7 @@ def labels_curve(evidence: Evidence, fits: Fits) -> Drawing | None:
     return framed(bought.title_of_labels(evidence), bought.caption_of_labels(evidence, bool(simple)), figure)
 
 
-def ladder(evidence: Evidence) -> Drawing | None:
+def ladder(evidence: Evidence, fits: Fits) -> Drawing | None:
     """Return a figure of the test accuracy for each init from pre-trained to random, or None without inits between."""
     found = ladders(evidence)
     if not found:
@@ -146,4 +146,4 @@ def ladder(evidence: Evidence) -> Drawing | None:
         axis.grid(axis="y", visible=False)
         axis.set_xlabel("test accuracy at the best step (%)")
         name_panel(axis, {key: name for key, name in top.names.items() if key != "init"}, len(rows))
-    return framed(bought.title_of_ladder(found), bought.caption_of_ladder(found), figure)
+    return framed(bought.title_of_ladder(found, fits), bought.caption_of_ladder(found), figure)

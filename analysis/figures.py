@@ -289,7 +289,7 @@ def write_figures(
             "final_accuracy": final_accuracy(evidence, baselines),
             "dose": doses,
             "labels": labels_curve(evidence, fits),
-            "ladder": ladder(evidence),
+            "ladder": ladder(evidence, fits),
             "steps_to_threshold": steps_to_threshold(evidence) if in_detail else None,
             "seed_spread": seed_spread(evidence) if in_detail and any(of.n > 1 for of in evidence.groups) else None,
             "valid_against_test": validation_against_test(evidence),

@@ -157,7 +157,7 @@ def _bought(material: Material) -> list[Section]:
     for found in ladders(material.evidence):
         rest = {key: name for key, name in found.top.names.items() if key != "init"}
         title = f"Parts of the first weights: {' · '.join(told(rest))}"
-        made.append(Section(title, [about_ladder(found)], tables=[Table("", ladder_table(found))]))
+        made.append(Section(title, [about_ladder(found)], tables=[Table("", ladder_table(found, material.fits))]))
     return made
 
 

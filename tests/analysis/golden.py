@@ -158,6 +158,19 @@ SWEEPS: dict[str, list[Run]] = {
         *RANDOM,
     ],
     "ladder_of_other_seeds": [*PRETRAINED, *of_seeds("embeddings", [78.0, 77.0]), replace(RANDOM[0], seed=10)],
+    "ladder_of_runs_that_learned_nothing": [
+        *PRETRAINED,
+        *of_seeds("bottom_2", [83.0, 84.0]),
+        Run("bottom_2", 2, 50.0, one_answer=True),
+        *(replace(run, init="shuffled", test=50.0, one_answer=True) for run in RANDOM),
+        *RANDOM,
+    ],
+    "ladder_whose_random_run_learned_nothing": [
+        *PRETRAINED,
+        *of_seeds("embeddings", [78.0, 77.0, 76.0]),
+        *RANDOM[:2],
+        replace(RANDOM[2], test=50.0, one_answer=True),
+    ],
     "ladder_without_a_gain": [
         *of_seeds("pretrained", [73.0, 75.0, 71.0]),
         *of_seeds("embeddings", [74.0, 72.0, 73.0]),
