@@ -36,6 +36,14 @@ UNKNOWN := $(filter-out CHECK $(shell awk '/^[A-Z_]+ =/ {print $$1}' Makefile),$
 ifneq ($(UNKNOWN),)
 $(error $(UNKNOWN): no variable of this Makefile; `make help` lists them)
 endif
+# So would one that the target does not use.
+USED_pretrain := MODEL CORPUS TOKENS DEVICE PRECISION FORCE ARGS DATA_DIR RUNS_DIR
+USED_figures := SWEEP ARGS DATA_DIR RUNS_DIR RESULTS_DIR
+UNUSED := $(filter-out EXTRAS TORCH PYTHON $(USED_$(MAKECMDGOALS)),$(GIVEN))
+UNUSED := $(if $(USED_$(MAKECMDGOALS)),$(UNUSED),$(filter CORPUS TOKENS,$(GIVEN)))
+ifneq ($(and $(UNUSED),$(filter 0,$(MAKELEVEL))),)
+$(error $(UNUSED): make $(MAKECMDGOALS) does not use it; `make help` lists the variables)
+endif
 # What EXTRAS asks for is installed when one stamp names it all, and more perhaps; the newest such stamp counts.
 NEW := .venv/.installed-$(subst $(comma),-,$(EXTRAS))
 extras_of = $(subst -, ,$(patsubst .venv/.installed-%,%,$(1)))

@@ -241,8 +241,8 @@ def ladder_sentence(found: Ladder, fits: Fits) -> str:
     ]
     if found.is_without_gain:
         said = (
-            f"{of}: pre-trained minus random is {gap.value:+.2f} points ({gap.words('+.2f', *POSSIBLE)}), so these runs "
-            f"show no gain to share out. Minus random, in points: {'; '.join(gains)}."
+            f"{of}: pre-trained minus random is {gap.value:+.2f} points ({gap.words('+.2f', *POSSIBLE)}), so these "
+            f"runs show no gain to share out. Minus random, in points: {'; '.join(gains)}."
         )
     else:
         shares = "; ".join(f"{gain} ({note})" for gain, note in zip(gains, notes, strict=True))

@@ -1,10 +1,11 @@
 """Prepares texts without labels for pre-training: `data/bin/corpus.<corpus>.<model>`, made by fairseq-preprocess.
 
 One line of the file is one paragraph (.txt, .txt.xz or .txt.gz, UTF-8, read line by line). Every hundredth paragraph is
-held out; its loss is the held-out loss. `corpus.add=[cls_books]` adds the training texts of a prepared dataset. A
-paragraph that equals a validation or test text of any dataset in `data/splits` is dropped, and the manifest lists the
-datasets under `checked`: a model is judged only on datasets that its corpus was checked against. The splits of
-`sweeps search` are left out: their validation texts are training texts of a dataset, and their test texts are its own.
+held out, up to 10,000; their loss is the held-out loss. `corpus.add=[cls_books]` adds the training texts of a prepared
+dataset. A paragraph that equals a validation or test text of any dataset in `data/splits` is dropped, and the manifest
+lists the datasets under `checked`: a model is judged only on datasets that its corpus was checked against. The splits
+of `sweeps search` are left out: their validation texts are training texts of a dataset, and their test texts are its
+own.
 """
 
 import gzip
@@ -25,8 +26,9 @@ from foundation.counts import counted
 from foundation.errors import UsageError
 from foundation.whole_files import sha256_of
 
-LAYOUT = 1  # raise it when what is written changes: older folders are then rebuilt
-HELD_OUT = 100  # one paragraph in this many
+LAYOUT = 2  # raise it when what is written changes: older folders are then rebuilt
+HELD_OUT = 100  # one paragraph in this many,
+MOST_HELD_OUT = 10_000  # until there are this many: the loss of a corpus of gigabytes takes no longer then
 OPENERS: dict[str, Any] = {".txt": open, ".xz": lzma.open, ".gz": gzip.open}
 OF_SEARCH = re.compile(r".+-split[0-9]+")  # names of datasets that `sweeps search` makes
 JUDGED = ("valid", "test")  # splits whose texts may not be in a corpus
@@ -130,9 +132,9 @@ def _write_paragraphs(folder: Path, path: Path, added: list[Path], judged: dict[
             if found_in := judged.get(digest_of_near_copies(text)):
                 dropped[found_in] = dropped.get(found_in, 0) + 1
                 continue
-            split = "train" if number % HELD_OUT else "valid"
-            (train if number % HELD_OUT else valid).write(text + "\n")
-            counts[split] += 1
+            is_held_out = number % HELD_OUT == 0 and counts["valid"] < MOST_HELD_OUT
+            (valid if is_held_out else train).write(text + "\n")
+            counts["valid" if is_held_out else "train"] += 1
     if not counts["valid"]:
         n = sum(counts.values())
         raise UsageError(

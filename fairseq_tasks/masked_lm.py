@@ -73,7 +73,7 @@ class PretrainingTask(EvaluatedTask, MaskedLMTask):
         super().__init__(cfg, dictionary)
         self.model_cfg: DictConfig | None = None
         self.progress = TrainingProgress(Path(cfg.save_dir), cfg.goes_on, cfg.fp16, losses={}, seconds=0.0)
-        self.last = time.monotonic()
+        self.last: float | None = None  # when the seconds were last counted; None: before the first step
 
     # --- data
 
@@ -127,14 +127,12 @@ class PretrainingTask(EvaluatedTask, MaskedLMTask):
 
     def train_step(self, sample: dict[str, Any], model: Any, *others: Any, **more: Any) -> Any:
         """Do a step, and count the seconds of training."""
+        self.last = self.last or time.monotonic()
         answer = super().train_step(sample, model, *others, **more)
-        self._count_seconds()
-        return answer
-
-    def _count_seconds(self) -> None:
         now = time.monotonic()
         self.progress.state["seconds"] += now - self.last
         self.last = now
+        return answer
 
     # --- evaluation
 

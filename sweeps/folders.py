@@ -18,6 +18,7 @@ from foundation.whole_files import write_json
 
 LEASE = 60.0  # seconds
 _claims: dict[Path, tuple[int, float]] = {}  # lock file: its mtime (ns), when this mtime was first seen (monotonic)
+PRETRAINING = "pretraining"  # the folder of RUNS_DIR that `make pretrain` writes
 ALL = 0  # as a number of training texts: all of the split
 STATES = ("pending", "running", "done", "failed")
 DONE, FAILED, NOT_OURS, STOPPED = 0, 1, 3, 75  # exit codes of a run's process
@@ -51,7 +52,9 @@ class RunKey:
 
 
 def require_name(sweep: str) -> None:
-    """Raise `UsageError` unless the name of a sweep is the name of one folder."""
+    """Raise `UsageError` unless the name of a sweep is the name of one folder, and not that of `make pretrain`."""
+    if sweep == PRETRAINING:
+        raise UsageError(f"SWEEP={sweep}: `make pretrain` writes there; give another name")
     if sweep in ("", "..") or Path(sweep).name != sweep:
         raise UsageError(f"SWEEP={sweep}: it names one folder, without a slash")
 

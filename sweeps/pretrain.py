@@ -26,11 +26,10 @@ from foundation.whole_files import require_no_dead_link, sha256_of, write_json, 
 from hydra_conf.compose import choices, compose_config, flat, group_words, parse_words, quoted
 from sweeps.child import environment_of, note_death, start
 from sweeps.device import Machine, require_device, resolve_machine
-from sweeps.folders import NOT_OURS, STOPPED, delete, lock_of, read_json, read_status, set_status
+from sweeps.folders import NOT_OURS, PRETRAINING, STOPPED, delete, lock_of, read_json, read_status, set_status
 from sweeps.grid import resolved_yaml, shape_words
 from sweeps.pool import POLL_SECONDS, Signals, SweepInterrupted
 from sweeps.provenance import differing_inputs, differing_keys, provenance
-from sweeps.run import PRETRAINING
 from sweeps.screen import duration
 
 SAY_EVERY = 30.0  # seconds
@@ -254,7 +253,11 @@ def _prepare(config: DictConfig, folder: Path, force: bool) -> bool:
         if differs and not force:
             raise UsageError(f"{folder} was begun otherwise ({'; '.join(differs)}); FORCE=1 begins it anew")
         own.add(identity(stored, made_from))
-    there = doses_of_model(Path(_models(config)).parent, config.model.name)
+    models = Path(_models(config)).parent
+    for path in models.glob(f".{config.model.name}@*"):  # what a killed process had begun to write
+        if path.is_dir() and re.fullmatch(r"\.[^.]+\.[a-z0-9_]{8}", path.name):
+            shutil.rmtree(path)
+    there = doses_of_model(models, config.model.name)
     for dose in doses_of(config.tokens, config.pretraining.first_dose):
         path = model_folder(config, dose)
         if path.exists() and there.get(path, {}).get("identity") not in own:

@@ -32,6 +32,7 @@ from sweeps.folders import (
     DONE,
     FAILED,
     NOT_OURS,
+    PRETRAINING,
     STOPPED,
     drop_leftovers,
     now,
@@ -43,7 +44,6 @@ from sweeps.folders import (
 from sweeps.provenance import binarised_folder, differing_inputs, input_hashes, provenance
 from sweeps.seeds import STRIDE
 
-PRETRAINING = "pretraining"  # the folder of RUNS_DIR that `make pretrain` writes
 SKIPPED_AT_MOST = 0.1  # of the planned steps: a run that skips more no longer follows its plan
 
 

@@ -68,6 +68,16 @@ def test_every_hundredth_paragraph_is_held_out_and_training_texts_can_be_added(
         prepared(workspace, path, "corpus.add=[nobody]")
 
 
+def test_no_more_is_held_out_than_says_how_good_a_model_is(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data_prep.corpus.MOST_HELD_OUT", 2)
+    path = tmp_path / "many.txt"
+    path.write_text("\n".join(f"livre {number}" for number in range(1, 501)), encoding="utf-8")
+    _, manifest = prepared(workspace, path, "model.max_unknown_share=1")
+    assert manifest["paragraphs"] == {"train": 498, "valid": 2}
+
+
 def test_packed_files_are_read_as_plain_ones(tmp_path: Path) -> None:
     lines = "Un  livre\u00a0superbe.\n\n\u200b\nUn roman e\u0301mouvant.\n".encode()
     (tmp_path / "a.txt").write_bytes(lines)

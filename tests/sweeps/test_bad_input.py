@@ -36,6 +36,7 @@ CASES = [
     (("launcher.jobs=0",), "launcher.jobs=0: it must be at least 1"),
     (("--sweep", "a/b"), "SWEEP=a/b: it names one folder"),
     (("--sweep", ".."), "SWEEP=..: it names one folder"),
+    (("--sweep", "pretraining"), "SWEEP=pretraining: `make pretrain` writes there"),
     (("--data-dir", "elsewhere"), "is not prepared for tiny; run `make prep"),
     (("fairseq.model.encoder_layerz=1",), "'fairseq.model.encoder_layerz' (did you mean 'encoder_layers'?)"),
     (("fairseq.dataset.batchsize=1",), "'fairseq.dataset.batchsize' (did you mean 'batch_size'?)"),

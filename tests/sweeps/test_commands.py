@@ -58,6 +58,21 @@ def test_a_misspelt_variable_is_named_and_nothing_runs(make: Callable[..., str],
     assert not refusal.value.stdout
 
 
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("make pretrain SEEDS=0 TOKENS=1M", "SEEDS: make pretrain"),
+        ("make figures SEEDS=0", "SEEDS: make figures"),
+        ("make sweep TOKENS=1M", "TOKENS: make sweep"),
+    ],
+)
+def test_a_variable_that_the_target_does_not_use_is_named(make: Callable[..., str], line: str, name: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refusal:
+        make(line)
+    assert f"{name} does not use it" in refusal.value.stderr
+    assert not refusal.value.stdout
+
+
 def test_help_lists_every_choice() -> None:
     said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
     for group in ("dataset", "model", "init", "method", "backend", "experiment"):

@@ -126,8 +126,11 @@ def test_a_training_that_is_killed_ends_with_the_same_weights(pretrained: Worksp
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     until(lambda: not is_owned(folder))
+    half_written = made.root / "data/models/.tiny@8k.ab_4efgh"  # as the killed process may leave it
+    half_written.mkdir()
     answer = made.python(*words_of(made.root / "made.txt", "8k"))
     assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert not half_written.exists()
     assert "going on from step" in (folder / "train.log").read_text(encoding="utf-8")
     for dose in DOSES:
         assert same(weights_of(made, dose), weights_of(pretrained, dose)), dose
