@@ -325,7 +325,7 @@ def _pretrain(arguments: argparse.Namespace) -> int:
         code = _train_in_child(config, folder)
         if code == NOT_OURS:
             raise UsageError(f"{folder} is being trained by another process; wait for it, or stop it")
-        if code:
+        if read_status(folder).get("state") != "done":
             said = "it was stopped; the same command goes on from here" if code == STOPPED else ""
             print(f"error: {said or read_status(folder).get('error')}\n  log: {folder / 'train.log'}", flush=True)
             return 1

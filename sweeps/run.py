@@ -20,7 +20,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from filelock import Timeout
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -374,5 +374,16 @@ def main() -> int:
     return run(arguments.folder.absolute(), arguments.digest)
 
 
+def leave(code: int) -> NoReturn:
+    """End this process, but not the interpreter first.
+
+    A training that stops within an epoch leaves fairseq's thread that makes batches ahead. If this thread is in torch's
+    code when the interpreter ends, it aborts the process, and a run that is done looks as if it had died.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -181,7 +181,8 @@ def test_the_experiment_trains_every_dose_on_a_dataset_that_the_corpus_was_check
 def test_the_loss_falls_to_the_entropy_of_a_made_up_language(tmp_path: Path) -> None:
     """Words are drawn independently, and a paragraph ends after each with the same probability: no model does better.
 
-    Only <mask> stands at a masked place, so the text around it says nothing. The <s> of a block is always known.
+    Only <mask> stands at a masked place, so the text around it says nothing. The <s> of a block is always known. The
+    training ends within an epoch, while fairseq's thread makes the next batches.
     """
     shares = {"aa": 0.5, "bb": 0.25, "cc": 0.125, "dd": 0.125}
     ends = 0.02
