@@ -1,7 +1,7 @@
 """How fast pre-training is, against stock fairseq-train: python -m benchmarks.pretrain
 
 stock      fairseq-train with its own masked_lm task, its own encoder and Adam, float32 (its --bf16 fails on a CPU)
-bare loop  a plain PyTorch loop around fairseq's own model, in bfloat16, with torch's fused AdamW
+bare loop  a plain PyTorch loop around fairseq's own model, in the precision of ours, with torch's fused AdamW
 ours       `python -m sweeps pretrain`
 
 All train the published shape on blocks of the same corpus, as many tokens in each step, on all cores of a CPU. The ways
@@ -34,7 +34,7 @@ from foundation.errors import UsageError, exit_code
 from hydra_conf.compose import compose_config, quoted
 from sweeps.pretrain import arguments_of_pretrain, plan
 
-STOCK, BARE, OURS = "stock, fp32", "bare loop, bf16", "ours"
+STOCK, BARE, OURS = "stock", "bare loop", "ours"
 STEP = re.compile(r"^(\S+ \S+) \| INFO \| train_inner \|.*num_updates=(\d+)", re.MULTILINE)
 SHAPE = ("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads")
 OPTIONS = """--task masked_lm --criterion masked_lm --arch roberta_base --sample-break-mode none --optimizer adam
@@ -79,12 +79,11 @@ def stock_command(config: DictConfig, steps: int) -> list[str]:
 
 def bare_loop(told: dict[str, Any]) -> None:
     """Train fairseq's own model in a plain loop, and log in fairseq's format. `told` is from `bench`."""
-    from fairseq import tasks
     from fairseq.models.roberta import RobertaModel
     from fairseq.models.roberta.model import base_architecture
-    from fairseq.tasks.masked_lm import MaskedLMConfig
+    from fairseq.tasks.masked_lm import MaskedLMConfig, MaskedLMTask
 
-    task: Any = tasks.setup_task(MaskedLMConfig(data=told["data"], tokens_per_sample=told["block"], seed=1))
+    task: Any = MaskedLMTask.setup_task(MaskedLMConfig(data=told["data"], tokens_per_sample=told["block"], seed=1))
     task.load_dataset("train")
     names = argparse.Namespace(**told["shape"], max_positions=told["positions"], dropout=0.0, attention_dropout=0.0)
     base_architecture(names)
@@ -96,7 +95,7 @@ def bare_loop(told: dict[str, Any]) -> None:
         rows = order[step * told["batch"] : (step + 1) * told["batch"]]
         sample = dataset.collater([dataset[int(row)] for row in rows])
         masked = sample["target"].ne(task.dictionary.pad())
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=told["precision"] == "bf16"):
             logits = model(sample["net_input"]["src_tokens"], masked_tokens=masked)[0]
         loss = torch.nn.functional.cross_entropy(logits.float(), sample["target"][masked])
         optimizer.zero_grad()
@@ -106,8 +105,13 @@ def bare_loop(told: dict[str, Any]) -> None:
         print(f"{datetime.now():%Y-%m-%d %H:%M:%S} | INFO | train_inner | num_updates={step + 1}", flush=True)
 
 
-def bench(arguments: argparse.Namespace, config: DictConfig) -> tuple[str, dict[str, Any]]:
-    """Run every way in turn; return the results as Markdown and as numbers."""
+def bench(
+    arguments: argparse.Namespace, config: DictConfig, words: list[str], overrides: list[str]
+) -> tuple[str, dict[str, Any]]:
+    """Run every way in turn; return the results as Markdown and as numbers.
+
+    `words` and `overrides` make `python -m sweeps pretrain` train what `config` says.
+    """
     settings, steps = config.pretraining, arguments.steps
     shape = {name: int(config.fairseq.model[name]) for name in SHAPE}
     told = {
@@ -118,6 +122,7 @@ def bench(arguments: argparse.Namespace, config: DictConfig) -> tuple[str, dict[
         "batch": settings.batch_tokens // settings.block_tokens,
         "rate": settings.learning_rate,
         "steps": steps,
+        "precision": config.precision.name,
     }
     measured: dict[str, list[float]] = {STOCK: [], BARE: [], OURS: []}
     with tempfile.TemporaryDirectory(dir=arguments.data_dir) as name:
@@ -128,27 +133,30 @@ def bench(arguments: argparse.Namespace, config: DictConfig) -> tuple[str, dict[
             if (arguments.data_dir / part).exists():
                 (data / part).symlink_to((arguments.data_dir / part).absolute())
         shutil.copytree(config.model.folder, data / "models" / config.model.name)
-        options = ["--tokens", str(steps * settings.batch_tokens), "--device", "cpu"]
-        options += ["--data-dir", str(data), "--runs-dir", str(scratch / "runs"), "--"]
-        ours = [sys.executable, "-m", "sweeps", "pretrain", *options, "fairseq.common.log_interval=1"]
+        options = ["--tokens", str(steps * settings.batch_tokens), "--precision", config.precision.name]
+        options += ["--device", "cpu", "--data-dir", str(data), "--runs-dir", str(scratch / "runs"), *words]
+        logged = "fairseq.common.log_interval=1"
+        ours = [sys.executable, "-m", "sweeps", "pretrain", *options, "--", logged, *overrides]
         bare = [sys.executable, "-m", "benchmarks.pretrain", "--bare-loop", json.dumps(told)]
         commands = {STOCK: stock_command(config, steps), BARE: bare, OURS: ours}
         for number in range(arguments.rounds):
             for way, command in commands.items():
                 print(f"{time.strftime('%H:%M:%S')} round {number + 1}: {way}", flush=True)
                 log = scratch / f"{way}.log"
+                shutil.rmtree(scratch / "runs", ignore_errors=True)  # ours would go on from there
+                for dose in (data / "models").glob("*@*"):
+                    shutil.rmtree(dose)
                 timed([command], log)
                 path = next(scratch.glob("runs/pretraining/*/train.log")) if way == OURS else log
                 measured[way].append(seconds_per_step(path.read_text(encoding="utf-8", errors="replace")))
-        precision = json.loads(next(scratch.glob("runs/pretraining/*/provenance.json")).read_text())["precision"]
-    peaks = {kind: peak_flops(kind) for kind in ("fp32", "bf16")}
-    kinds = {STOCK: "fp32", BARE: "bf16", OURS: precision}
+    kinds = {STOCK: "fp32", BARE: config.precision.name, OURS: config.precision.name}
+    peaks = {kind: peak_flops(kind) for kind in dict.fromkeys(kinds.values())}
     flop = flop_of_step(config, shape)
     medians = {way: statistics.median(found) for way, found in measured.items()}
     speeds = {way: settings.batch_tokens / seconds for way, seconds in medians.items()}
     rows = [
         {
-            "way": way,
+            "way": f"{way}, {kinds[way]}",
             "seconds per step (least to most)": spread(measured[way], 2),
             "times as fast as stock": f"{medians[STOCK] / medians[way]:.2f}",
             "tokens/s": f"{speeds[way]:,.0f}",
@@ -192,7 +200,7 @@ def main() -> int:
         return 0
     words = ["--device", "cpu", "--data-dir", str(arguments.data_dir), "--runs-dir", "runs", "--tokens", "1M"]
     config, _ = plan(arguments_of_pretrain(words))
-    found, numbers = bench(arguments, config)
+    found, numbers = bench(arguments, config, [], [])
     print(f"\n{found}\n{json.dumps(numbers)}")
     if arguments.page:
         write_section(arguments.page, "pretrain", found)

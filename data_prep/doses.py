@@ -44,24 +44,32 @@ def doses_of_model(models: Path, model: str) -> dict[Path, dict[str, Any]]:
 def models_of(model: str | None, axes: dict[str, str], data_dir: Path) -> list[str | None]:
     """Return the models that a command asks for: the words of MODEL, or every dose of it in `EXPERIMENT=dose`.
 
+    A word that names a dose, such as data/models/roberta_small_fr@16M, stands for this dose alone.
     Raises `UsageError` when there is no dose of the model, or when its doses are of different trainings.
     """
     words = parse_list("MODEL", model) if model else [None]
     if "doses_of" not in axes:
         return words
     found: list[str | None] = []
+    trainings: dict[str, dict[str, list[str]]] = {}  # base model -> training -> its doses
     for word in words:
-        folders = doses_of_model(data_dir.absolute() / "models", Path(word or axes["doses_of"]).name)
+        path = Path(word or axes["doses_of"])
+        base, dose = base_and_dose(path.name)
+        folders = doses_of_model(data_dir.absolute() / "models", base)
+        if dose is not None:
+            about = about_dose(path)
+            folders = {path: about} if about is not None else {}
         if not folders:
-            said, place = f"MODEL={word or axes['doses_of']}", data_dir / "models"
-            raise UsageError(f"{said}: there is no dose of it in {place}; run `make pretrain {said}` first")
-        by_training: dict[str, list[str]] = {}
+            raise UsageError(
+                f"MODEL={path}: there is no dose of it in {data_dir / 'models'}; run `make pretrain MODEL={base}` first"
+            )
         for folder, about in folders.items():
-            by_training.setdefault(about["identity"], []).append(folder.name)
-        if len(by_training) > 1:
-            said = " and ".join(", ".join(sorted(names)) for names in by_training.values())
-            raise UsageError(f"{said} are of different trainings; move those of one away from {data_dir / 'models'}")
+            trainings.setdefault(base, {}).setdefault(about["identity"], []).append(folder.name)
         found += map(str, folders)
+    for of_base in trainings.values():
+        if len(of_base) > 1:
+            said = " and ".join(", ".join(sorted(names)) for names in of_base.values())
+            raise UsageError(f"{said} are of different trainings; move those of one away from {data_dir / 'models'}")
     return found
 
 

@@ -102,6 +102,11 @@ def inputs_of(config: DictConfig) -> dict[str, Any]:
     return {name: sha256_of(folder / name) for name in ("train.bin", "train.idx", "valid.bin", "valid.idx", "dict.txt")}
 
 
+def checked_by(config: DictConfig) -> dict[str, Any]:
+    """Return the datasets whose texts were looked for in the corpus, as prep's manifest lists them."""
+    return dict(read_json(corpus_folder(config) / "manifest.json")["inputs"]["checked"])
+
+
 def train(folder: Path, config: DictConfig) -> None:
     """Train in the folder of a pre-training, from its last checkpoint if it has one. Runs in its own process.
 
@@ -133,6 +138,7 @@ def train(folder: Path, config: DictConfig) -> None:
             "learning_rate": pretraining.learning_rate,
             "batch_tokens": pretraining.batch_tokens,
             "identity": identity(config, inputs),
+            "checked": checked_by(config),
         }
         steps = steps_of(config, config.tokens)
         settings.optimization.max_update = settings.optimization.max_epoch = steps
@@ -329,7 +335,7 @@ def _pretrain(arguments: argparse.Namespace) -> int:
             said = "it was stopped; the same command goes on from here" if code == STOPPED else ""
             print(f"error: {said or read_status(folder).get('error')}\n  log: {folder / 'train.log'}", flush=True)
             return 1
-    checked = read_json(corpus_folder(config) / "manifest.json")["inputs"]["checked"]
+    checked = checked_by(config)  # perhaps more datasets than when the models were written
     own = identity(config, inputs_of(config))
     for path, about in doses_of_model(Path(_models(config)).parent, config.model.name).items():
         if about["identity"] == own:

@@ -120,12 +120,14 @@ def test_a_training_that_is_killed_ends_with_the_same_weights(pretrained: Worksp
     folder = made.root / "runs" / "pretraining" / "made.tiny"
     process = subprocess.Popen(words, cwd=made.root, stdout=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 120
-    while not list(folder.glob("resume/step=*")) and time.monotonic() < deadline:
+    first = made.root / "data/models/tiny@0M/pretraining.json"
+    while not (first.is_file() and list(folder.glob("resume/step=*"))) and time.monotonic() < deadline:
         assert process.poll() is None
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     until(lambda: not is_owned(folder))
+    assert "amazon_fr" in read_json(first)["checked"]  # the models of a cut training can be fine-tuned
     half_written = made.root / "data/models/.tiny@8k.ab_4efgh"  # as the killed process may leave it
     half_written.mkdir()
     answer = made.python(*words_of(made.root / "made.txt", "8k"))
@@ -174,6 +176,12 @@ def test_the_experiment_trains_every_dose_on_a_dataset_that_the_corpus_was_check
     answer = pretrained.sweep("--experiment", "dose", "--seeds", "0", "--sweep", "mixed")
     assert "are of different trainings" in refused(answer)
     shutil.rmtree(other)
+    some = ",".join(str(pretrained.root / f"data/models/tiny@{dose}") for dose in ("0M", "8k"))
+    answer = pretrained.sweep(
+        "--experiment", "dose", "--model", some, "--seeds", "0", "--epochs", "1", "--sweep", "some"
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert len(list((pretrained.root / "runs/some/amazon_fr").iterdir())) == 2
     answer = pretrained.sweep("--experiment", "dose", "--model", "nobody", "--sweep", "none")
     assert "MODEL=nobody: there is no dose of it in " in refused(answer)
 
