@@ -186,8 +186,8 @@ def about_labels(curves: LabelCurves) -> str:
         f"{by_seed(curves.seeds)} A label is a training text with its class. Each subset is part of the larger "
         "ones and has about the same class balance; a run on a subset takes as many "
         f"{'epochs' if is_by_epochs else 'steps'} as a run on all. In brackets: 95 % intervals for new seeds on this "
-        "test set and these subsets. Labels to match are read between the sizes trained, on straight lines over their "
-        "logarithm."
+        "test set and these subsets, none corrected for the number of sizes. Labels to match are read between the "
+        "sizes trained, on straight lines over their logarithm."
     )
     return said + without(curves.left_out)
 
