@@ -147,7 +147,7 @@ def _project(layers: list[Any], x: torch.Tensor) -> tuple[torch.Tensor, ...]:
 def _attend_by_products(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, drop: Any, packing: Packing
 ) -> torch.Tensor:
-    """Attend text by text with matrix products: in bfloat16 a fifth of the fused kernel's time (docs/measurements.md).
+    """Attend text by text with matrix products: in bfloat16 a fifth of the fused kernel's time (docs/log.md).
 
     The module `drop` is applied to the attention weights, which torch's fused kernel cannot do on a CPU.
     """
