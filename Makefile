@@ -84,9 +84,14 @@ figures: $(STAMP) ## report, figures, tables and statistics of SWEEP, in results
 	@$(IN) -m analysis --sweep $(call q,$(SWEEP)) --runs-dir $(call q,$(RUNS_DIR)) \
 	  --results-dir $(call q,$(RESULTS_DIR)) --data-dir $(call q,$(DATA_DIR)) $(ARGS)
 
+# Each line is one command, which make itself runs: a SIGTERM to make reaches it, and so the sweep.
+reproduce: START := $(shell date +%s)
 reproduce: ## prep, sweep and figures
-	@start=$$(date +%s); $(MAKE) --no-print-directory sweep CHECK=1 && $(MAKE) --no-print-directory prep && $(MAKE) --no-print-directory sweep \
-	  && $(MAKE) --no-print-directory figures ARGS= && echo "reproduced in $$((($$(date +%s) - start + 30) / 60)) minutes"
+	@$(MAKE) --no-print-directory sweep CHECK=1
+	@$(MAKE) --no-print-directory prep
+	@$(MAKE) --no-print-directory sweep
+	@$(MAKE) --no-print-directory figures ARGS=
+	@echo "reproduced in $$((($$(date +%s) - $(START) + 30) / 60)) minutes"
 
 pretrain: $(STAMP) ## masked language modelling of MODEL on CORPUS, a model folder at 0, 1, 2, 4 ... M tokens
 	@set -f; exec $(IN) -m sweeps pretrain --model $(call q,$(MODEL)) --corpus $(call q,$(CORPUS)) --tokens $(call q,$(strip $(TOKENS))) \

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hydra_conf.compose import choices
 from sweeps.commands import commands_of
 from sweeps.planning import arguments_of_run
+from tests.sweeps.test_processes import until
 
 ROOT = Path(__file__).parents[2]
 TOLD = "import json, sys; print(json.dumps(sys.argv[1:]))"
@@ -208,6 +209,17 @@ def test_why_an_environment_cannot_be_made_is_told_in_its_own_words(tmp_path: Pa
     answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     said = "error: .venv cannot be made (Error: disk full); mend what it names, and call again\n"
     assert (answer.returncode, answer.stdout, answer.stderr) == (2, "", said)
+
+
+def test_a_sigterm_to_make_reproduce_reaches_what_runs(make: Callable[..., str], tmp_path: Path) -> None:
+    stub = tmp_path / ".venv" / "bin" / "python"
+    stub.write_text("#!/bin/sh\ntrap 'echo got it > told; exit 143' TERM\necho > begun\nwhile :; do sleep 0.05; done\n")
+    plain = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
+    process = subprocess.Popen(["make", "reproduce"], cwd=tmp_path, env=plain, stderr=subprocess.DEVNULL)
+    until(lambda: (tmp_path / "begun").is_file())
+    process.terminate()
+    process.wait(timeout=60)
+    until(lambda: (tmp_path / "told").is_file())
 
 
 def test_reproduce_checks_its_words_before_it_fetches_anything(make: Callable[..., str]) -> None:
