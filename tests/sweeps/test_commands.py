@@ -213,7 +213,8 @@ def test_why_an_environment_cannot_be_made_is_told_in_its_own_words(tmp_path: Pa
 
 def test_a_sigterm_to_make_reproduce_reaches_what_runs(make: Callable[..., str], tmp_path: Path) -> None:
     stub = tmp_path / ".venv" / "bin" / "python"
-    stub.write_text("#!/bin/sh\ntrap 'echo got it > told; exit 143' TERM\necho > begun\nwhile [ -f begun ]; do sleep 0.05; done\n")
+    wait = "echo > begun\nwhile [ -f begun ]; do sleep 0.05; done\n"
+    stub.write_text(f"#!/bin/sh\ntrap 'echo got it > told; exit 143' TERM\n{wait}")
     plain = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
     process = subprocess.Popen(["make", "reproduce"], cwd=tmp_path, env=plain, stderr=subprocess.DEVNULL)
     until(lambda: (tmp_path / "begun").is_file())
