@@ -36,13 +36,14 @@ UNKNOWN := $(filter-out CHECK $(shell awk '/^[A-Z_]+ =/ {print $$1}' Makefile),$
 ifneq ($(UNKNOWN),)
 $(error $(UNKNOWN): no variable of this Makefile; `make help` lists them)
 endif
-# So would one that the target does not use.
-USED_pretrain := MODEL CORPUS TOKENS DEVICE PRECISION FORCE ARGS DATA_DIR RUNS_DIR
-USED_figures := SWEEP ARGS DATA_DIR RUNS_DIR RESULTS_DIR
-UNUSED := $(filter-out EXTRAS TORCH PYTHON $(USED_$(MAKECMDGOALS)),$(GIVEN))
-UNUSED := $(if $(USED_$(MAKECMDGOALS)),$(UNUSED),$(filter CORPUS TOKENS,$(GIVEN)))
-ifneq ($(and $(UNUSED),$(filter 0,$(MAKELEVEL))),)
-$(error $(UNUSED): make $(MAKECMDGOALS) does not use it; `make help` lists the variables)
+# So would one of `make sweep` that is given to `make pretrain`, and the other way round.
+OF_PRETRAIN := MODEL CORPUS TOKENS DEVICE PRECISION FORCE ARGS DATA_DIR RUNS_DIR
+UNUSED := $(if $(filter pretrain,$(MAKECMDGOALS)),,$(filter CORPUS TOKENS,$(GIVEN)))
+ifeq ($(MAKECMDGOALS),pretrain)
+UNUSED := $(filter-out EXTRAS TORCH PYTHON $(OF_PRETRAIN),$(GIVEN))
+endif
+ifneq ($(UNUSED),)
+$(error $(UNUSED): make $(MAKECMDGOALS) does not use it; make pretrain uses $(OF_PRETRAIN))
 endif
 # What EXTRAS asks for is installed when one stamp names it all, and more perhaps; the newest such stamp counts.
 NEW := .venv/.installed-$(subst $(comma),-,$(EXTRAS))
@@ -69,7 +70,7 @@ $(STAMP): setup.cfg install.sh $(wildcard lock/*.txt)
 	@touch $@
 
 prep: $(STAMP) ## fetch, split and binarise DATASET for MODEL
-	@set -f; $(IN) -m data_prep --dataset $(call q,$(DATASET)) --model $(call q,$(MODEL)) \
+	@set -f; exec $(IN) -m data_prep --dataset $(call q,$(DATASET)) --model $(call q,$(MODEL)) \
 	  --init $(call q,$(INIT)) --experiment $(call q,$(EXPERIMENT)) --data-dir $(call q,$(DATA_DIR)) -- $(ARGS)
 
 sweep: $(STAMP) ## train every INIT with every SEEDS

@@ -21,6 +21,7 @@ from foundation.counts import counted
 Fits = dict[tuple[str, str, int], list[Baseline]]  # (dataset, model, training texts) -> TF-IDF, commonest, probes
 PROBE, COMMONEST = "probe", "commonest class"
 TF_IDF, PUBLISHED = "TF-IDF", "published, pre-trained"  # labels of lines
+NOTHING = "learned nothing"
 OF_MEAN = f"95 % interval of the mean for {SAME_TEXTS} (Student's t)."
 
 
@@ -138,15 +139,19 @@ def failed_runs(group: Group, fits: Fits) -> list[int]:
     return [run.key.seed for run in group.runs if run.test is not None and abs(run.test - commonest.test) < 1e-9]
 
 
+def nothing_cell(group: Group, fits: Fits) -> str:
+    """Return which runs learned nothing, for a table."""
+    failed = failed_runs(group, fits)
+    return f"{len(failed)} of {group.n} ({seeds_words(failed)})" if failed else "none"
+
+
 def accuracy_cell(group: Group, fits: Fits) -> str:
     """Return mean, median and the runs that learned nothing, for a table."""
     said = f"{group.spread.mean:.2f}"
     if group.n > 1:
         said += f" (median {np.median(group.test):.2f})"
     failed = failed_runs(group, fits)
-    if failed:
-        said += f"; {len(failed)} of {group.n} learned nothing ({seeds_words(failed)})"
-    return said
+    return f"{said}; {len(failed)} of {group.n} {NOTHING} ({seeds_words(failed)})" if failed else said
 
 
 def labels_table(curves: LabelCurves, fits: Fits) -> pd.DataFrame:
@@ -228,32 +233,43 @@ def caption_of_labels(evidence: Evidence, has_simple: bool) -> str:
 
 def ladder_sentence(found: Ladder, fits: Fits) -> str:
     """Return the share of the gain that each init between random and pre-trained weights brings."""
-    gap, of = found.gap, setting(found.top.names)
-    gains = [f"{prose(rung.group.names['init'])} {rung.gain.value:+.2f}" for rung in found.rungs]
-    notes = [
-        "; ".join([share_words(rung, fits), *fewer_seeds(rung, found.top), *some_failed(rung.group, fits)])
-        for rung in found.rungs
-    ]
-    failed = [
-        f" {len(seeds)} of {counted(group.n, prose(group.names['init']) + ' run')} learned nothing."
-        for group in (found.top, found.bottom)
-        if (seeds := failed_runs(group, fits))
-    ]
-    if found.is_without_gain:
-        said = (
-            f"{of}: pre-trained minus random is {gap.value:+.2f} points ({gap.words('+.2f', *POSSIBLE)}), so these "
-            f"runs show no gain to share out. Minus random, in points: {'; '.join(gains)}."
-        )
+    why_none, gap, of = why_no_shares(found, fits), found.gap, setting(found.top.names)
+    told = "; ".join(rung_words(rung, found, fits) for rung in found.rungs)
+    if why_none is None:
+        said = f"{of}: of the {gap.value:.2f} points that pre-training buys, {told}."
     else:
-        shares = "; ".join(f"{gain} ({note})" for gain, note in zip(gains, notes, strict=True))
-        said = f"{of}: of the {gap.value:.2f} points that pre-training buys, {shares}."
-    return said + "".join(failed)
+        said = (
+            f"{of}: pre-trained minus random is {gap.value:+.2f} points ({gap.words('+.2f', *POSSIBLE)}). No shares of "
+            f"it are told, because {why_none}. Minus random, in points: {told}."
+        )
+    n_failed = len(failed_runs(found.top, fits))
+    return said + (f" {n_failed} of {counted(found.top.n, 'pre-trained run')} learned nothing." if n_failed else "")
+
+
+def why_no_shares(found: Ladder, fits: Fits) -> str | None:
+    """Return why the runs have no gain of pre-training to share out, or None."""
+    n_failed = len(failed_runs(found.bottom, fits))
+    if n_failed:
+        return f"{n_failed} of {counted(found.bottom.n, 'random run')} learned nothing"
+    return "these runs show no gain" if found.is_without_gain else None
+
+
+def rung_words(rung: Rung, found: Ladder, fits: Fits) -> str:
+    """Return an init's gain, and in brackets its share and what is special about its runs."""
+    n_failed, n = len(failed_runs(rung.group, fits)), rung.group.n
+    notes = [] if why_no_shares(found, fits) and n_failed < n else [share_words(rung, fits)]
+    if n < found.top.n:
+        notes.append(f"over {seeds_words(rung.group.seeds)}")
+    if 0 < n_failed < n:
+        notes.append(f"{n_failed} of {n} runs learned nothing")
+    said = f"{prose(rung.group.names['init'])} {rung.gain.value:+.2f}"
+    return f"{said} ({'; '.join(notes)})" if notes else said
 
 
 def share_words(rung: Rung, fits: Fits) -> str:
     """Return a share in percent with its interval, or why there is none."""
     if len(failed_runs(rung.group, fits)) == rung.group.n:
-        return "learned nothing"
+        return NOTHING
     if math.isnan(rung.share.value):
         return "no share: there is no gain"
     value = f"{100 * rung.share.value + 0.0:.0f} %".replace("-0 %", "0 %")
@@ -262,30 +278,22 @@ def share_words(rung: Rung, fits: Fits) -> str:
     return f"{value}, {100 * rung.share.low:.0f} to {100 * rung.share.high:.0f} %"
 
 
-def fewer_seeds(rung: Rung, whole: Group) -> list[str]:
-    """Return which seeds a gain is over, if they are fewer than those of the whole."""
-    return [] if rung.group.n == whole.n else [f"over {seeds_words(rung.group.seeds)}"]
-
-
-def some_failed(group: Group, fits: Fits) -> list[str]:
-    """Return how many runs learned nothing, if some did and others did not."""
-    n_failed = len(failed_runs(group, fits))
-    return [f"{n_failed} of {group.n} runs learned nothing"] if 0 < n_failed < group.n else []
-
-
 def ladder_table(found: Ladder, fits: Fits) -> pd.DataFrame:
     """Return a row for each init from pre-trained to random: mean, gain over random weights, share of the gain."""
+    why_none = why_no_shares(found, fits)
     shares = [share_words(rung, fits) for rung in found.rungs]
-    shares = ["these runs show no gain"] * len(shares) if found.is_without_gain else shares
+    shares = shares if why_none is None else [share if share == NOTHING else why_none for share in shares]
     groups = [found.top, *(rung.group for rung in found.rungs), found.bottom]
     gains = [with_interval(found.gap), *(with_interval(rung.gain) for rung in found.rungs), "0, by definition"]
     return pd.DataFrame(
         {
             "first weights": [prose(group.names["init"]) for group in groups],
             "seeds": [", ".join(map(str, group.seeds)) for group in groups],
-            "test %": [accuracy_cell(group, fits) for group in groups],
+            "test %": [f"{group.spread.mean:.2f}" for group in groups],
+            "median %": [f"{np.median(group.test):.2f}" for group in groups],
+            "learned nothing": [nothing_cell(group, fits) for group in groups],
             "gain over random, points": gains,
-            "share of the gain": ["100 %, by definition", *shares, "0 %, by definition"],
+            "share of the gain": [why_none or "100 %, by definition", *shares, why_none or "0 %, by definition"],
         }
     )
 
@@ -302,7 +310,7 @@ def about_ladder(found: Ladder) -> str:
 
 def title_of_ladder(found: list[Ladder], fits: Fits) -> str:
     """Return the finding of the figure: the share of the gain that each init brings, where the runs show a gain."""
-    if len(found) != 1 or found[0].is_without_gain:
+    if len(found) != 1 or why_no_shares(found[0], fits):
         return "Test accuracy by the part of the first weights that is pre-trained"
     said = listed(
         f"{prose(rung.group.names['init'])} {share_words(rung, fits).partition(',')[0]}" for rung in found[0].rungs

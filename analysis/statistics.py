@@ -236,7 +236,10 @@ def ratio_of_means(parts: ArrayLike, wholes: ArrayLike) -> Estimate:
     ratio = mean / of if of else math.nan
     if n < 2:
         return no_interval(ratio, ONE_SEED)
-    if not mean_over_seeds(bottom).excludes(0):
+    whole = _students(bottom, "t", ALL_DIFFERENCES_THE_SAME)
+    if not whole.has_interval:
+        return no_interval(ratio, whole.why_none)
+    if not whole.excludes(0):
         return no_interval(ratio, "the interval of the whole holds 0")
     square = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) ** 2 / n
     (of_top, both), (_, of_bottom) = np.cov(top, bottom)

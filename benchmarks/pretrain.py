@@ -48,6 +48,8 @@ def seconds_per_step(log: str) -> float:
     if len(steps) < 2:
         raise UsageError("a log tells fewer than two steps; give more --steps")
     (began, first), (ended, last) = steps[0], steps[-1]
+    if began == ended:
+        raise UsageError("all steps of a log lie within one second; give more --steps")
     return (ended - began).total_seconds() / (last - first)
 
 

@@ -50,18 +50,24 @@ def models_of(model: str | None, axes: dict[str, str], data_dir: Path) -> list[s
     words = parse_list("MODEL", model) if model else [None]
     if "doses_of" not in axes:
         return words
+    models = data_dir.absolute() / "models"
     found: list[str | None] = []
     trainings: dict[str, dict[str, list[str]]] = {}  # base model -> training -> its doses
     for word in words:
         path = Path(word or axes["doses_of"])
-        base, dose = base_and_dose(path.name)
-        folders = doses_of_model(data_dir.absolute() / "models", base)
-        if dose is not None:
-            about = about_dose(path)
-            folders = {path: about} if about is not None else {}
+        folders, base = doses_of_model(models, path.name), path.name
+        if not folders and base_and_dose(path.name)[1] is not None:
+            base = base_and_dose(path.name)[0]
+            named = path if path.parent.name else models / path
+            about = about_dose(named)
+            if about is None:
+                there = ", ".join(folder.name for folder in doses_of_model(models, base)) or "none"
+                raise UsageError(f"MODEL={word}: there is no such dose; in {data_dir / 'models'}: {there}")
+            folders = {named: about}
         if not folders:
+            said = f"MODEL={path}"
             raise UsageError(
-                f"MODEL={path}: there is no dose of it in {data_dir / 'models'}; run `make pretrain MODEL={base}` first"
+                f"{said}: there is no dose of it in {data_dir / 'models'}; run `make pretrain {said}` first"
             )
         for folder, about in folders.items():
             trainings.setdefault(base, {}).setdefault(about["identity"], []).append(folder.name)

@@ -102,6 +102,11 @@ class PretrainingTask(EvaluatedTask, MaskedLMTask):
             assert self.cfg.batch_size
             used -= used % self.cfg.batch_size
             dataset = ShuffledDataset(SubsetDataset(dataset, whole[:used]), self.cfg.seed, True)
+        if not used and split == self.cfg.valid_subset:
+            raise UsageError(
+                f"{self.cfg.data}: the held-out paragraphs have only {int(blocks.sizes.sum()):,} tokens, less than a "
+                "block; give more text, or lower pretraining.block_tokens"
+            )
         if not used:
             raise UsageError(
                 f"{self.cfg.data}: {split} has only {int(blocks.sizes.sum()):,} tokens, less than a step takes; give "

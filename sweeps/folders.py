@@ -52,9 +52,7 @@ class RunKey:
 
 
 def require_name(sweep: str) -> None:
-    """Raise `UsageError` unless the name of a sweep is the name of one folder, and not that of `make pretrain`."""
-    if sweep == PRETRAINING:
-        raise UsageError(f"SWEEP={sweep}: `make pretrain` writes there; give another name")
+    """Raise `UsageError` unless the name of a sweep is the name of one folder."""
     if sweep in ("", "..") or Path(sweep).name != sweep:
         raise UsageError(f"SWEEP={sweep}: it names one folder, without a slash")
 

@@ -16,7 +16,7 @@ from foundation.whole_files import require_no_dead_link
 from hydra_conf.compose import choices, compose_config, group_words, parse_list, quoted
 from sweeps.commands import commands_of
 from sweeps.device import Machine, cluster_machine, resolve_machine, share_machine
-from sweeps.folders import require_name
+from sweeps.folders import PRETRAINING, require_name
 from sweeps.grid import Axes, PlannedRun, compose_runs, number_words, parse_seeds, parse_train, refuse_axes
 from sweeps.provenance import own_tables
 from sweeps.standing import chosen_in, claimed, keep_precision, list_runs, prepare
@@ -80,6 +80,8 @@ def words_of(arguments: argparse.Namespace) -> tuple[Axes, list[str], list[DictC
     refuse_axes(arguments.overrides, axes.backends, axes.methods, axes.trains)
     numbers = number_words(arguments.overrides, epochs=arguments.epochs, jobs=arguments.jobs)
     require_name(arguments.sweep)
+    if arguments.sweep == PRETRAINING:
+        raise UsageError(f"SWEEP={arguments.sweep}: `make pretrain` writes there; give another name")
     names = ("launcher", "experiment", "precision", "device")
     words = group_words(**{name: getattr(arguments, name) for name in names})
     words += [f"data_dir={quoted(arguments.data_dir.absolute())}", *numbers]

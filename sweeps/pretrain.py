@@ -34,6 +34,7 @@ from sweeps.screen import duration
 
 SAY_EVERY = 30.0  # seconds
 PATIENCE = 10.0  # seconds to wait for a process that is ending
+LEFT_BEHIND = 600.0  # seconds after which a model folder is not being written any more
 NOT_COMPARED = (
     *("tokens", "threads", "data_dir", "corpus.file", "corpus.how_to_get", "corpus.licence", "corpus.citation"),
     *(f"model.{key}" for key in ("folder", "checkpoint", "files", "licence", "citation", "max_unknown_share")),
@@ -260,14 +261,15 @@ def _prepare(config: DictConfig, folder: Path, force: bool) -> bool:
             raise UsageError(f"{folder} was begun otherwise ({'; '.join(differs)}); FORCE=1 begins it anew")
         own.add(identity(stored, made_from))
     models = Path(_models(config)).parent
-    for path in models.glob(f".{config.model.name}@*"):  # what a killed process had begun to write
-        if path.is_dir() and re.fullmatch(r"\.[^.]+\.[a-z0-9_]{8}", path.name):
-            shutil.rmtree(path)
     there = doses_of_model(models, config.model.name)
     for dose in doses_of(config.tokens, config.pretraining.first_dose):
         path = model_folder(config, dose)
         if path.exists() and there.get(path, {}).get("identity") not in own:
             raise UsageError(f"{path} is of another training; move it away")
+    half_written = re.compile(rf"\.{re.escape(config.model.name)}@[0-9]+[kMG]?\.[a-z0-9_]{{8}}")
+    for path in models.glob(".*"):  # what a killed process had begun to write, not what another one writes just now
+        if half_written.fullmatch(path.name) and time.time() - path.stat().st_mtime > LEFT_BEHIND:
+            shutil.rmtree(path)
     if force:
         delete(list(folder.iterdir()))
         for path in (path for path, about in there.items() if about["identity"] in own):

@@ -380,9 +380,12 @@ def leave(code: int) -> NoReturn:
     A training that stops within an epoch leaves fairseq's thread that makes batches ahead. If this thread is in torch's
     code when the interpreter ends, it aborts the process, and a run that is done looks as if it had died.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # it was closed before the process began
+                stream.flush()
+    finally:
+        os._exit(code)
 
 
 if __name__ == "__main__":

@@ -171,9 +171,16 @@ SWEEPS: dict[str, list[Run]] = {
         *RANDOM[:2],
         replace(RANDOM[2], test=50.0, one_answer=True),
     ],
+    "ladder_of_equal_gains": [
+        *of_seeds("pretrained", [82.0, 84.0, 83.0]),
+        *of_seeds("embeddings", [77.0, 79.5, 78.0]),
+        *of_seeds("random", [72.0, 74.0, 73.0]),
+    ],
     "ladder_without_a_gain": [
         *of_seeds("pretrained", [73.0, 75.0, 71.0]),
-        *of_seeds("embeddings", [74.0, 72.0, 73.0]),
+        *of_seeds("embeddings", [74.0, 72.0]),
+        *of_seeds("bottom_2", [74.0, 72.0, 73.0]),
+        *(replace(run, init="shuffled", test=50.0, one_answer=True) for run in RANDOM),
         *of_seeds("random", [72.0, 74.0, 75.0]),
     ],
     "doses": [

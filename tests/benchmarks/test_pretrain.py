@@ -14,16 +14,18 @@ from tests.sweeps.test_pretrain import words_of, write_corpus
 
 def test_every_way_trains_and_has_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = make_workspace(tmp_path)
-    _, _, *words = words_of(write_corpus(made.root / "made.txt"), "8k")
+    shape = {"layers": 1, "embed_dim": 64, "ffn_embed_dim": 128, "attention_heads": 2}
+    told = [f"fairseq.model.encoder_{name}={value}" for name, value in shape.items()]
+    _, _, *words = words_of(write_corpus(made.root / "made.txt"), "8k", *told)
     options = ["--data-dir", str(made.root / "data"), "--runs-dir", str(made.root / "runs")]
     config, _ = plan(arguments_of_pretrain([*options, *words]))
     monkeypatch.setattr(pretrain, "peak_flops", lambda kind: {"fp32": 1e12}[kind])
     logs: list[str] = []
-    measure = pretrain.seconds_per_step
 
-    def noted(log: str) -> float:
+    def noted(log: str) -> float:  # in the place of seconds_per_step: tiny steps lie within one second
         logs.append(log)
-        return measure(log)
+        assert len(pretrain.STEP.findall(log)) == 8
+        return 0.5
 
     monkeypatch.setattr(pretrain, "seconds_per_step", noted)
     ways = argparse.Namespace(steps=8, rounds=2, data_dir=made.root / "data")
@@ -43,3 +45,5 @@ def test_seconds_of_a_step_are_between_the_first_and_the_last() -> None:
     assert pretrain.seconds_per_step(log) == 5
     with pytest.raises(UsageError, match="fewer than two steps"):
         pretrain.seconds_per_step(line.format(1, 1))
+    with pytest.raises(UsageError, match="within one second; give more --steps"):
+        pretrain.seconds_per_step(line.format(1, 1) + line.format(1, 2))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from data_prep.doses import dose_name
+from data_prep.doses import dose_name, models_of
 from foundation.errors import UsageError
 from foundation.whole_files import write_json
 from sweeps.folders import is_owned, read_json, set_status
@@ -127,12 +127,16 @@ def test_a_training_that_is_killed_ends_with_the_same_weights(pretrained: Worksp
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     until(lambda: not is_owned(folder))
-    assert "amazon_fr" in read_json(first)["checked"]  # the models of a cut training can be fine-tuned
+    assert read_json(first)["checked"] == {}  # nothing is prepared here; the models of a cut training can be fine-tuned
     half_written = made.root / "data/models/.tiny@8k.ab_4efgh"  # as the killed process may leave it
     half_written.mkdir()
+    os.utime(half_written, (0, 0))
+    being_written = made.root / "data/models/.tiny@8k.cd_4efgh"  # by another process
+    being_written.mkdir()
     answer = made.python(*words_of(made.root / "made.txt", "8k"))
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert not half_written.exists()
+    assert being_written.exists()
     assert "going on from step" in (folder / "train.log").read_text(encoding="utf-8")
     for dose in DOSES:
         assert same(weights_of(made, dose), weights_of(pretrained, dose)), dose
@@ -182,6 +186,9 @@ def test_the_experiment_trains_every_dose_on_a_dataset_that_the_corpus_was_check
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert len(list((pretrained.root / "runs/some/amazon_fr").iterdir())) == 2
+    assert models_of("tiny@8k", {"doses_of": "tiny"}, pretrained.root / "data") == [some.partition(",")[2]]
+    answer = pretrained.sweep("--experiment", "dose", "--model", "data/models/tiny@4M", "--sweep", "none")
+    assert "MODEL=data/models/tiny@4M: there is no such dose; in " in refused(answer)
     answer = pretrained.sweep("--experiment", "dose", "--model", "nobody", "--sweep", "none")
     assert "MODEL=nobody: there is no dose of it in " in refused(answer)
 

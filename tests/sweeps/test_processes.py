@@ -15,7 +15,7 @@ import torch
 from filelock import Timeout
 from filelock._marker import encode_marker
 
-from sweeps.folders import LEASE, RunKey, holding, is_owned, lock_of, read_status, take
+from sweeps.folders import DONE, LEASE, RunKey, holding, is_owned, lock_of, read_status, take
 from tests.conftest import Workspace, refused
 
 WAIT = 120
@@ -253,3 +253,15 @@ def test_a_tmpdir_with_a_long_name_does_not_stop_a_sweep(
     answer = workspace.sweep("--sweep", "tmpdir", "--init", "random", "--seeds", "0", "--epochs", "1")
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "each run starts a new interpreter: TMPDIR=" in answer.stdout
+
+
+@pytest.mark.parametrize("end", ["", ">&-", "2>&-"])
+def test_a_runs_process_ends_without_the_interpreters_end(tmp_path: Path, end: str) -> None:
+    """fairseq's thread that makes batches may abort the process there. Here a function does that stands in for it."""
+    (tmp_path / "sitecustomize.py").write_text("import atexit, os\natexit.register(os.abort)\n")
+    (tmp_path / "config.yaml").touch()
+    (tmp_path / "status.json").write_text('{"state": "done"}')
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
+    line = f"{sys.executable} -m sweeps.run {tmp_path} {end}"
+    answer = subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True)
+    assert answer.returncode == DONE, answer.stderr
