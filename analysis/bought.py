@@ -139,10 +139,17 @@ def failed_runs(group: Group, fits: Fits) -> list[int]:
     return [run.key.seed for run in group.runs if run.test is not None and abs(run.test - commonest.test) < 1e-9]
 
 
-def nothing_cell(group: Group, fits: Fits) -> str:
-    """Return which runs learned nothing, for a table."""
-    failed = failed_runs(group, fits)
-    return f"{len(failed)} of {group.n} ({seeds_words(failed)})" if failed else "none"
+def accuracy_columns(groups: list[Group], fits: Fits) -> dict[str, list[str]]:
+    """Return the columns of a table with a row for each group: mean, median, and the runs that learned nothing."""
+    failed = [failed_runs(group, fits) for group in groups]
+    return {
+        "test %": [f"{group.spread.mean:.2f}" for group in groups],
+        "median %": [f"{np.median(group.test):.2f}" for group in groups],
+        NOTHING: [
+            f"{len(own)} of {group.n} ({seeds_words(own)})" if own else "none"
+            for group, own in zip(groups, failed, strict=True)
+        ],
+    }
 
 
 def accuracy_cell(group: Group, fits: Fits) -> str:
@@ -289,9 +296,7 @@ def ladder_table(found: Ladder, fits: Fits) -> pd.DataFrame:
         {
             "first weights": [prose(group.names["init"]) for group in groups],
             "seeds": [", ".join(map(str, group.seeds)) for group in groups],
-            "test %": [f"{group.spread.mean:.2f}" for group in groups],
-            "median %": [f"{np.median(group.test):.2f}" for group in groups],
-            "learned nothing": [nothing_cell(group, fits) for group in groups],
+            **accuracy_columns(groups, fits),
             "gain over random, points": gains,
             "share of the gain": [why_none or "100 %, by definition", *shares, why_none or "0 %, by definition"],
         }
@@ -362,7 +367,7 @@ def dose_table(curve: DoseCurve, fits: Fits, losses: Losses) -> pd.DataFrame:
         {
             "tokens": [f"{dose:,}" for dose in curve.doses],
             "held-out loss, nats": ["not known" if loss is None else f"{loss:.3f}" for loss in found],
-            "test %": [accuracy_cell(group, fits) for group in curve.groups],
+            **accuracy_columns(curve.groups, fits),
             "difference from dose 0, points": ["0, by definition", *map(with_interval, curve.gains)],
             "n": [group.n for group in curve.groups],
         }
