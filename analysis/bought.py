@@ -349,7 +349,8 @@ def dose_sentence(curve: DoseCurve) -> str:
             f"{of}: with {most} tokens of pre-training the accuracy is {last.value:+.2f} points over dose 0 (no "
             "interval: one seed). One seed is one draw, so no dose is said to buy something."
         )
-    at_last = f"With {most} tokens the difference from dose 0 is {with_interval(last)}"
+    words = last.words("+.2f", *POSSIBLE)
+    at_last = f"With {most} tokens the difference from dose 0 is {last.value:+.2f} points ({words})"
     if curve.smallest is None:
         return f"{of}: no dose up to {most} tokens buys accuracy that these {n} seeds can show. {at_last}."
     gain, dose = curve.gains[curve.smallest - 1], curve.doses[curve.smallest]
