@@ -34,11 +34,11 @@ def file(*urls: str, sha256: str | None = SHA256, name: str = "corpus.zip") -> D
 
 
 def archive(kind: str) -> bytes:
-    """Return an archive of one small file."""
+    """Return an archive of one small file: the same bytes at every call, so without the time of day."""
     out = io.BytesIO()
     if kind == "zip":
         with zipfile.ZipFile(out, "w") as made:
-            made.writestr("texte", "bien")
+            made.writestr(zipfile.ZipInfo("texte"), "bien")
     else:
         with tarfile.open(fileobj=out, mode="w:bz2") as made_tar:
             made_tar.addfile(tarfile.TarInfo("texte"))
