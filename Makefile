@@ -106,10 +106,12 @@ params: $(STAMP) ## the parameter account of MODEL, METHOD=full,lora
 convert: $(STAMP) ## MODEL for transformers, in data/models/<model>.hf, with proof (EXTRAS=dev,hf)
 	@$(IN) -m hf_tasks convert --data-dir $(call q,$(DATA_DIR)) $(call q,$(or $(MODEL),e5_small_fr))
 
-bench: $(STAMP) ## speeds of prep and sweep, against stock fairseq and the Trainer, into docs/bench.md
+bench: $(STAMP) ## speeds of prep, sweep and pre-training, against stock fairseq and the Trainer, into docs/bench*.md
 	@$(MAKE) --no-print-directory prep ARGS=
-	@for part in benchmarks.prep benchmarks.sweep "benchmarks.parts parts" "benchmarks.parts costs" "benchmarks.parts profile" benchmarks.pretrain; do \
-	  $(IN) -m $$part --rounds $(ROUNDS) --data-dir $(call q,$(DATA_DIR)) --page docs/bench.md || exit 1; done
+	@for what in prep sweep pretrain; do \
+	  $(IN) -m benchmarks.$$what --rounds $(ROUNDS) --data-dir $(call q,$(DATA_DIR)) --page docs/bench.md || exit 1; done
+	@for what in parts costs profile; do \
+	  $(IN) -m benchmarks.parts $$what --rounds $(ROUNDS) --data-dir $(call q,$(DATA_DIR)) --page docs/bench_parts.md || exit 1; done
 
 test: $(STAMP) ## the tests, without the slow ones (ARGS="-m slow" for those)
 	@$(if $(ARGS),$(IN) -m pytest $(ARGS),OMP_NUM_THREADS=1 $(IN) -m pytest -m "not slow" -n 4 --dist worksteal)

@@ -1,5 +1,6 @@
 """A bench replaces its own section of the page and nothing else."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -33,10 +34,16 @@ def test_a_page_without_the_section_is_left_alone_and_named(tmp_path: Path) -> N
         write_section(tmp_path / "none.md", "one", "| c |")
 
 
-def test_the_projects_page_has_a_place_for_every_bench() -> None:
-    page = (Path(__file__).parents[2] / "docs/bench.md").read_text()
-    for name in ("sweep", "profile", "parts", "costs", "prep"):
-        assert page.count(f"<!-- {name} -->") == page.count(f"<!-- end of {name} -->") == 1
+def test_make_bench_writes_every_section_that_the_projects_pages_have() -> None:
+    """Each section stands once, on the page that `make bench` gives to its command."""
+    root = Path(__file__).parents[2]
+    recipe = (root / "Makefile").read_text().partition("\nbench:")[2].partition("\ntest:")[0]
+    given = re.findall(r"for what in ([a-z ]+);.*?--page (\S+)", recipe, re.DOTALL)
+    sections = {page: re.findall(r"<!-- (?!end of )(\w+) -->", (root / page).read_text()) for _, page in given}
+    assert {page: sorted(words.split()) for words, page in given} == {
+        page: sorted(found) for page, found in sections.items()
+    }
+    assert sorted(sections) == sorted(f"docs/{path.name}" for path in root.glob("docs/bench*.md"))
 
 
 def test_one_round_has_no_spread() -> None:
