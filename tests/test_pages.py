@@ -1,4 +1,4 @@
-"""The pages hold together: each link leads somewhere, the README leads to each page, and no page outgrows its reader."""
+"""The pages hold together: each link leads somewhere, the README leads to each page, and pages stay short."""
 
 import re
 from pathlib import Path
