@@ -10,15 +10,15 @@ SEEDS = 0,1,2
 METHOD = full
 BACKEND = fairseq
 EXPERIMENT = none
-EPOCHS =
+EPOCHS = # the recipe's own number
 DEVICE = auto
 CORPUS = # of pretrain: eltec_fra, or text with ARGS="corpus.name=mine corpus.file=mine.txt"
 TOKENS = 64M # of pretrain
 PRECISION = # auto, or what EXPERIMENT says
 LAUNCHER = local
-JOBS =
+JOBS = # runs at once; as many as fit the machine
 SWEEP = default
-FORCE =
+FORCE = # 1: empty the folders of the runs asked for, and train anew
 ROUNDS = 3 # of bench
 WAIT = # 0: return when all jobs are submitted (LAUNCHER=slurm)
 CONFIRM = # 1: clean deletes data, runs and results, too
@@ -61,7 +61,7 @@ q = '$(subst ','\'',$(1))' # one word for the shell, whatever stands in it
 help: ## list targets and variables
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 	@awk '/^[A-Z_]+ =/{said = substr($$0, index($$0, "=") + 2); sub(/# /, "(", said) && said = said ")"; printf "  %-12s %s\n", $$1, said}' Makefile
-	@$(foreach group,dataset model init method backend experiment,echo "  every $(group): $(basename $(notdir $(wildcard hydra_conf/$(group)/*.yaml)))";)
+	@$(foreach group,dataset model init method backend experiment,echo "  every $(group): $(patsubst bottom,bottom_<layers>,$(basename $(notdir $(wildcard hydra_conf/$(group)/*.yaml))))";)
 
 setup: $(STAMP) ## make .venv (EXTRAS=dev,hf,cluster with transformers, SLURM and Ray, too)
 
