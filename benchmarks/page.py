@@ -1,4 +1,4 @@
-"""Writes the page of speeds, docs/bench.md. Each bench replaces its own section and leaves the rest of the page alone.
+"""Writes docs/bench.md and bench_parts.md. Each bench replaces its own section and leaves the rest of a page alone.
 
 The page marks a section with `<!-- name -->` and `<!-- end of name -->`.
 """

@@ -150,7 +150,7 @@ class RecipeConfig:
 
 @dataclass
 class SpeedConfig:
-    """Settings that make a fairseq run fast and do not change its mathematics. docs/bench_parts.md shows each gain."""
+    """Settings that make a fairseq run fast. docs/guarantees.md says what each changes, docs/bench_parts.md the gain."""
 
     unpadded: bool = MISSING  # no arithmetic on padding; on a CPU, attention for each text alone
     first_token_only: bool = MISSING  # last layer at <s> only, because the head reads only <s>; needs unpadded

@@ -1419,4 +1419,11 @@ MUTATIONS = [
         "another text is taken for the novels",
         CORPUS + "file_that_it_says",
     ),
+    Mutation(
+        "hydra_conf/compose.py",
+        'return own if own in choices("recipe") or init in',
+        "return own if init in",
+        "an init between takes the learning rate of random weights in place of its own",
+        "tests/hydra_conf/test_compose.py -k its_search_chose",
+    ),
 ]

@@ -1,4 +1,4 @@
-"""The pages hold together: each link leads somewhere, the README leads to each page, and pages stay short."""
+"""The pages hold together: each link within the project leads somewhere, and pages stay short."""
 
 import re
 from pathlib import Path
@@ -22,11 +22,11 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_each_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+def test_each_link_within_the_project_leads_to_a_file_and_a_heading(page: Path) -> None:
     for link in links(page):
         name, _, anchor = link.partition("#")
         target = page.parent / name if name else page
-        assert target.exists(), f"{page.name} links to {link}"
+        assert target.is_file(), f"{page.name} links to {link}"
         assert not anchor or anchor in anchors(target), f"{page.name} links to {link}"
 
 
@@ -34,7 +34,10 @@ def test_the_readme_leads_to_each_page() -> None:
     assert {f"docs/{page.name}" for page in ROOT.glob("docs/*.md")} <= set(links(ROOT / "README.md"))
 
 
-def test_the_readme_has_at_most_120_lines_and_a_page_two_screens() -> None:
-    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
-    long = {page.name: n for page in ROOT.glob("docs/*.md") if (n := len(page.read_text().splitlines())) > 120}
-    assert not long
+def test_the_readme_has_at_most_120_lines_and_so_has_each_page_of_at_most_140_characters() -> None:
+    """Two screens. Tables and code may be wider."""
+    for page in [ROOT / "README.md", *ROOT.glob("docs/*.md")]:
+        assert len(page.read_text(encoding="utf-8").splitlines()) <= 120, page.name
+        prose = CODE.sub("", page.read_text(encoding="utf-8")).splitlines()
+        wide = [line for line in prose if len(line) > 140 and not line.startswith(("|", "    ", "`"))]
+        assert not wide, f"{page.name}: {wide[0]}"

@@ -35,15 +35,18 @@ def test_a_page_without_the_section_is_left_alone_and_named(tmp_path: Path) -> N
 
 
 def test_make_bench_writes_every_section_that_the_projects_pages_have() -> None:
-    """Each section stands once, on the page that `make bench` gives to its command."""
+    """Each command of `make bench` is there, and its section stands once on the page that the command is given."""
     root = Path(__file__).parents[2]
     recipe = (root / "Makefile").read_text().partition("\nbench:")[2].partition("\ntest:")[0]
-    given = re.findall(r"for what in ([a-z ]+);.*?--page (\S+)", recipe, re.DOTALL)
-    sections = {page: re.findall(r"<!-- (?!end of )(\w+) -->", (root / page).read_text()) for _, page in given}
-    assert {page: sorted(words.split()) for words, page in given} == {
-        page: sorted(found) for page, found in sections.items()
-    }
-    assert sorted(sections) == sorted(f"docs/{path.name}" for path in root.glob("docs/bench*.md"))
+    loops = re.findall(r"for what in ([a-z ]+);.*?-m (benchmarks\S*)(?: \$\$what)?.*?--page (\S+)", recipe, re.DOTALL)
+    assert [page for _, _, page in loops] == sorted(f"docs/{path.name}" for path in root.glob("docs/bench*.md"))
+    for words, module, page in loops:
+        text = (root / page).read_text()
+        assert sorted(re.findall(r"<!-- (?!end of )(\w+) -->", text)) == sorted(words.split())
+        for what in words.split():
+            assert text.count(f"<!-- {what} -->") == text.count(f"<!-- end of {what} -->") == 1
+            source = (root / f"{module.replace('$$what', what).replace('.', '/')}.py").read_text()
+            assert f'"{what}"' in source
 
 
 def test_one_round_has_no_spread() -> None:

@@ -204,6 +204,24 @@ def test_an_init_of_layers_is_chosen_by_their_number() -> None:
             group_words(init=wrong)
 
 
+def test_each_init_of_the_default_model_has_the_learning_rate_that_its_search_chose() -> None:
+    """docs/measurements.md has the searches. All other settings of the recipe are the same for all inits."""
+    chosen = {
+        "pretrained": 5e-5,
+        "bottom_8": 1e-4,
+        "bottom_6": 1e-4,
+        "embeddings": 1e-4,
+        "shuffled": 5e-5,
+        "statistics": 5e-5,
+        "random": 1e-4,
+    }
+    recipes = {init: compose_config(group_words(init=init)).recipe for init in chosen}
+    assert {init: recipe.learning_rate for init, recipe in recipes.items()} == chosen
+    for recipe in recipes.values():
+        rest = {key: value for key, value in recipe.items() if key not in ("learning_rate", "source")}
+        assert rest == {key: recipes["random"][key] for key in rest}
+
+
 def test_an_init_without_a_recipe_of_its_own_takes_that_of_random_weights() -> None:
     between, drawn = (compose_config(["model=tiny", f"init={init}"]).recipe for init in ("shuffled", "random"))
     assert between == drawn
