@@ -150,7 +150,7 @@ class RecipeConfig:
 
 @dataclass
 class SpeedConfig:
-    """Settings that make a fairseq run fast. docs/guarantees.md says what each changes, docs/bench_parts.md the gain."""
+    """Settings for speed. docs/guarantees.md says what each changes, docs/bench_parts.md what it gains."""
 
     unpadded: bool = MISSING  # no arithmetic on padding; on a CPU, attention for each text alone
     first_token_only: bool = MISSING  # last layer at <s> only, because the head reads only <s>; needs unpadded
