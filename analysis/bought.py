@@ -249,6 +249,8 @@ def ladder_sentence(found: Ladder, fits: Fits) -> str:
             f"{of}: pre-trained minus random is {gap.value:+.2f} points ({gap.words('+.2f', *POSSIBLE)}). No shares of "
             f"it are told, because {why_none}. Minus random, in points: {told}."
         )
+    if any(rung.group.names["init"].startswith("bottom_") for rung in found.rungs):
+        said += " In bottom_k the embeddings and the first k layers are pre-trained, all other weights random."
     n_failed = len(failed_runs(found.top, fits))
     return said + (f" {n_failed} of {counted(found.top.n, 'pre-trained run')} learned nothing." if n_failed else "")
 
@@ -317,10 +319,11 @@ def title_of_ladder(found: list[Ladder], fits: Fits) -> str:
     """Return the finding of the figure: the share of the gain that each init brings, where the runs show a gain."""
     if len(found) != 1 or why_no_shares(found[0], fits):
         return "Test accuracy by the part of the first weights that is pre-trained"
-    said = listed(
-        f"{prose(rung.group.names['init'])} {share_words(rung, fits).partition(',')[0]}" for rung in found[0].rungs
-    )
-    return f"Share of the gain of pre-training: {said}"
+    shares = {prose(rung.group.names["init"]): share_words(rung, fits).partition(",")[0] for rung in found[0].rungs}
+    told = [f"{init} {share}" for init, share in shares.items() if share != NOTHING]
+    failed = [init for init, share in shares.items() if share == NOTHING]
+    parts = ([listed(told)] if told else []) + ([f"{listed(failed)} {NOTHING}"] if failed else [])
+    return f"Share of the gain of pre-training: {'; '.join(parts)}"
 
 
 def caption_of_ladder(found: list[Ladder]) -> str:
