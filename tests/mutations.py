@@ -1426,4 +1426,11 @@ MUTATIONS = [
         "an init between takes the learning rate of random weights in place of its own",
         "tests/hydra_conf/test_compose.py -k its_search_chose",
     ),
+    Mutation(
+        "analysis/bought.py",
+        'told = [f"{init} {share}" for init, share in shares.items() if share != NOTHING]',
+        'told = [f"{init} {share}" for init, share in shares.items()]',
+        "an init that learned nothing is told a share in the title",
+        BOUGHT + "ladder_says",
+    ),
 ]

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from analysis.__main__ import main as analysis_main
 from analysis.baselines import Baseline, baselines_of
-from analysis.bought import against_probe, failed_runs, is_beaten, probe_of, worth
+from analysis.bought import against_probe, failed_runs, is_beaten, ladder_sentence, probe_of, title_of_ladder, worth
 from analysis.evidence import gather_evidence
 from analysis.labels import label_curves, labels_needed
+from analysis.ladder import ladders
 from analysis.probe import features, fit_probes, probe_inputs
 from analysis.statistics import ratio_of_means
 from data_prep.splits import read_split
@@ -296,3 +297,26 @@ def test_the_fewest_labels_at_which_the_worth_is_shown_stand_beside_a_worth_that
         "With 30 labels it is +8.17 points, 95 % interval +7.45 to +8.88: pre-training is "
         "worth at least 2.0 times the labels."
     )
+
+
+def test_a_ladder_says_what_bottom_is_and_names_inits_that_learned_nothing_once() -> None:
+    tests = {
+        "pretrained": (87.0, 88.0),
+        "bottom_4": (80.0, 81.0),
+        "shuffled": (57.0, 57.0),
+        "statistics": (57.0, 57.0),
+        "random": (72.0, 73.5),
+    }
+    runs = [made_up((98, 80.0, test), seed, init=init) for init, of in tests.items() for seed, test in enumerate(of)]
+    evidence = gather_evidence(runs, {str(run.key): Path("nowhere") for run in runs}, 70.0)
+    names = evidence.groups[0].names
+    fits = {(names["dataset"], names["model"], 0): [Baseline("commonest class", 57.0, 57.0, 52.0, 62.0)]}
+    (found,) = ladders(evidence)
+    assert title_of_ladder([found], fits) == (
+        "Share of the gain of pre-training: bottom_4 53 %; shuffled and statistics learned nothing"
+    )
+    said = ladder_sentence(found, fits)
+    assert said.endswith("In bottom_k the embeddings and the first k layers are pre-trained, all other weights random.")
+    without = replace(found, rungs=[rung for rung in found.rungs if rung.group.names["init"] != "bottom_4"])
+    assert "bottom_k" not in ladder_sentence(without, fits)
+    assert title_of_ladder([without], fits).endswith(": shuffled and statistics learned nothing")
