@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -27,8 +26,11 @@ ABOUT = ("title", "task", "licence", "citation")
 LISTS = Path(__file__).parent / "models"
 
 
-def raw_parts(config: DictConfig) -> tuple[dict[str, Path], dict[str, Any]]:
-    """Return {part: file} of the dataset and its source for the manifest. Fetch files that the user does not give."""
+def raw_files(config: DictConfig) -> tuple[dict[str, Path], dict[str, Any]]:
+    """Return {purpose: file} of the dataset and its source for the manifest. Fetch files that the user does not give.
+
+    Raises `UsageError` when a file that the user gives does not exist.
+    """
     from data_prep.sources.packages import fetch_member
     from data_prep.sources.raw import unpacked
 
@@ -38,32 +40,17 @@ def raw_parts(config: DictConfig) -> tuple[dict[str, Path], dict[str, Any]]:
         return {"all": fetch_member(dataset.package, folder)}, {"package": OmegaConf.to_container(dataset.package)}
     if dataset.files:
         members, archives = unpacked(dataset.files, folder)
-        source = {"archives": archives, "urls": {file.name: list(file.urls) for file in dataset.files}}
-        return {part: path for part, path in members.items() if part in ("train", "valid", "test")}, source
+        return members, {"archives": archives, "urls": {file.name: list(file.urls) for file in dataset.files}}
     given = {part: Path(dataset[part]) for part in ("train", "valid", "test") if dataset[part] is not None}
     for part in ("train", "test"):
         if part not in given:
             raise UsageError(
                 f"dataset.{part} is not given; say dataset.name=mine dataset.train=a.csv dataset.test=b.csv"
             )
-    return given, {"files": {part: str(path) for part, path in given.items()}}
-
-
-def files_read(reader: ModuleType, parts: dict[str, Path]) -> dict[str, Path]:
-    """Return {name in the manifest: path} of every file that the reader opens: the parts, and their companion files.
-
-    A reader that opens more files than its part lists them in a function `companions(path, part)`. Raises `UsageError`
-    when one of the files does not exist.
-    """
-    files = dict(parts)
-    if hasattr(reader, "companions"):
-        beside = [other for part, path in parts.items() for other in reader.companions(path, part)]
-        files |= {path.name: path for path in beside}
-    for name, path in files.items():
+    for part, path in given.items():
         if not path.is_file():
-            given = f" (dataset.{name})" if name in parts else ""
-            raise UsageError(f"there is no file {path}{given}; give its path from {Path.cwd()}")
-    return files
+            raise UsageError(f"there is no file {path} (dataset.{part}); give its path from {Path.cwd()}")
+    return given, {"files": {part: str(path) for part, path in given.items()}}
 
 
 def _made(
@@ -78,13 +65,14 @@ def _made(
 
 def prepare_splits(config: DictConfig) -> Path:
     """Fetch, parse, de-duplicate and split the dataset; return `data/splits/<dataset>`."""
-    from data_prep.splits import make_splits, settings_of, split_notes
+    from data_prep.splits import PARTS, make_splits, settings_of, split_notes
 
     dataset = config.dataset
-    parts, source = raw_parts(config)
+    files, source = raw_files(config)
+    parts = {part: path for part, path in files.items() if part in PARTS}
     folder = Path(config.data_dir) / "splits" / dataset.name
     reader = importlib.import_module(f"data_prep.readers.{dataset.reader}")
-    raw = {name: sha256_of(path) for name, path in files_read(reader, parts).items()}
+    raw = {name: sha256_of(path) for name, path in files.items()}
     about = {"source": source, **{key: dataset[key] for key in ABOUT}}
 
     def says(made: dict[str, Any]) -> str:

@@ -1032,8 +1032,8 @@ MUTATIONS = [
     ),
     Mutation(
         "data_prep/__main__.py",
-        'if hasattr(reader, "companions"):',
-        'if hasattr(reader, "companion"):',
+        "raw = {name: sha256_of(path) for name, path in files.items()}",
+        "raw = {name: sha256_of(path) for name, path in parts.items()}",
         "other labels of the same texts leave the splits stale",
         DATASETS + "other_labels",
     ),

@@ -14,14 +14,9 @@ from data_prep.splits import Example
 BLANK = "▁"  # sentencepiece's mark for a blank
 
 
-def companions(path: Path, part: str) -> list[Path]:
-    """Return the other files that `read_part` opens: the labels."""
-    return [path.with_name(f"{part}.label")]
-
-
 def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
     """Yield one example per line, id `<part>-<line>`. Raises `UsageError` as `labelled_lines` does."""
-    for number, text, label in labelled_lines(path, companions(path, part)[0], dataset):
+    for number, text, label in labelled_lines(path, path.with_name(f"{part}.label"), dataset):
         yield Example(f"{part}-{number}", joined(text), None, label)
 
 
