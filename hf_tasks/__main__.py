@@ -75,9 +75,9 @@ def run(arguments: argparse.Namespace) -> None:
         is_folder = "/" in model or (Path(model) / "config.yaml").is_file()
         folder = Path(model).resolve() if is_folder else arguments.data_dir / "models" / model
         source, out = source_of(folder), arguments.out or folder.with_name(f"{folder.name}.hf")
-        parity = convert(source, out, sentences(), say)
+        proof = convert(source, out, sentences(), say)
         print(f"made  {out}  (from {source.checkpoint})")
-        print("\n".join(f"  {line}" for line in parity.lines()))
+        print("\n".join(f"  {line}" for line in proof))
         print("  AutoModel draws a pooler, which this model has not: give it add_pooling_layer=False")
     elif arguments.command == "back":
         from fairseq_tasks.folders import open_checkpoint

@@ -18,7 +18,7 @@ from fairseq_tasks.folders import Opened, open_checkpoint
 from foundation.errors import UsageError
 from foundation.whole_files import replaced, write_text
 from hf_tasks.folders import MODEL, new_folder
-from hf_tasks.parity import Parity, compare
+from hf_tasks.parity import compare
 from hf_tasks.source import Source
 from hf_tasks.tokenizer import make_tokenizer
 from hf_tasks.weights import read_weights, to_transformers
@@ -81,8 +81,8 @@ def transformers_model(opened: Opened, config: RobertaConfig) -> PreTrainedModel
     return model.eval()
 
 
-def convert(source: Source, out: Path, texts: list[str], say: Callable[[str], None]) -> Parity:
-    """Write `out` for transformers after a proof that it is the same function, and return the proof.
+def convert(source: Source, out: Path, texts: list[str], say: Callable[[str], None]) -> list[str]:
+    """Write `out` for transformers after a proof that it is the same function, and return the proof's lines.
 
     The proof compares both models on `texts` and on the test texts of a run. `say` gets a line for each stage. Raises
     `UsageError`, and writes nothing, when `out` holds something else or the proof fails.
@@ -94,22 +94,23 @@ def convert(source: Source, out: Path, texts: list[str], say: Callable[[str], No
         config = transformers_config(opened, source.labels if opened.n_classes else [])
         transformers_model(opened, config).save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
-        parity = compare(opened, source, scratch, texts, say)
-        if not parity.holds:
-            found = "; ".join(" ".join(line.split()) for line in parity.lines())
+        checks = compare(opened, source, scratch, texts, say)
+        proof = [line for _, line in checks]
+        if not all(holds for holds, _ in checks):
+            found = "; ".join(" ".join(line.split()) for line in proof)
             raise UsageError(
                 f"the converted model is not the same function as {source.checkpoint}, nothing is written: {found}"
             )
-        write_text(scratch / "README.md", card_of(source, parity))
-    return parity
+        write_text(scratch / "README.md", card_of(source, proof))
+    return proof
 
 
-def card_of(source: Source, parity: Parity) -> str:
+def card_of(source: Source, proof: list[str]) -> str:
     """Return the card of a converted folder: its source, its classes, and the proof that it is the same function."""
     labels = f"- labels: {', '.join(source.labels)}\n" if source.labels else ""
     told = f"{labels}- weights and tokenizer were converted from fairseq's, and compared with them:"
-    proof = "\n".join(parity.lines())
-    return f"# {source.title}\n\n{told}\n\n```\n{proof}\n```\n"
+    shown = "\n".join(proof)
+    return f"# {source.title}\n\n{told}\n\n```\n{shown}\n```\n"
 
 
 def convert_back(folder: Path, shape: dict[str, Any], out: Path) -> None:

@@ -6,7 +6,6 @@ masked-LM logits of a model with a masked-LM head. A head that no file holds is 
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ TOLERANCE = 1e-4  # largest difference of outputs and logits in float32
 NEAR, NEAR_IN_HALF = 1e-3, 0.25  # largest lead of a logit that counts as a near tie: of an fp32 run, of another
 BATCH = 32
 SHARES = 5  # parts of the work; a line of progress follows each part
+Check = tuple[bool, str]  # whether it holds, and its line of the proof
 KINDS = {"class logits": AutoModelForSequenceClassification, "LM logits": AutoModelForMaskedLM, "": AutoModel}
 SUBJECTS = [
     "Ce livre",
@@ -85,48 +85,15 @@ def sentences(count: int = 1000) -> list[str]:
     return made[:count]
 
 
-@dataclass(frozen=True)
-class Parity:
-    """The result of a comparison. A tie is a text whose two segmentations have the same pieces in another order."""
-
-    texts: int
-    same_ids: int
-    ties: int
-    readable: int  # single texts without unknown characters: they can be decoded to the original text
-    same_decoded: int
-    largest_output_difference: float
-    head: str  # of KINDS; "" where the checkpoint has no head
-    largest_logit_difference: float
-    same_weights: bool
-    same_labels: bool  # as a run wrote them, near ties aside; True where there are none to compare
-    labels: str  # how they compare, or "" for a model without a classifier
-
-    @property
-    def holds(self) -> bool:
-        near = max(self.largest_output_difference, self.largest_logit_difference) <= TOLERANCE
-        same_texts = self.same_ids + self.ties == self.texts and self.same_decoded == self.readable
-        return same_texts and near and self.same_weights and self.same_labels
-
-    def lines(self) -> list[str]:
-        """Return the proof, one line per check."""
-        return [
-            f"token ids      equal on {self.same_ids} of {self.texts} texts, tied on {self.ties}",
-            f"decoded        equal on {self.same_decoded} of {self.readable} texts without unknown characters",
-            f"encoder output largest difference {self.largest_output_difference:.1e} (at most {TOLERANCE:g})",
-            f"{self.head:14} largest difference {self.largest_logit_difference:.1e} (at most {TOLERANCE:g})"
-            if self.head
-            else "head           none in the checkpoint, none in the folder",
-            f"back again     weights {'the same, bit for bit' if self.same_weights else 'DIFFER'}",
-            *([f"labels         {self.labels}"] if self.labels else []),
-        ]
-
-
 @torch.no_grad()
-def compare(opened: Opened, source: Source, converted: Path, texts: list[str], say: Callable[[str], None]) -> Parity:
+def compare(
+    opened: Opened, source: Source, converted: Path, texts: list[str], say: Callable[[str], None]
+) -> list[Check]:
     """Compare the opened fairseq model with the folder that transformers loads, on these texts and a run's test texts.
 
     Both models compute in float32 on the same ids, so that any difference comes from the models. The labels come from
-    transformers alone, with its own ids. `say` gets a line for each stage.
+    transformers alone, with its own ids. A tie is a text whose two segmentations have the same pieces in another order.
+    `say` gets a line for each stage.
     """
     own = f" and {len(source.tests)} test texts" if source.tests else ""
     say(f"compares token ids, {len(texts)} sentences{own}")
@@ -136,36 +103,25 @@ def compare(opened: Opened, source: Source, converted: Path, texts: list[str], s
     ours = fairseq_ids(opened, source.model_folder, examples)
     parts = [part for part in (made_up, source.tests) if part]
     theirs = [ids for part in parts for ids in transformers_inputs(tokenizer, part)["input_ids"]]
-    different = [one != other for one, other in zip(ours, theirs, strict=True)]
+    same = sum(one == other for one, other in zip(ours, theirs, strict=True))
     ties = [one != other and sorted(one) == sorted(other) for one, other in zip(ours, theirs, strict=True)]
-    readable, same_decoded = _decoded(opened, source, tokenizer, examples, theirs)
-    head = "class logits" if opened.n_classes else "LM logits" if opened.has_lm_head else ""
-    furthest, furthest_logit = _outputs(opened, converted, head, ours, say)
-    same_labels, labels = True, ""
+    counts = f"token ids      equal on {same} of {len(examples)} texts, tied on {sum(ties)}"
+    checks = [
+        (same + sum(ties) == len(examples), counts),
+        _decoded(opened, source, tokenizer, examples, theirs),
+        *_outputs(opened, converted, ours, say),
+        _weights(opened, converted),
+    ]
     if opened.n_classes and source.tests:
         say(f"compares labels of {len(source.tests)} test texts")
-        same_labels, labels = _labels(source, converted, ties[len(made_up) :])
+        checks.append(_labels(source, converted, ties[len(made_up) :]))
     elif opened.n_classes and source.without_tests:
-        labels = f"not compared with the run's own: {source.without_tests}"
-    return Parity(
-        texts=len(examples),
-        same_ids=different.count(False),
-        ties=ties.count(True),
-        readable=readable,
-        same_decoded=same_decoded,
-        largest_output_difference=furthest,
-        head=head,
-        largest_logit_difference=furthest_logit,
-        same_weights=_same_weights(opened, converted),
-        same_labels=same_labels,
-        labels=labels,
-    )
+        checks.append((True, f"labels         not compared with the run's own: {source.without_tests}"))
+    return checks
 
 
-def _decoded(
-    opened: Opened, source: Source, tokenizer: Any, examples: list[Example], rows: list[list[int]]
-) -> tuple[int, int]:
-    """Return how many texts can be decoded, and how many of them transformers decodes as sentencepiece does."""
+def _decoded(opened: Opened, source: Source, tokenizer: Any, examples: list[Example], rows: list[list[int]]) -> Check:
+    """Check that transformers decodes as sentencepiece does. Pairs and texts with unknown characters are left out."""
     processor = sentencepiece.SentencePieceProcessor(model_file=str(source.model_folder / "sentencepiece.bpe.model"))
     unknown, room = opened.dictionary.unk(), opened.longest - 2
     readable = same = 0
@@ -174,13 +130,12 @@ def _decoded(
             readable += 1
             expected = processor.decode(processor.encode(example.text, out_type=str)[:room])
             same += tokenizer.decode(row, skip_special_tokens=True) == expected
-    return readable, same
+    return same == readable, f"decoded        equal on {same} of {readable} texts without unknown characters"
 
 
-def _outputs(
-    opened: Opened, converted: Path, head: str, rows: list[list[int]], say: Callable[[str], None]
-) -> tuple[float, float]:
-    """Return the largest difference of the encoder's outputs at real tokens, and of the head's logits."""
+def _outputs(opened: Opened, converted: Path, rows: list[list[int]], say: Callable[[str], None]) -> tuple[Check, Check]:
+    """Check the encoder's outputs at real tokens, and the head's logits."""
+    head = "class logits" if opened.n_classes else "LM logits" if opened.has_lm_head else ""
     without_pooler = {} if head else {"add_pooling_layer": False}
     model = KINDS[head].from_pretrained(converted, **without_pooler).eval()
     pad = opened.dictionary.pad()
@@ -206,7 +161,12 @@ def _outputs(
         if done * SHARES // total > said:
             said = done * SHARES // total
             say(f"compares outputs, {100 * done / total:.0f} % of the tokens")
-    return furthest, furthest_logit
+    no_head = (True, "head           none in the checkpoint, none in the folder")
+    return _close("encoder output", furthest), _close(head, furthest_logit) if head else no_head
+
+
+def _close(what: str, difference: float) -> Check:
+    return difference <= TOLERANCE, f"{what:14} largest difference {difference:.1e} (at most {TOLERANCE:g})"
 
 
 def _largest(difference: torch.Tensor) -> float:
@@ -214,8 +174,8 @@ def _largest(difference: torch.Tensor) -> float:
     return float(difference.abs().nan_to_num(nan=float("inf")).max())
 
 
-def _labels(source: Source, converted: Path, ties: list[bool]) -> tuple[bool, str]:
-    """Return whether the labels that transformers alone gives are the run's, near ties aside, and how they compare.
+def _labels(source: Source, converted: Path, ties: list[bool]) -> Check:
+    """Check that the labels that transformers alone gives are the run's, near ties aside.
 
     Two labels are nearly tied where the run's own logits nearly tie, or where the ids of the text are a tie.
     """
@@ -228,11 +188,12 @@ def _labels(source: Source, converted: Path, ties: list[bool]) -> tuple[bool, st
     nearly = f", the two nearly tied on {near}" if near else ""
     how = "" if is_fp32 else f" (the run computed in {source.precision}, this in fp32)"
     n = len(source.tests)
-    return same + near == n, f"the run's own on {same} of {n} test texts{nearly}{how}"
+    return same + near == n, f"labels         the run's own on {same} of {n} test texts{nearly}{how}"
 
 
-def _same_weights(opened: Opened, converted: Path) -> bool:
-    """Return whether the folder's weights equal the model's under fairseq's names, with no encoder weight missing."""
+def _weights(opened: Opened, converted: Path) -> Check:
+    """Check that the folder's weights equal the model's under fairseq's names, with no encoder weight missing."""
     back, held = read_weights(converted), opened.model.state_dict()
     encoder = {name for name in held if name.startswith("encoder.sentence_encoder.") and not name.endswith(".version")}
-    return encoder <= back.keys() and all(name in held and torch.equal(one, held[name]) for name, one in back.items())
+    same = encoder <= back.keys() and all(name in held and torch.equal(one, held[name]) for name, one in back.items())
+    return same, f"back again     weights {'the same, bit for bit' if same else 'DIFFER'}"
