@@ -2,7 +2,7 @@
 
 convert MODEL                   a fairseq folder or a finished run, for transformers, with proof
 back DIR --like FOLDER          and a fairseq checkpoint again
-predict FOLDER TEXTS.jsonl      labels, from a run folder or a converted one
+predict FOLDER TEXTS            labels, from a run folder or a converted one
 lora --base DIR --corpus FILE   LoRA on a causal LM, perplexity before and after
 merge ADAPTER                   an adapter's update added to its base's weights
 """
@@ -35,7 +35,9 @@ def arguments_of(words: list[str]) -> argparse.Namespace:
     one = commands.add_parser("predict", help="the label a fine-tuned model gives to each text, as JSON lines")
     one.add_argument("folder", type=Path, help="a run folder, or a converted one")
     one.add_argument(
-        "texts", type=Path, help='.jsonl, one text per line, as {"text": "..."}, like a split of data/splits'
+        "texts",
+        type=Path,
+        help='.jsonl, one text per line, as {"text": "..."}, like a split of data/splits; or .csv, .tsv with a "text"',
     )
     one = commands.add_parser("lora", help="an adapter for a causal LM on one's own text")
     one.add_argument("--base", type=Path, required=True, help="folder of a causal LM")

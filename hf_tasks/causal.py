@@ -5,10 +5,8 @@ is one block, in the format of the published exercise. Only the answer's tokens 
 """
 
 import importlib.util
-import json
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,7 +25,7 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from data_prep.readers.table import text_lines
+from data_prep.readers.table import read_rows, text_lines, text_of
 from foundation.counts import counted
 from foundation.errors import UsageError
 from hf_tasks.adapters import count_parameters, save_adapter, with_adapter
@@ -165,10 +163,11 @@ def _dialogues(corpus: Path, tokenizer: Any, length: int, end: list[int], say: C
     if not tokenizer.is_fast:
         raise UsageError("the tokenizer does not tell where a token stands; give a base with a tokenizer.json")
     blocks, skipped, cut = [], 0, 0
-    for number, line in enumerate(text_lines(corpus), start=1):
-        if not line.strip():
-            continue
-        question, answer = _question_and_answer(line, f"{corpus}, line {number}")
+    for line, row in read_rows(corpus, ["question", "answer"]):
+        place = f"{corpus}, line {line}"
+        question, answer = (text_of(row[name], name, place) for name in ("question", "answer"))
+        if not (question.strip() and answer.strip()):
+            raise UsageError(f"{place}: the question or the answer is empty; mend it, or remove the line")
         asked = QUESTION.format(question=question)
         encoded = tokenizer(asked + answer, add_special_tokens=False, return_offsets_mapping=True)
         tokens = encoded["input_ids"] + end
@@ -188,19 +187,6 @@ def _dialogues(corpus: Path, tokenizer: Any, length: int, end: list[int], say: C
     if cut:
         say(f"cuts {counted(cut, 'answer')} at {length} tokens (--length)")
     return blocks
-
-
-def _question_and_answer(line: str, where: str) -> tuple[str, str]:
-    """Return the question and the answer in a line of JSON. Raises `UsageError` unless both are texts."""
-    with suppress(ValueError, TypeError, KeyError, AttributeError):
-        found = json.loads(line)
-        question, answer = found["question"], found["answer"]
-        if question.strip() and answer.strip():
-            return question, answer
-    raise UsageError(
-        f"{where}: expected a JSON object with a question and an answer, such as "
-        '{"question": "Qui ?", "answer": "Moi."}'
-    )
 
 
 def batch_of(blocks: list[Block], pad: int) -> dict[str, torch.Tensor]:

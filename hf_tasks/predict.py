@@ -1,7 +1,9 @@
 """Labels texts with a fine-tuned model: with fairseq from a run folder, with transformers from a converted folder."""
 
 import json
+import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import sentencepiece
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from data_prep.readers.table import text_lines
+from data_prep.readers.table import read_rows, text_of
 from data_prep.splits import Example, clean
 from data_prep.truncation import cut_lengths
 from fairseq_tasks.classification import HEAD
@@ -18,10 +20,11 @@ from foundation.errors import UsageError
 from hf_tasks.source import refuse_pruned, source_of
 
 BATCH = 32
+KINDS = (".jsonl", ".csv", ".tsv")
 
 
 def predict(folder: Path, split: Path) -> Iterator[tuple[Example, str]]:
-    """Yield each text of a .jsonl file, from data/splits or the user's own, with the label that the model gives it.
+    """Yield each text of a split in data/splits, or of the user's own table, with the label that the model gives it.
 
     `folder` is a run folder, or a folder that `convert` wrote from a run. Raises `UsageError` without a classifier.
     """
@@ -33,25 +36,19 @@ def predict(folder: Path, split: Path) -> Iterator[tuple[Example, str]]:
 
 
 def given_texts(path: Path) -> list[Example]:
-    """Return the texts of a .jsonl file. Each line is an object with `text`, and maybe `text_pair`, `id` and `label`.
+    """Return the texts of a table with a column `text`, and maybe `text_pair`, `id` and `label`.
 
     The line number is the id of an example without an id. Raises `UsageError` for any other file.
     """
+    if path.suffix.lower() not in KINDS:
+        raise UsageError(f"{path}: a file of texts ends in {', '.join(KINDS)}; save it as one of these")
     examples = []
-    for number, line in enumerate(text_lines(path), start=1):
-        try:
-            found = json.loads(line)
-        except ValueError:
-            found = None
-        text, pair = (found.get(key) for key in ("text", "text_pair")) if isinstance(found, dict) else (None, None)
-        if not isinstance(text, str) or not isinstance(pair, str | None):
-            raise UsageError(
-                f"{path}, line {number}: {line.strip()[:80]!r} is not a JSON object with a text, such as "
-                '{"text": "Un beau livre."}'
-            )
-        examples.append(Example(str(found.get("id", number)), clean(text), pair and clean(pair), found.get("label")))
-    if not examples:
-        raise UsageError(f"{path} holds no text")
+    with redirect_stdout(sys.stderr):  # the standard output is for the labels
+        for line, row in read_rows(path, ["text"]):
+            place, pair = f"{path}, line {line}", row.get("text_pair")
+            first = clean(text_of(row["text"], "text", place))
+            second = None if pair is None else clean(text_of(pair, "text_pair", place))
+            examples.append(Example(str(row.get("id", line)), first, second, row.get("label")))
     if len({example.text_pair is None for example in examples}) > 1:
         raise UsageError(f"{path}: some examples are pairs, some are not; a model is made for one kind")
     return examples

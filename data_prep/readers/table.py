@@ -44,12 +44,13 @@ def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
     known = {_label(name, "dataset.labels", str(path)): name for name in dataset.labels or []}
     for line, row in read_rows(path, [text, label, *([pair] if pair else [])]):
         place = f"{path}, {counted} {line}"
-        second = _text(row[pair], pair, place) if pair else None
+        second = text_of(row[pair], pair, place) if pair else None
         found = _label(row[label], label, place)
-        yield Example(f"{part}-{line}", _text(row[text], text, place), second, known.get(found, found))
+        yield Example(f"{part}-{line}", text_of(row[text], text, place), second, known.get(found, found))
 
 
-def _text(value: Any, column: str, place: str) -> str:
+def text_of(value: Any, column: str, place: str) -> str:
+    """Return the value of a column. Raises `UsageError` that begins with `place` when it is not a text."""
     if not isinstance(value, str):
         raise UsageError(f"{place}: column {column!r} holds {value!r}, which is not a text; mend it, or remove the row")
     return value
@@ -87,7 +88,7 @@ def read_rows(path: Path, columns: list[str], quoted: bool = True) -> Iterator[R
         raise UsageError(f"{path}: a table ends in .csv, .tsv, .jsonl or .parquet; save it as one of these")
     first = next(rows, None)
     if first is None:
-        raise UsageError(f"{path} holds no row; give a file with texts and labels")
+        raise UsageError(f"{path} holds no row; give a file with texts")
     yield first
     yield from rows
 
@@ -119,7 +120,7 @@ def _require_columns(path: Path, columns: list[str], there: list[str]) -> None:
         if column not in there:
             known = nearest(column, shown, "it has")
             raise UsageError(
-                f"{path} has no column {column!r}{known}; name yours with dataset.text, "
+                f"{path} has no column {column!r}{known}; rename yours, or tell prep its name with dataset.text, "
                 "dataset.text_pair, dataset.label in ARGS; all files need the same column names"
             )
         if there.count(column) > 1:

@@ -194,7 +194,7 @@ CASES: dict[str, tuple[Callable[[Inputs], None], str]] = {
     "no train given": (words("--dataset=table", "dataset.test=x.csv"), "dataset.train is not given"),
     "no test given": (words("--dataset=table", "dataset.train=x.csv"), "dataset.test is not given"),
     "another suffix": (csv_table(GOOD, "bad.xlsx"), "bad.xlsx: a table ends in .csv, .tsv, .jsonl or .parquet"),
-    "an empty file": (csv_table(""), "bad.csv holds no row; give a file with texts and labels"),
+    "an empty file": (csv_table(""), "bad.csv holds no row; give a file with texts"),
     "a header alone": (csv_table(HEADER), "bad.csv holds no row"),
     "no text column": (csv_table("texte,label\na,b\n"), "no column 'text' (did you mean 'texte'?)"),
     "no label column": (csv_table("text,classe\na,b\n"), "no column 'label'; it has: classe, text"),

@@ -291,23 +291,23 @@ def test_a_causal_lm_learns_to_answer(
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("line", "message"),
     [
-        "{",
-        "[]",
-        '{"question": "a"}',
-        '"a"',
-        '{"question": null, "answer": null}',
-        '{"question": ["a"], "answer": "b"}',
-        '{"question": "a", "answer": " "}',
+        ("{", " is not JSON ("),
+        ("[]", " is not a JSON object"),
+        ('{"question": "a"}', " has no 'answer'"),
+        ('"a"', " is not a JSON object"),
+        ('{"question": null, "answer": null}', ": column 'question' holds None, which is not a text"),
+        ('{"question": ["a"], "answer": "b"}', ": column 'question' holds ['a'], which is not a text"),
+        ('{"question": "a", "answer": " "}', ": the question or the answer is empty"),
     ],
 )
 def test_a_line_that_is_no_question_with_an_answer_is_named(
-    bloom: Path, dialogues: Path, tmp_path: Path, refusals: Refusals, line: str
+    bloom: Path, dialogues: Path, tmp_path: Path, refusals: Refusals, line: str, message: str
 ) -> None:
     dialogues.write_text(f"{dialogues.read_text()}{line}\n")
     words = ["lora", "--base", str(bloom), "--corpus", str(dialogues), "--out", str(tmp_path / "adapter")]
-    assert "qa.jsonl, line 41: expected a JSON object with a question" in refusals.of(main, words, tmp_path)
+    assert f"qa.jsonl, line 41{message}" in refusals.of(main, words, tmp_path)
 
 
 @pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")

@@ -229,13 +229,13 @@ def test_a_run_without_its_test_texts_is_converted_and_says_so(
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "line 1: '{' is not a JSON object with a text"),
-        ('{"texte": "beau"}', "is not a JSON object with a text"),
-        ('"beau"', "is not a JSON object with a text"),
-        ('{"text": 3}', "is not a JSON object with a text"),
-        ('{"text": "a", "text_pair": 3}', "is not a JSON object with a text"),
+        ("{", "line 1 is not JSON ("),
+        ('{"texte": "beau"}', "line 1 has no 'text' (did you mean 'texte'?)"),
+        ('"beau"', "line 1 is not a JSON object"),
+        ('{"text": 3}', "line 1: column 'text' holds 3, which is not a text"),
+        ('{"text": "a", "text_pair": 3}', "line 1: column 'text_pair' holds 3, which is not a text"),
         ("\xff", "line 1: byte 1 (0xff) is not UTF-8"),
-        ("", "holds no text"),
+        ("", "holds no row"),
         ('{"text": "a"}\n{"text": "a", "text_pair": "b"}', "some examples are pairs, some are not"),
     ],
 )
@@ -247,21 +247,38 @@ def test_texts_that_cannot_be_read_are_one_sentence(
     said = refusals.of(main, words, learnt.root)
     assert "own.jsonl" in said
     assert message in said
+    (tmp_path / "own.txt").touch()
+    other = [*words[:2], str(tmp_path / "own.txt")]
+    assert "own.txt: a file of texts ends in .jsonl, .csv, .tsv" in refusals.of(main, other, learnt.root)
     words[1] = str(tmp_path / "nowhere")
     assert f"there is no folder {tmp_path / 'nowhere'}" in refusals.of(main, words, learnt.root)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "ids"),
+    [
+        ("own.jsonl", '{"text": "ce livre est superbe"}\n{"id": "b", "text": "le style est raté"}\n', ["1", "b"]),
+        ("own.csv", 'note;text\n;"ce livre est superbe"\n;le style est raté\n', ["2", "3"]),
+        ("own.tsv", "id\ttext\na\tce livre est superbe\nb\tle style est raté\n", ["a", "b"]),
+    ],
+)
 def test_ones_own_texts_get_labels(
-    learnt: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    learnt: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    content: str,
+    ids: list[str],
 ) -> None:
-    (tmp_path / "own.jsonl").write_text('{"text": "ce livre est superbe"}\n{"id": "b", "text": "le style est raté"}\n')
+    (tmp_path / name).write_text(content)
     run = folder_of(learnt, "fairseq", "full", "pretrained")
-    monkeypatch.setattr(sys, "argv", ["hf_tasks", "predict", str(run), str(tmp_path / "own.jsonl")])
+    monkeypatch.setattr(sys, "argv", ["hf_tasks", "predict", str(run), str(tmp_path / name)])
     assert main() == 0
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(one["id"], one["label"], one["predicted"]) for one in said] == [
-        ("1", None, "positive"),
-        ("b", None, "negative"),
+        (ids[0], None, "positive"),
+        (ids[1], None, "negative"),
     ]
 
 
