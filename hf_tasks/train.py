@@ -47,29 +47,10 @@ from hydra_conf.compose import betas_of, nearest
 
 logger = logging.getLogger(__name__)
 
-OURS = {  # TrainingArguments that this module fills in -> the setting to use instead
-    "output_dir": "RUNS_DIR",
-    "seed": "SEEDS",
-    "use_cpu": "DEVICE",
-    "fp16": "PRECISION",
-    "bf16": "PRECISION",
-    "max_steps": "EPOCHS",
-    "num_train_epochs": "EPOCHS",
-    "per_device_train_batch_size": "recipe.batch_size",
-    "learning_rate": "recipe.learning_rate",
-    "weight_decay": "recipe.weight_decay",
-    "adam_beta1": "recipe.adam_betas",
-    "adam_beta2": "recipe.adam_betas",
-    "adam_epsilon": "recipe.adam_eps",
-    "max_grad_norm": "recipe.clip_norm",
-    "logging_steps": "fairseq.common.log_interval",
-    "gradient_accumulation_steps": "nothing: BACKEND=hf takes one batch per step",
-    "lr_scheduler_type": "nothing: the schedule is fairseq's polynomial decay",
-    "lr_scheduler_kwargs": "fairseq.lr_scheduler.power and fairseq.lr_scheduler.end_learning_rate",
-    "warmup_steps": "fairseq.lr_scheduler.warmup_updates or recipe.warmup_share",
-    "warmup_ratio": "recipe.warmup_share",
-}
-HEEDED = ["gradient_checkpointing", "neftune_noise_alpha", "optim"]
+HEEDED = ["gradient_checkpointing", "neftune_noise_alpha", "optim"]  # of TrainingArguments
+SET_BY = (
+    "SEEDS, EPOCHS, DEVICE, PRECISION, recipe (batch, learning rate, warm-up, Adam) or fairseq.lr_scheduler (decay)"
+)
 
 
 class Epochs(IterableDataset[dict[str, torch.Tensor]]):
@@ -304,17 +285,14 @@ def training_arguments(
     """Return Trainer's arguments: this module's from the configuration, the user's from its node `hf`.
 
     With `elsewhere`, the arguments are only checked here. The run trains on another machine, which may have other
-    devices. Raises `UsageError` for a key that Trainer does not know, that another setting sets, or that has no effect.
+    devices. Raises `UsageError` for a key that runs do not heed, and for a value that Trainer refuses.
     """
     given: dict[str, Any] = dict(config.hf)
     for key in given:
-        if key in OURS:
-            instead = f"; use {OURS[key]}".replace("; use nothing", "")
-            raise UsageError(f"hf.{key} cannot be given{instead}")
-        if key not in TrainingArguments.__dataclass_fields__:
-            raise UsageError(f"unknown configuration key 'hf.{key}'{nearest(key, HEEDED)}")
         if key not in HEEDED:
-            raise UsageError(f"hf.{key} cannot be given: runs do not heed it; they heed {', '.join(HEEDED)}")
+            raise UsageError(
+                f"hf.{key} cannot be given{nearest(key, HEEDED, 'runs heed')}; all else is set by {SET_BY}"
+            )
     noise, saves_memory = given.get("neftune_noise_alpha"), given.get("gradient_checkpointing", False)
     if noise is not None and not (isinstance(noise, int | float) and 0 < noise < math.inf):
         raise UsageError(f"hf.neftune_noise_alpha={noise}: it is a number above 0")
