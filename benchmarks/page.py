@@ -4,6 +4,7 @@ The page marks a section with `<!-- name -->` and `<!-- end of name -->`.
 """
 
 import argparse
+import json
 import os
 import platform
 import re
@@ -14,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -71,6 +73,15 @@ def write_section(page: Path, name: str, markdown: str) -> None:
     tail = rest.split(end)[1]
     made = f"`{command()}`, {machine()}."
     write_text(page, f"{head}{begin}\n{markdown.strip()}\n\n{made}\n{end}{tail}")
+
+
+def show(page: Path | None, name: str, markdown: str, numbers: dict[str, Any] | None = None) -> None:
+    """Print the results of a bench, and its numbers as one line of JSON. Write the results to the page, if given."""
+    print(f"\n{markdown}")
+    if numbers is not None:
+        print(json.dumps(numbers))
+    if page:
+        write_section(page, name, markdown)
 
 
 def spread(values: list[float], digits: int) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from benchmarks.page import parser_of, spread, table, write_section
+from benchmarks.page import parser_of, show, spread, table
 from benchmarks.prep import timed
 from benchmarks.sweep import lengths, sweep_command
 from foundation.errors import UsageError, exit_code
@@ -216,10 +216,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=15, help="of each run (default: %(default)s)")
     parser.add_argument("overrides", nargs="*", help="Hydra overrides of every sweep")
     arguments = parser.parse_args()
-    text = WHAT[arguments.what](arguments)
-    print(f"\n{text}")
-    if arguments.page:
-        write_section(arguments.page, arguments.what, text)
+    show(arguments.page, arguments.what, WHAT[arguments.what](arguments))
     return 0
 
 

@@ -8,7 +8,6 @@ texts are made by drawing words from the reviews of the default dataset. Both ru
 
 import argparse
 import csv
-import json
 import multiprocessing
 import random
 import shutil
@@ -23,7 +22,7 @@ from pathlib import Path
 import psutil
 import sentencepiece
 
-from benchmarks.page import parser_of, spread, write_section
+from benchmarks.page import parser_of, show, spread, table
 from data_prep.splits import SPLITS, read_split
 from foundation.errors import UsageError, exit_code
 from foundation.whole_files import sha256_of
@@ -40,11 +39,11 @@ def write_texts(folder: Path, splits: Path, count: int) -> None:
     sizes = {"train": count - 2 * JUDGED, "valid": JUDGED, "test": JUDGED}
     for split in SPLITS:
         with (
-            (folder / f"{split}.csv").open("w", encoding="utf-8", newline="") as table,
+            (folder / f"{split}.csv").open("w", encoding="utf-8", newline="") as rows,
             (folder / f"{split}.input0").open("w", encoding="utf-8") as texts,
             (folder / f"{split}.label").open("w", encoding="utf-8") as labels,
         ):
-            writer = csv.writer(table)
+            writer = csv.writer(rows)
             writer.writerow(["text", "label"])
             for number in range(sizes[split]):
                 start = generator.randrange(len(words) - WORDS[1])
@@ -155,20 +154,21 @@ def bench(arguments: argparse.Namespace) -> int:
                 peaks[name].append(peak)
         same = same_output(folder)
     ratio = statistics.median(seconds["shell pipeline"]) / statistics.median(seconds["prep"])
-    lines = [
+    about = (
         f"{arguments.texts:,} texts of {WORDS[0]}-{WORDS[1]} words, rounds: {arguments.rounds}. Prep is "
-        f"{ratio:.2f} times as fast; train.bin is {'the same' if same else 'NOT the same'}.",
-        "",
-        "| way | seconds (least to most) | texts/s | GB at the peak |",
-        "| --- | --- | --- | --- |",
+        f"{ratio:.2f} times as fast; train.bin is {'the same' if same else 'NOT the same'}."
+    )
+    rows = [
+        {
+            "way": name,
+            "seconds (least to most)": spread(of_rounds, 1),
+            "texts/s": f"{arguments.texts / statistics.median(of_rounds):,.0f}",
+            "GB at the peak": f"{max(peaks[name]):.2f}",
+        }
+        for name, of_rounds in seconds.items()
     ]
-    for name, of_rounds in seconds.items():
-        speed = arguments.texts / statistics.median(of_rounds)
-        lines.append(f"| {name} | {spread(of_rounds, 1)} | {speed:,.0f} | {max(peaks[name]):.2f} |")
-    print("\n".join(lines))
-    if arguments.page:
-        write_section(arguments.page, "prep", "\n".join(lines))
-    print(json.dumps({"texts": arguments.texts, "ratio": ratio, "same": same, "seconds": seconds, "peak_gb": peaks}))
+    numbers = {"texts": arguments.texts, "ratio": ratio, "same": same, "seconds": seconds, "peak_gb": peaks}
+    show(arguments.page, "prep", f"{about}\n\n{table(rows)}", numbers)
     return 0 if same else 1
 
 

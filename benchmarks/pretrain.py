@@ -5,59 +5,45 @@ bare loop  a plain PyTorch loop around fairseq's own model, in the precision of 
 ours       `python -m sweeps pretrain`
 
 All train the published shape on blocks of the same corpus, as many tokens in each step, on all cores of a CPU. The ways
-take turns, `--rounds` times. A step's seconds are those between the first and the last logged step, whose times are
-whole seconds; in *ours* they hold the checkpoints that it saves. FLOPs are those of
-the layers, of attention, and of the output layer at the masked positions only, the same for every way.
+take turns, `--rounds` times. A step's seconds are those between the first and the last point of `train_inner/`, which
+is written at every step; in *ours* they hold the checkpoints that it saves. FLOPs are those of the layers, of
+attention, and of the output layer at the masked positions only, the same for every way.
 """
 
 import argparse
 import json
-import re
-import shlex
 import shutil
 import statistics
 import sys
 import tempfile
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
+from torch.utils.tensorboard import SummaryWriter
 
-from benchmarks.page import parser_of, spread, table, write_section
+from benchmarks.page import parser_of, show, spread, table
+from benchmarks.parts import step_seconds
 from benchmarks.prep import timed
-from benchmarks.sweep import flop_of, peak_flops
+from benchmarks.sweep import SHAPE, fairseq_train, flop_of, peak_flops
 from data_prep.corpus import corpus_folder
-from foundation.errors import UsageError, exit_code
+from foundation.errors import exit_code
 from hydra_conf.compose import compose_config, quoted
 from sweeps.pretrain import arguments_of_pretrain, plan
 
 STOCK, BARE, OURS = "stock", "bare loop", "ours"
-STEP = re.compile(r"^(\S+ \S+) \| INFO \| train_inner \|.*num_updates=(\d+)", re.MULTILINE)
-SHAPE = ("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads")
 OPTIONS = """--task masked_lm --criterion masked_lm --arch roberta_base --sample-break-mode none --optimizer adam
     --lr-scheduler inverse_sqrt --log-format simple --log-interval 1 --no-save --disable-validation --dropout 0.0
-    --attention-dropout 0.0"""
+    --attention-dropout 0.0 --cpu"""
 
 
-def seconds_per_step(log: str) -> float:
-    """Return the mean seconds between the first and the last step in a log of fairseq's."""
-    steps = [(datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S"), int(found[2])) for found in STEP.finditer(log)]
-    if len(steps) < 2:
-        raise UsageError("a log tells fewer than two steps; give more --steps")
-    (began, first), (ended, last) = steps[0], steps[-1]
-    if began == ended:
-        raise UsageError("all steps of a log lie within one second; give more --steps")
-    return (ended - began).total_seconds() / (last - first)
-
-
-def stock_command(config: DictConfig, steps: int) -> list[str]:
-    """Return fairseq-train's command for `steps` steps."""
+def stock_command(config: DictConfig, steps: int, folder: Path) -> list[str]:
+    """Return fairseq-train's command for `steps` steps, which are logged in `folder`."""
     settings = config.pretraining
     options = {
-        **{name.replace("_", "-"): config.fairseq.model[name] for name in SHAPE},
+        **{name: config.fairseq.model[name] for name in SHAPE},
         "tokens-per-sample": settings.block_tokens,
         "batch-size": settings.batch_tokens // settings.block_tokens,
         "mask-prob": settings.mask_share,
@@ -66,21 +52,13 @@ def stock_command(config: DictConfig, steps: int) -> list[str]:
         "lr": settings.learning_rate,
         "warmup-updates": 100,
         "clip-norm": settings.clip_norm,
+        "tensorboard-logdir": folder,
     }
-    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    words += ["--cpu"]
-    return [
-        sys.executable,
-        "-m",
-        "fairseq_cli.train",
-        str(corpus_folder(config) / "input0"),
-        *shlex.split(OPTIONS),
-        *words,
-    ]
+    return fairseq_train(corpus_folder(config) / "input0", OPTIONS, options, [])
 
 
 def bare_loop(told: dict[str, Any]) -> None:
-    """Train fairseq's own model in a plain loop, and log in fairseq's format. `told` is from `bench`."""
+    """Train fairseq's own model in a plain loop, and log as fairseq does. `told` is from `bench`."""
     from fairseq.models.roberta import RobertaModel
     from fairseq.models.roberta.model import base_architecture
     from fairseq.tasks.masked_lm import MaskedLMConfig, MaskedLMTask
@@ -93,6 +71,7 @@ def bare_loop(told: dict[str, Any]) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=told["rate"], fused=True)
     dataset = task.datasets["train"]
     order = dataset.ordered_indices()
+    writer = SummaryWriter(str(Path(told["logs"]) / "train_inner"))
     for step in range(told["steps"]):
         rows = order[step * told["batch"] : (step + 1) * told["batch"]]
         sample = dataset.collater([dataset[int(row)] for row in rows])
@@ -104,7 +83,8 @@ def bare_loop(told: dict[str, Any]) -> None:
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        print(f"{datetime.now():%Y-%m-%d %H:%M:%S} | INFO | train_inner | num_updates={step + 1}", flush=True)
+        writer.add_scalar("loss", float(loss), step + 1)
+    writer.close()
 
 
 def bench(
@@ -129,6 +109,7 @@ def bench(
     measured: dict[str, list[float]] = {STOCK: [], BARE: [], OURS: []}
     with tempfile.TemporaryDirectory(dir=arguments.data_dir) as name:
         scratch = Path(name).absolute()
+        runs = scratch / "runs"
         data = scratch / "data"  # with the prepared corpus; the model folders of the bench stay here
         for part in ("raw", "bin", "splits"):
             (data / part).parent.mkdir(parents=True, exist_ok=True)
@@ -136,21 +117,19 @@ def bench(
                 (data / part).symlink_to((arguments.data_dir / part).absolute())
         shutil.copytree(config.model.folder, data / "models" / config.model.name)
         options = ["--tokens", str(steps * settings.batch_tokens), "--precision", config.precision.name]
-        options += ["--device", "cpu", "--data-dir", str(data), "--runs-dir", str(scratch / "runs"), *words]
+        options += ["--device", "cpu", "--data-dir", str(data), "--runs-dir", str(runs), *words]
         logged = "fairseq.common.log_interval=1"
         ours = [sys.executable, "-m", "sweeps", "pretrain", *options, "--", logged, *overrides]
-        bare = [sys.executable, "-m", "benchmarks.pretrain", "--bare-loop", json.dumps(told)]
-        commands = {STOCK: stock_command(config, steps), BARE: bare, OURS: ours}
+        bare = [sys.executable, "-m", "benchmarks.pretrain", "--bare-loop", json.dumps({**told, "logs": str(runs)})]
+        commands = {STOCK: stock_command(config, steps, runs), BARE: bare, OURS: ours}
         for number in range(arguments.rounds):
             for way, command in commands.items():
                 print(f"{time.strftime('%H:%M:%S')} round {number + 1}: {way}", flush=True)
-                log = scratch / f"{way}.log"
-                shutil.rmtree(scratch / "runs", ignore_errors=True)  # ours would go on from there
+                shutil.rmtree(runs, ignore_errors=True)  # ours would go on from there
                 for dose in (data / "models").glob("*@*"):
                     shutil.rmtree(dose)
-                timed([command], log)
-                path = next(scratch.glob("runs/pretraining/*/train.log")) if way == OURS else log
-                measured[way].append(seconds_per_step(path.read_text(encoding="utf-8", errors="replace")))
+                timed([command])
+                measured[way].append(step_seconds(runs))
     kinds = {STOCK: "fp32", BARE: config.precision.name, OURS: config.precision.name}
     peaks = {kind: peak_flops(kind) for kind in dict.fromkeys(kinds.values())}
     flop = flop_of_step(config, shape)
@@ -203,9 +182,7 @@ def main() -> int:
     words = ["--device", "cpu", "--data-dir", str(arguments.data_dir), "--runs-dir", "runs", "--tokens", "1M"]
     config, _ = plan(arguments_of_pretrain(words))
     found, numbers = bench(arguments, config, [], [])
-    print(f"\n{found}\n{json.dumps(numbers)}")
-    if arguments.page:
-        write_section(arguments.page, "pretrain", found)
+    show(arguments.page, "pretrain", found, numbers)
     return 0
 
 

@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from torch.utils.benchmark import Timer
 
-from benchmarks.page import parser_of, spread, table, write_section
+from benchmarks.page import parser_of, show, spread, table
 from benchmarks.prep import timed
 from data_prep.models.checkpoints import read_checkpoint
 from data_prep.stages import read_manifest
@@ -42,6 +42,7 @@ INITS = ("pretrained", "random")
 PRECISIONS = ("fp16", "bf16") if torch.cuda.is_available() else ("auto",)  # each way has a row for each precision
 BEGIN = re.compile(r"^(\S+ \S+) \|.*begin training epoch 1\s*$", re.MULTILINE)
 VERSIONS = "the versions of the libraries differ from setup.cfg"
+SHAPE = ("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads")
 SIDE = 2_048  # rows and columns of the matrices whose product gives the peak; four times as many on a GPU
 
 
@@ -169,9 +170,8 @@ STOCK = """--task sentence_prediction --criterion sentence_prediction --num-clas
 
 def stock_command(task: Task, init: str, seed: int, folder: Path, precision: str) -> list[str]:
     """Return the command of fairseq-train for one run."""
-    names = ("encoder-layers", "encoder-embed-dim", "encoder-ffn-embed-dim", "encoder-attention-heads")
     options: dict[str, Any] = {
-        **{name: task.shape[name.replace("-", "_")] for name in names},
+        **{name: task.shape[name] for name in SHAPE},
         "max-positions": task.max_positions,
         "batch-size": task.batch_size,
         "max-epoch": task.epochs,
@@ -183,11 +183,16 @@ def stock_command(task: Task, init: str, seed: int, folder: Path, precision: str
         "tensorboard-logdir": folder / "tb",
         **({"restore-file": folder.parent / "stock.pt"} if init == "pretrained" else {}),
     }
-    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    words += [] if torch.cuda.is_available() else ["--cpu"]
+    words = [] if torch.cuda.is_available() else ["--cpu"]
     words += [f"--{precision}"] if precision in ("fp16", "bf16") else []
     words += ["--reset-optimizer", "--reset-dataloader", "--reset-meters"] if init == "pretrained" else []
-    return [sys.executable, "-m", "fairseq_cli.train", str(task.data), *shlex.split(STOCK), *words]
+    return fairseq_train(task.data, STOCK, options, words)
+
+
+def fairseq_train(data: Path, line: str, options: dict[str, Any], words: list[str]) -> list[str]:
+    """Return the command of fairseq-train: options as one types them in `line`, options by name, then more words."""
+    named = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    return [sys.executable, "-m", "fairseq_cli.train", str(data), *shlex.split(line), *named, *words]
 
 
 def trainer_command(task: Task, init: str, seed: int, folder: Path, precision: str) -> list[str]:
@@ -422,10 +427,8 @@ def main() -> int:
     if arguments.trainer:
         train_with_trainer(json.loads(arguments.trainer))
         return 0
-    table, numbers = bench(arguments)
-    print(f"\n{table}\n{json.dumps(numbers)}")
-    if arguments.page:
-        write_section(arguments.page, "sweep", table)
+    found, numbers = bench(arguments)
+    show(arguments.page, "sweep", found, numbers)
     return 0
 
 

@@ -1330,7 +1330,7 @@ MUTATIONS = [
     ),
     Mutation(
         "benchmarks/pretrain.py",
-        '                shutil.rmtree(scratch / "runs", ignore_errors=True)  # ours would go on from there\n',
+        "                shutil.rmtree(runs, ignore_errors=True)  # ours would go on from there\n",
         "",
         "the bench of pre-training measures the first round again",
         "tests/benchmarks/test_pretrain.py -k every_way",

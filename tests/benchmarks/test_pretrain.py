@@ -4,9 +4,10 @@ import argparse
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from benchmarks import pretrain
-from foundation.errors import UsageError
+from benchmarks.parts import step_seconds
 from sweeps.pretrain import arguments_of_pretrain, plan
 from tests.conftest import make_workspace
 from tests.sweeps.test_pretrain import words_of, write_corpus
@@ -20,30 +21,20 @@ def test_every_way_trains_and_has_its_row(tmp_path: Path, monkeypatch: pytest.Mo
     options = ["--data-dir", str(made.root / "data"), "--runs-dir", str(made.root / "runs")]
     config, _ = plan(arguments_of_pretrain([*options, *words]))
     monkeypatch.setattr(pretrain, "peak_flops", lambda kind: {"fp32": 1e12}[kind])
-    logs: list[str] = []
 
-    def noted(log: str) -> float:  # in the place of seconds_per_step: tiny steps lie within one second
-        logs.append(log)
-        assert len(pretrain.STEP.findall(log)) == 8
-        return 0.5
+    def noted(runs: Path) -> float:
+        """Return the seconds per step of the only way whose logs are there, which holds a point for every step."""
+        (folder,) = runs.rglob("train_inner")
+        assert [point.step for point in EventAccumulator(str(folder)).Reload().Scalars("loss")] == list(range(1, 9))
+        return step_seconds(runs)
 
-    monkeypatch.setattr(pretrain, "seconds_per_step", noted)
+    monkeypatch.setattr(pretrain, "step_seconds", noted)
     ways = argparse.Namespace(steps=8, rounds=2, data_dir=made.root / "data")
     ours = words[words.index("--") + 1 :]
     found, numbers = pretrain.bench(ways, config, ["--model", "tiny", "--corpus", "text"], ours)
     assert list(numbers["seconds"]) == ["stock", "bare loop", "ours"]
     assert all(len(seconds) == 2 for seconds in numbers["seconds"].values())
-    assert len(set(logs)) == 6  # each way trains in every round
+    assert len({one for seconds in numbers["seconds"].values() for one in seconds}) == 6  # each trains in every round
     for way in ("stock, fp32", "bare loop, fp32", "ours, fp32"):
         assert f"| {way} " in found
     assert not list((made.root / "data/models").glob("*@*"))  # the models of the bench are not kept
-
-
-def test_seconds_of_a_step_are_between_the_first_and_the_last() -> None:
-    line = "2026-11-29 05:00:{:02} | INFO | train_inner | epoch 001: loss=9, num_updates={}, lr=0.1\n"
-    log = "".join(line.format(second, step) for second, step in ((10, 1), (14, 2), (30, 5)))
-    assert pretrain.seconds_per_step(log) == 5
-    with pytest.raises(UsageError, match="fewer than two steps"):
-        pretrain.seconds_per_step(line.format(1, 1))
-    with pytest.raises(UsageError, match="within one second; give more --steps"):
-        pretrain.seconds_per_step(line.format(1, 1) + line.format(1, 2))
