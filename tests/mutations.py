@@ -1167,8 +1167,8 @@ MUTATIONS = [
     ),
     Mutation(
         "data_prep/sources/packages.py",
-        "                    _verify(temporary, source, target)\n",
-        "",
+        "        if found != source.member_sha256:\n",
+        "        if found is None:\n",
         "a member of another checksum is put in its place before it is refused",
         PACKAGES + "never_put",
     ),
@@ -1181,10 +1181,10 @@ MUTATIONS = [
     ),
     Mutation(
         "data_prep/sources/archives.py",
-        'or ".." in path.split("/") or',
-        'or path.startswith("..") or',
+        '(folder / names[purpose]).open("wb")',
+        '(folder / member.name).open("wb")',
         "an archive may write outside of its folder",
-        ARCHIVES + "unsafe",
+        ARCHIVES + "outside",
     ),
     Mutation(
         "data_prep/sources/archives.py",

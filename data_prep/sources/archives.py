@@ -1,18 +1,17 @@
 """Extracts the wanted members of a zip or tar archive, and nothing else, into one folder.
 
-Every member is checked before anything is written. The whole archive is refused when a member has a path outside the
-folder, is a link or a device, or when the members have too many bytes in total. The check uses the sizes that the
-archive states: zipfile and tarfile never return more bytes of a member.
+The files get names of our own, so that no path in an archive can lead out of the folder. The whole archive is refused
+before anything is written when its files have too many bytes in total, by the sizes that it states: zipfile and tarfile
+never return more bytes of a member.
 """
 
 import fnmatch
 import lzma
 import shutil
-import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -25,29 +24,24 @@ BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFE
 
 @dataclass(frozen=True)
 class Member:
-    """One file or folder of an archive."""
+    """One file of an archive."""
 
-    name: str
+    name: str  # its path
     size: int
-    is_plain: bool  # False: a link or a device
     open: Callable[[], Any]
 
-    @property
-    def path(self) -> str:
-        return self.name.replace("\\", "/")
 
-
-def take_members(archive: Path, wanted: dict[str, str], folder: Path, limit: int) -> dict[str, str]:
+def take_members(archive: Path, wanted: dict[str, str], folder: Path, limit: float) -> dict[str, str]:
     """Write the wanted members into `folder` and return {purpose: file name in `folder`}.
 
     `wanted` maps the purpose of a member to a pattern. A pattern with a slash is matched against the member's whole
     path, a pattern without a slash against its last part. A file is named `<purpose>` plus the member's suffix, unless
-    the purpose already ends in the suffix. Raises `UsageError` when the archive is broken or unsafe, unpacks to more
-    than `limit` bytes, or does not hold exactly one member for each pattern.
+    the purpose already ends in the suffix. Raises `UsageError` when the archive is broken, unpacks to more than `limit`
+    bytes, or does not hold exactly one member for each pattern.
     """
     try:
-        with opened(archive) as source:
-            found = list(_safe(archive, members_of(source), limit))
+        with zipfile.ZipFile(archive) if _is_zip(archive.name) else tarfile.open(archive) as source:
+            found = _files(archive, source, limit)
             chosen = {purpose: _the_one(archive, found, pattern) for purpose, pattern in wanted.items()}
             names = {purpose: _named(purpose, member.name) for purpose, member in chosen.items()}
             for purpose, member in chosen.items():
@@ -91,44 +85,34 @@ def _named(purpose: str, member: str) -> str:
     return purpose if purpose.endswith(suffix) else purpose + suffix
 
 
-def opened(archive: Path) -> zipfile.ZipFile | tarfile.TarFile:
-    return zipfile.ZipFile(archive) if _is_zip(archive.name) else tarfile.open(archive)
+def _files(archive: Path, source: zipfile.ZipFile | tarfile.TarFile, limit: float) -> list[Member]:
+    """Return the files of the archive: no folders, links or devices, and nothing that a Mac adds.
 
-
-def members_of(archive: zipfile.ZipFile | tarfile.TarFile) -> Iterator[Member]:
-    if isinstance(archive, zipfile.ZipFile):
-        for info in archive.infolist():
-            is_plain = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR)  # 0: it does not say
-            yield Member(info.filename, info.file_size, is_plain, partial(archive.open, info))
+    Raises `UsageError` when the files have more than `limit` bytes in total.
+    """
+    every: Iterable[Member]
+    if isinstance(source, zipfile.ZipFile):
+        plain = (one for one in source.infolist() if not one.is_dir())
+        every = (Member(one.filename.replace("\\", "/"), one.file_size, partial(source.open, one)) for one in plain)
     else:
-        for entry in archive:
-            name = f"{entry.name}/" if entry.isdir() else entry.name
-            yield Member(name, entry.size, entry.isreg() or entry.isdir(), partial(archive.extractfile, entry))
-
-
-def _safe(archive: Path, members: Iterator[Member], limit: int) -> Iterator[Member]:
-    """Yield the files among the members, without a Mac's additions. Raises `UsageError` for an unsafe member."""
-    total = 0
-    for member in members:
-        path = member.path
-        if not member.is_plain:
-            raise UsageError(f"{archive}: member {member.name!r} is a link or a device; the archive is not unpacked")
-        if path.startswith("/") or ".." in path.split("/") or ":" in path.split("/")[0] or "\0" in path:
-            raise UsageError(f"{archive}: member {member.name!r} would leave its folder; the archive is not unpacked")
+        every = (Member(one.name, one.size, partial(source.extractfile, one)) for one in source if one.isreg())
+    found, total = [], 0
+    for member in every:
         total += member.size
         if total > limit:
             raise UsageError(
                 f"{archive} unpacks to more than {limit:,} bytes (member {member.name!r}); it is not unpacked"
             )
-        if not path.endswith("/") and not path.startswith("__MACOSX/") and not path.rpartition("/")[2].startswith("._"):
-            yield member
+        if not member.name.startswith("__MACOSX/") and not member.name.rpartition("/")[2].startswith("._"):
+            found.append(member)
+    return found
 
 
 def _the_one(archive: Path, members: list[Member], pattern: str) -> Member:
     found = [
         member
         for member in members
-        if fnmatch.fnmatchcase(f"/{member.path}" if "/" in pattern else PurePosixPath(member.path).name, pattern)
+        if fnmatch.fnmatchcase(f"/{member.name}" if "/" in pattern else PurePosixPath(member.name).name, pattern)
     ]
     if len(found) == 1:
         return found[0]

