@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
+from data_prep.models.fairseq_folder import compare_with_published
 from data_prep.stages import read_manifest
 from foundation.errors import UsageError, exit_code
 from hydra_conf.compose import choices, compose_config, group_words, quoted
@@ -198,7 +199,7 @@ def print_account(config: DictConfig, methods: list[str], n_classes: int, words:
             "configuration: it confirms the arithmetic and says nothing of the published model"
         )
     elif config.model.published_matrices is not None:
-        print(_against_published(config.model, counted, n_rows, described.shape["encoder_embed_dim"]))
+        print(f"published: {compare_with_published(counted, n_rows, described.shape, config.model)}")
     print(f"all parameters, with a head of {n_classes} classes: {total:,}")
     for method in methods:
         if method == "full":
@@ -215,15 +216,6 @@ def print_account(config: DictConfig, methods: list[str], n_classes: int, words:
                 f"{method} (r = {own.r}): {trained:,} trained of {found['parameters']:,}, "
                 f"{100 * trained / found['parameters']:.2f} %: adapter {found['adapter']:,}, head {found['head']:,}"
             )
-
-
-def _against_published(model: DictConfig, counted: int, n_rows: int, width: int) -> str:
-    published, gap = model.published_matrices, counted - model.published_matrices
-    if gap == 0:
-        return f"published: {published:,}, the same"
-    rows = n_rows - model.published_vocabulary
-    said = f"published: {published:,} with {model.published_vocabulary:,} rows of embedding; here {gap:+,}"
-    return f"{said}, which is {rows:+,} rows of {width}" if gap == rows * width else said
 
 
 def main() -> int:

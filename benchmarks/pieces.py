@@ -67,10 +67,6 @@ FORMS: dict[str, dict[Form, float]] = {  # weights of the forms of a word; the w
 COUNTS = {"e5_small_fr": 16_000, "roberta_small_fr": 31_995}
 
 
-def _as_it_stands(word: str) -> str:
-    return word
-
-
 def novel_shares(model: sentencepiece.SentencePieceProcessor, novels: Path) -> dict[str, float]:
     """Return each piece's share of all pieces in an .xz file with one paragraph per line."""
     with lzma.open(novels, "rt", encoding="utf-8") as stream:
@@ -90,9 +86,10 @@ def word_shares(
     """
     buckets = msgpack.unpackb(gzip.decompress(word_list.read_bytes()))[1:]
     weights: Counter[str] = Counter()
+    every: dict[Form, float] = {str: 1.0, **forms}
     for centibels, words in enumerate(buckets):
         frequency = 10 ** (-centibels / 100)
-        for form, times in {_as_it_stands: 1.0, **forms}.items():
+        for form, times in every.items():
             for row in model.encode([form(word) for word in words], out_type=str):
                 weights.update(dict.fromkeys(row, frequency * times))
     total = sum(weights.values())

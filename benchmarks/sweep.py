@@ -32,7 +32,7 @@ from torch.utils.benchmark import Timer
 
 from benchmarks.page import parser_of, show, spread, table
 from benchmarks.prep import timed
-from data_prep.models.checkpoints import read_checkpoint
+from data_prep.models.checkpoints import optimizer_history, read_checkpoint
 from data_prep.stages import read_manifest
 from foundation.errors import UsageError, exit_code
 from hydra_conf.compose import compose_config, group_words, quoted
@@ -158,8 +158,7 @@ def stock_checkpoint(model_folder: Path, out: Path) -> None:
     }
     for name, tensor in head.items():
         weights.setdefault(f"encoder.lm_head.{name}", tensor)
-    history = [{"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}]
-    torch.save({**state, "optimizer_history": history}, out)
+    torch.save({**state, "optimizer_history": [optimizer_history(0)]}, out)
 
 
 STOCK = """--task sentence_prediction --criterion sentence_prediction --num-classes 2 --arch roberta_base

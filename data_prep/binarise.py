@@ -12,8 +12,8 @@ from data_prep.readers.table import text_lines
 from data_prep.splits import SPLITS, read_split
 from foundation.errors import UsageError
 
-N_SPECIAL = 4  # fairseq puts <s> <pad> </s> <unk> before the first line of a dictionary
-SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
+SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # fairseq puts these before the first line of a dictionary
+N_SPECIAL = len(SPECIAL)
 OVERWRITE = " #fairseq:overwrite"  # marks a line that replaces an earlier symbol, as in CamemBERT's dictionary
 
 

@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 
 from data_prep.binarise import read_dictionary, require_known_pieces, require_sentencepiece, run_preprocess
 from data_prep.splits import clean, digest_of_near_copies, is_empty, read_split
-from data_prep.stages import build_stage, read_manifest
+from data_prep.stages import make_stage, read_manifest
 from foundation.counts import counted
 from foundation.errors import UsageError
 from foundation.whole_files import sha256_of
@@ -78,7 +78,6 @@ def prepare_corpus(config: DictConfig, model_folder: Path) -> dict[str, Any]:
     folders = [folder for folder in sorted(splits.glob("[!.]*")) if not OF_SEARCH.fullmatch(folder.name)]
     outputs = {folder.name: made["outputs"] for folder in folders if (made := read_manifest(folder))}
     inputs = {
-        "layout": LAYOUT,
         "file": sha256_of(path),
         "added": {name: outputs[name]["train.jsonl"] for name in added},
         "checked": {name: [files[f"{split}.jsonl"] for split in JUDGED] for name, files in outputs.items()},
@@ -86,7 +85,6 @@ def prepare_corpus(config: DictConfig, model_folder: Path) -> dict[str, Any]:
         "sentencepiece": sha256_of(model_folder / "sentencepiece.bpe.model"),
         "max_unknown_share": config.model.max_unknown_share,
     }
-    folder = corpus_folder(config)
 
     def build(scratch: Path) -> dict[str, Any]:
         judged = {
@@ -100,13 +98,12 @@ def prepare_corpus(config: DictConfig, model_folder: Path) -> dict[str, Any]:
         facts = _write_paragraphs(scratch / "text", path, [splits / name / "train.jsonl" for name in added], judged)
         return facts | _encode(scratch, model_folder, config.model.max_unknown_share)
 
-    built = build_stage(folder, inputs, build)
-    manifest = read_manifest(folder) or {}
-    tokens, dropped = manifest["tokens"], manifest["dropped"]
-    n = counted(manifest["paragraphs"]["train"], "paragraph")
-    said = f"{n}, {tokens['train']:,} tokens; {tokens['valid']:,} tokens held out"
-    print(f"{'made' if built else 'up to date'}  {folder}  ({said})", flush=True)
-    for name, n in dropped.items():
+    def says(made: dict[str, Any]) -> str:
+        n, tokens = counted(made["paragraphs"]["train"], "paragraph"), made["tokens"]
+        return f"{n}, {tokens['train']:,} tokens; {tokens['valid']:,} tokens held out"
+
+    manifest = make_stage(corpus_folder(config), LAYOUT, inputs, build, says)
+    for name, n in manifest["dropped"].items():
         print(f"  {counted(n, 'paragraph')} dropped: validation or test texts of {name}", flush=True)
     return manifest
 

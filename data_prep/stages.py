@@ -49,3 +49,20 @@ def build_stage(folder: Path, inputs: dict[str, Any], build: Callable[[Path], di
             outputs = {path.relative_to(scratch).as_posix(): sha256_of(path) for path in files}
             write_json(scratch / MANIFEST, {**facts, "inputs": inputs, "outputs": outputs})
     return True
+
+
+def make_stage(
+    folder: Path,
+    layout: int,
+    inputs: dict[str, Any],
+    build: Callable[[Path], dict[str, Any]],
+    says: Callable[[Any], str],
+) -> dict[str, Any]:
+    """Make a stage unless it is up to date. Print which it is and what `says` tells of its manifest, and return it.
+
+    `layout` is one more input: the number of what `build` writes.
+    """
+    built = build_stage(folder, {"layout": layout, **inputs}, build)
+    manifest = read_manifest(folder) or {}
+    print(f"{'made' if built else 'up to date'}  {folder}  ({says(manifest)})", flush=True)
+    return manifest

@@ -32,6 +32,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.tasks import register_task
 from omegaconf import II, MISSING, DictConfig, OmegaConf
 
+from data_prep.models.checkpoints import optimizer_history
 from data_prep.subsets import nested_subset
 from fairseq_tasks.batches import PairDataset, ShuffledDataset, SubsetDataset, TruncatedDataset
 from fairseq_tasks.evaluated import EvaluatedTask
@@ -41,11 +42,6 @@ from foundation.errors import UsageError
 from foundation.whole_files import replaced, write_json
 
 HEAD = "sentence_classification_head"
-
-
-def optimizer_history(step: int) -> dict[str, Any]:
-    """Return the entry that fairseq's loading functions need in a checkpoint, without any optimiser state."""
-    return {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": step}
 
 
 @dataclass

@@ -28,8 +28,8 @@ from fairseq.tasks.masked_lm import MaskedLMConfig, MaskedLMTask
 from omegaconf import II, MISSING, DictConfig, OmegaConf
 
 from data_prep.doses import dose_name
+from data_prep.models.checkpoints import optimizer_history
 from fairseq_tasks.batches import ShuffledDataset, SubsetDataset
-from fairseq_tasks.classification import optimizer_history
 from fairseq_tasks.evaluated import EvaluatedTask
 from fairseq_tasks.progress import TrainingProgress
 from foundation.errors import UsageError

@@ -13,7 +13,7 @@ from transformers import (
     RobertaModel,
 )
 
-from fairseq_tasks.classification import optimizer_history
+from data_prep.models.checkpoints import optimizer_history
 from fairseq_tasks.folders import Opened, open_checkpoint
 from foundation.errors import UsageError
 from foundation.whole_files import replaced, write_text

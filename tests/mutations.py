@@ -774,11 +774,11 @@ MUTATIONS = [
         PARAMETERS + "published_number",
     ),
     Mutation(
-        "analysis/parameters.py",
-        "if gap == rows * width else said",
-        "if rows else said",
+        "data_prep/models/fairseq_folder.py",
+        "return sentence if more == by_rows else",
+        "return sentence if more_rows else",
         "a gap of another shape is put down to rows of embedding",
-        PARAMETERS + "put_down",
+        "tests/data_prep/test_models.py -k published_count_is_explained",
     ),
     # --- tables
     Mutation(

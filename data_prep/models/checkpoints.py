@@ -44,6 +44,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is not a whole fairseq checkpoint that can be read safely ({reason})") from error
 
 
+def optimizer_history(step: int) -> dict[str, Any]:
+    """Return the entry that fairseq's loading functions need in a checkpoint, without any optimiser state."""
+    return {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": step}
+
+
 def _arguments(path: Path, state: dict[str, Any]) -> dict[str, Any]:
     """Return the model's own arguments, from `cfg.model` or, in older checkpoints, `args`."""
     config = state.get("cfg")

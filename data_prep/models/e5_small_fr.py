@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from sentencepiece import sentencepiece_model_pb2
 
 from data_prep.binarise import N_SPECIAL
+from data_prep.models.checkpoints import optimizer_history
 from data_prep.models.e5_file import E5File, read_e5_file
 
 NORMALISATION = "nmt_nfkc"  # XLM-RoBERTa's normalisation, which sentencepiece ships
@@ -116,7 +117,7 @@ def make_folder(folder: Path, file: Path, kept: Path, config: DictConfig) -> dic
         "args": None,
         "cfg": {"model": {"_name": config.architecture, **shape}, "task": {"_name": "masked_lm"}},
         "model": weights,
-        "optimizer_history": [{"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}],
+        "optimizer_history": [optimizer_history(0)],
         "extra_state": {},
     }
     torch.save(checkpoint, folder / "model.pt")

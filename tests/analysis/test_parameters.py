@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 
-from analysis.parameters import _against_published, account, describe, encoder_weights, formula, main, matrices
+from analysis.parameters import account, describe, encoder_weights, formula, main, matrices
 from hydra_conf.compose import compose_config
 from tests.conftest import Refusals, Workspace
 
@@ -68,18 +67,3 @@ def test_a_model_that_is_not_there_is_one_sentence(refusals: Refusals, tmp_path:
     assert "run `make prep MODEL=e5_small_fr` first" in refusals.of(main, ["--model", "e5_small_fr"], tmp_path)
     assert "choose from frozen, full, lora" in refusals.of(main, ["--method", "half"], tmp_path)
     assert "a head has at least one" in refusals.of(main, ["--classes", "0"], tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("counted", "rows", "said"),
-    [
-        (1000, 10, "published: 1,000, the same"),
-        (1016, 12, "published: 1,000 with 10 rows of embedding; here +16, which is +2 rows of 8"),
-        (1020, 12, "published: 1,000 with 10 rows of embedding; here +20"),
-    ],
-)
-def test_a_gap_is_put_down_to_rows_of_embedding_only_where_they_make_all_of_it(
-    counted: int, rows: int, said: str
-) -> None:
-    model = OmegaConf.create({"published_matrices": 1000, "published_vocabulary": 10})
-    assert _against_published(model, counted, rows, 8) == said
