@@ -20,9 +20,11 @@ def read_part(path: Path, part: str, dataset: DictConfig) -> Iterator[Example]:
 def labelled_lines(path: Path, labels: Path, dataset: DictConfig) -> Iterator[tuple[int, str, str]]:
     """Yield (line number from 1, text, class) for each line of `path`. The file `labels` holds 0 or 1 for each line.
 
-    Raises `UsageError` when a label is not 0 or 1, or when the numbers of labels and texts differ.
+    Raises `UsageError` when there are no labels, when a label is not 0 or 1, or when there is not one for each text.
     """
     classes = list(dataset.labels)
+    if not labels.is_file():
+        raise UsageError(f"{path} has no labels: there is no file {labels.name} beside it; name it in the dataset, too")
     for number, (text, label) in enumerate(zip_longest(text_lines(path), text_lines(labels)), start=1):
         if text is None or label is None:
             raise UsageError(f"{path} and {labels.name} do not have the same number of lines: one ends before {number}")

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from data_prep import splits
 from data_prep.__main__ import prepare_splits
-from data_prep.readers import cls
+from data_prep.readers import cls, course
 from data_prep.splits import SPLITS, Example, read_split
 from foundation.errors import UsageError
 from foundation.whole_files import sha256_of
@@ -385,3 +385,9 @@ def test_a_review_of_three_stars_is_not_positive(tmp_path: Path) -> None:
     (tmp_path / "test.review").write_text(f"<items>{items}</items>")
     read = list(cls.read_part(tmp_path / "test.review", "test", compose_config(["dataset=cls_books_webis"]).dataset))
     assert [example.label for example in read] == ["negative"] * 3 + ["positive"] * 2
+
+
+def test_texts_without_their_labels_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "train.review").write_text("un beau livre\n")
+    with pytest.raises(UsageError, match=r"train\.review has no labels: there is no file train_label\.label"):
+        list(course.read_part(tmp_path / "train.review", "train", DictConfig({"labels": ["negative", "positive"]})))
