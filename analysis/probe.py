@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from analysis.alike import inputs_of
-from analysis.baselines import Baseline, baselines_of, data_problem, judged, remembered
+from analysis.baselines import Baseline, baselines_of, best_on_validation, data_problem, remembered
 from analysis.bought import Fits
 from analysis.dose import dose_curves
 from analysis.evidence import Evidence
@@ -125,16 +125,13 @@ def fit_probes(found: dict[str, Array], rows: Array) -> list[Baseline]:
         own = {split: found[f"{split}/{vector}"] for split in SPLITS}
         gold = {split: found[f"{split}/class"] for split in SPLITS}
         own["train"], gold["train"] = own["train"][rows], gold["train"][rows]
-        by_strength = [
-            judged(
-                f"probe: {words}, C = {strength:g}",
-                make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2_000)),
-                own,
-                gold,
+        by_strength = {
+            f"probe: {words}, C = {strength:g}": make_pipeline(
+                StandardScaler(), LogisticRegression(C=strength, max_iter=2_000)
             )
             for strength in STRENGTHS
-        ]
-        best = max(by_strength, key=lambda baseline: baseline.valid)
+        }
+        best = best_on_validation(by_strength, own, gold)
         seconds = float(found["seconds"]) + time.monotonic() - start
         probes.append(replace(best, seconds=seconds))
     return probes
