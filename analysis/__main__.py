@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from analysis import THRESHOLD
 from data_prep.stages import MANIFEST
 from foundation.errors import UsageError, exit_code
 from foundation.whole_files import replaced, require_no_dead_link, write_json
@@ -148,7 +149,7 @@ def main() -> int:
     parser.add_argument(
         "--threshold",
         type=percentage,
-        default=70.0,
+        default=THRESHOLD,
         metavar="PERCENT",
         help="test accuracy whose first step is compared (default: %(default)s)",
     )

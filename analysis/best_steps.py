@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.event_files import KEYS, SweepLogs, key_of
+from analysis.event_files import KEYS, SweepLogs
 from analysis.statistics import spread
 from data_prep.doses import base_and_dose
 from sweeps.folders import ALL, RunKey
@@ -50,8 +50,8 @@ def run_curves(scalars: pd.DataFrame) -> dict[RunKey, pd.DataFrame]:
         return {}
     wide = counts.pivot_table(index=[*KEYS, "split", "step"], columns="tag", values="value", sort=True).dropna()
     accuracy = (100 * wide["n_correct"] / wide["n"]).unstack("split").reindex(columns=["valid", "test"]).reset_index()
-    runs = accuracy.groupby(KEYS, sort=False)
-    return {key_of(names): own[CURVE].reset_index(drop=True) for names, own in runs}
+    runs: Any = accuracy.groupby(KEYS, sort=False)
+    return {RunKey(*names): own[CURVE].reset_index(drop=True) for names, own in runs}
 
 
 def run_result(key: RunKey, status: str, curve: pd.DataFrame | None, progress: dict[str, Any]) -> RunResult:

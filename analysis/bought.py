@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from analysis.baselines import Baseline
 from analysis.captions import caption, counted_range
 from analysis.dose import DoseCurve, Losses, dose_curves
-from analysis.evidence import ALL_TEXTS, Evidence, Group
+from analysis.evidence import Evidence, Group
 from analysis.findings import POSSIBLE, above, accuracy_of, listed, prose, setting
 from analysis.labels import LabelCurves, label_curves, labels_needed
 from analysis.ladder import Ladder, Rung, ladders
@@ -78,8 +78,7 @@ def needed_cell(needed: Estimate, sizes: list[int]) -> str:
 def worth(curves: LabelCurves, fits: Fits) -> str:
     """Return with how few labels each init reaches what random weights reach with the most labels."""
     most, target = curves.sizes[-1], curves.scores("random")[-1]
-    is_all = curves.inits["random"][-1].names["train"] == ALL_TEXTS
-    with_most = f"with {'all ' if is_all else ''}{most:,} labels"
+    with_most = f"with {'all ' if curves.inits['random'][-1].is_whole else ''}{most:,} labels"
     names = setting(curves.rest)
     n_failed = len(failed_runs(curves.inits["random"][-1], fits))
     if n_failed:

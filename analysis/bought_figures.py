@@ -28,7 +28,7 @@ from analysis.evidence import Evidence, Group
 from analysis.findings import prose
 from analysis.labels import label_curves
 from analysis.ladder import ladders
-from analysis.verdict import published_mean
+from analysis.verdict import is_of_report, published_tests
 
 SIMPLE = {bought.TF_IDF: ("0.35", "--", bought.tf_idf_of), "probe": ("0.55", ":", bought.probe_of)}
 
@@ -78,9 +78,9 @@ def _references(curve: DoseCurve, fits: Fits) -> dict[str, float]:
     """Return the accuracies to compare a curve with, by the labels of their lines."""
     first = curve.groups[0]
     simple = bought.tf_idf_of(fits.get((first.names["dataset"], first.names["model"], first.n_train or 0), []))
-    published = published_mean(curve.rest)
+    published = published_tests("pretrained", curve.rest["backend"]) if is_of_report(curve.rest) else []
     found = {bought.TF_IDF: simple.test} if simple is not None else {}
-    return found | ({bought.PUBLISHED: published} if published is not None else {})
+    return found | ({bought.PUBLISHED: float(np.mean(published))} if published else {})
 
 
 def _draw_curve(axis: Axes, places: Sequence[float], groups: list[Group], init: str) -> None:

@@ -113,9 +113,3 @@ def read_sweep(sweep_folder: Path) -> SweepLogs:
         damage.update({key: wrong} if wrong else {})
     scalars = pd.concat([part for part in tables if len(part)] or tables, ignore_index=True)
     return SweepLogs(scalars, states, progress, damage, attempts, skipped, errors)
-
-
-def key_of(names: Any) -> RunKey:
-    """Return the key of a run from its values of KEYS."""
-    dataset, model, backend, method, init, seed, train = names
-    return RunKey(dataset, model, backend, method, init, int(seed), int(train))

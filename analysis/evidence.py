@@ -81,6 +81,11 @@ class Group:
         return " · ".join(told(self.names))
 
     @property
+    def is_whole(self) -> bool:
+        """True when the runs are trained on all training texts."""
+        return self.names["train"] == ALL_TEXTS
+
+    @property
     def last_step(self) -> int:
         """The step of the last evaluation of the longest run."""
         return max(int(run.curve["step"].max()) for run in self.runs)

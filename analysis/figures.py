@@ -35,13 +35,14 @@ from analysis.drawing import (
     name_panel,
     shown_ends,
 )
-from analysis.event_files import KEYS, key_of
+from analysis.event_files import KEYS
 from analysis.evidence import Evidence, Group
 from analysis.findings import prose
 from analysis.replications import REPORT, sources
 from analysis.statistics import mean_over_seeds
 from analysis.verdict import published_groups
 from foundation.whole_files import replaced
+from sweeps.folders import RunKey
 
 PANEL = ["dataset", "model", "backend", "method", "train"]
 SPLITS = {"valid": "validation", "test": "test"}
@@ -107,7 +108,8 @@ def _draw_curves(axis: Axes, group: Group, split: str) -> None:
 def training_loss(scalars: pd.DataFrame, evidence: Evidence) -> Drawing | None:
     """Return a figure of the runs' training loss over steps (nats per example, mean over each logging interval)."""
     own = scalars[(scalars["split"] == "train_inner") & (scalars["tag"] == "loss")]
-    losses = {key_of(names): of_run.set_index("step")["value"] for names, of_run in own.groupby(KEYS)}
+    runs: Any = own.groupby(KEYS)
+    losses = {RunKey(*names): of_run.set_index("step")["value"] for names, of_run in runs}
     groups = [group for group in evidence.groups if any(run.key in losses for run in group.runs)]
     if not groups:
         return None

@@ -8,6 +8,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from omegaconf import OmegaConf
 
+from analysis import THRESHOLD
 from analysis.baselines import Baseline
 from analysis.beside_published import against_published, beside_published
 from analysis.bought import (
@@ -25,7 +26,7 @@ from analysis.bought import (
     probe_of,
 )
 from analysis.dose import dose_curves, one_for_all
-from analysis.evidence import ALL_TEXTS, Evidence, Group, told
+from analysis.evidence import Evidence, Group, told
 from analysis.findings import (
     about_best_step,
     about_leaks,
@@ -53,7 +54,6 @@ from sweeps.commands import make_word
 from sweeps.folders import read_json, texts_in
 
 QUESTION = "How much does pre-training buy?"
-THRESHOLD = 70.0  # percent; the default test accuracy for the comparison of steps
 FIRST = ("dose", "labels", "ladder", "test_accuracy", "final_accuracy")  # figures directly below the answer
 WIDE = 8  # groups; more of them are rows of their table
 SOURCES = "published_sources"  # the figure next to the published numbers
@@ -125,7 +125,7 @@ def _standing(material: Material) -> list[str]:
 
 def _simple(material: Material, group: Group) -> list[Baseline]:
     """Return TF-IDF and the commonest class, fitted on the training texts of a group's runs."""
-    if group.names["train"] == ALL_TEXTS:
+    if group.is_whole:
         return material.baselines.get(group.names["dataset"], [])
     fits = material.fits.get((group.names["dataset"], group.names["model"], group.n_train or 0), [])
     return [fit for fit in fits if not fit.name.startswith(PROBE)]
@@ -139,7 +139,7 @@ def _probes(material: Material) -> tuple[list[str], list[str]]:
         names = group.names
         fits = material.fits.get((names["dataset"], names["model"], group.n_train or 0), [])
         probe = probe_of(fits)
-        if probe is not None and (names["init"], names["method"], names["train"]) == ("pretrained", "full", ALL_TEXTS):
+        if probe is not None and group.is_whole and (names["init"], names["method"]) == ("pretrained", "full"):
             (won if is_beaten(group, probe) else lost).append(against_probe(group, probe))
     return won, lost
 

@@ -696,8 +696,8 @@ MUTATIONS = [
     ),
     Mutation(
         "analysis/verdict.py",
-        "return departures(group) == []",
-        "return departures(group) is not None",
+        "if departures(group) == {}:",
+        "if departures(group) is not None:",
         "published tables stand beside runs of another schedule",
         report("published_with_another_schedule"),
     ),
