@@ -35,7 +35,6 @@ from analysis.verdict import (
     NOT_RUN,
     REPRODUCED,
     WARM_UP,
-    ClaimVerdict,
     Verdict,
     departures,
     errata,
@@ -94,7 +93,8 @@ def beside_published(material: Material, picture: Picture | None) -> list[Sectio
     verdicts = [Table("Published numbers", numbers_table([row for row in material.numbers if row.verdict != NOT_RUN]))]
     not_run = dict.fromkeys(row.where for row in material.numbers if row.verdict == NOT_RUN)
     if material.claims:
-        verdicts.append(Table("Published claims", claims_table(material.claims)))
+        claims = pd.DataFrame(material.claims).rename(columns={"says": "claim", "comparison": "compared"})
+        verdicts.append(Table("Published claims", claims))
     margins = report["margins"]
     rule = (
         f"Rule for numbers: the 95 % interval of ours minus published lies within {margins['points']:g} points, "
@@ -238,21 +238,5 @@ def numbers_table(numbers: list[Verdict]) -> pd.DataFrame:
                 "verdict": row.verdict,
             }
             for row in numbers
-        ]
-    )
-
-
-def claims_table(claims: list[ClaimVerdict]) -> pd.DataFrame:
-    """Return the published claims and what our runs say about each."""
-    return pd.DataFrame(
-        [
-            {
-                "claim": claim.says,
-                "where": claim.where,
-                "compared": claim.comparison,
-                "ours": claim.ours,
-                "verdict": claim.verdict,
-            }
-            for claim in claims
         ]
     )
