@@ -273,22 +273,15 @@ class Evidence:
 
         Where a sweep has several numbers of training texts, only the comparisons with the most are returned.
         """
-        found = [c for c in self.comparisons if c.sides == ("pretrained", "random")]
-        return [c for c in found if _texts(c) == max(_texts(o) for o in found if _but_texts(o) == _but_texts(c))]
+        found: dict[tuple[str, ...], Comparison] = {}
+        for c in (c for c in self.comparisons if c.sides == ("pretrained", "random")):  # the most texts come first
+            found.setdefault(tuple(name for key, name in c.rest.items() if key != "train"), c)
+        return list(found.values())
 
     def leading(self) -> list[Comparison]:
         """Return the comparisons for titles: pre-trained with random, or else all with the sides of the first."""
         sides = self.comparisons[0].sides if self.comparisons else ()
         return self.of_init() or [comparison for comparison in self.comparisons if comparison.sides == sides]
-
-
-def _texts(c: Comparison) -> float:
-    """Return the number of training texts of a comparison, for the order; all texts are the most."""
-    return c.one.runs[0].key.train or math.inf
-
-
-def _but_texts(c: Comparison) -> list[str]:
-    return [name for key, name in c.rest.items() if key != "train"]
 
 
 def gather_evidence(results: list[RunResult], folders: dict[str, Path], threshold: float) -> Evidence:
