@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.alike import configuration, inputs_of, unequal_terms
-from analysis.answers import right_answers, seeds_of_one_answer
+from analysis.answers import answers_to_test, right_answers
 from analysis.best_steps import GROUP, RunResult, by_group
 from analysis.crossings import Bracket, Ratio, bracket_of, ratio_of_steps
 from analysis.statistics import (
@@ -193,7 +193,8 @@ def group_of(
     if not runs:
         return None
     curves = [result.curve.dropna(subset=["test"]) for result in runs]
-    right, texts, no_texts = right_answers(runs, folders)
+    answers = [answers_to_test(folders[str(run.key)]) for run in runs]
+    right, texts, no_texts = right_answers(runs, folders, answers)
     inputs = inputs_of(folders[str(runs[0].key)])
     return Group(
         names=dict(zip(GROUP, [*names[:-1], texts_of(names[-1])], strict=True)),
@@ -204,7 +205,11 @@ def group_of(
         texts=texts,
         no_texts=no_texts,
         n_train=runs[0].key.train or (inputs.get("examples") or {}).get("train"),
-        one_answer=seeds_of_one_answer(runs, folders),
+        one_answer=[
+            run.key.seed
+            for run, own in zip(runs, answers, strict=True)
+            if own is not None and own["predicted"].nunique() == 1
+        ],
         inputs=inputs,
     )
 
