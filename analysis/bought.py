@@ -86,18 +86,19 @@ def worth(curves: LabelCurves, fits: Fits) -> str:
             f"{names}: {n_failed} of {counted(len(target), 'random run')} {with_most} learned nothing, so the report "
             "does not say what pre-training is worth in labels."
         )
-    size, of_random = (
-        next((n for n, own in zip(curves.sizes, curves.scores(init), strict=True) if own.mean() >= target.mean()), None)
+    reached = {
+        init: [n for n, own in zip(curves.sizes, curves.scores(init), strict=True) if own.mean() >= target.mean()]
         for init in ("pretrained", "random")
-    )
+    }
     over = f"mean of {counted(len(target), 'seed')}" if len(target) > 1 else "one seed"
     level = f"{target.mean():.2f} % ({over})"
-    if size is None:
+    if not reached["pretrained"]:
         return f"{names}: random weights reach {level} {with_most}; pre-trained weights do so with no number here."
-    if of_random is None or of_random < most:
-        saved = " Pre-training saves no labels here." if of_random is None or size >= of_random else ""
+    size, of_random = (sizes[0] for sizes in reached.values())  # random weights reach it with the most at least
+    if of_random < most:
+        saved = " Pre-training saves no labels here." if size >= of_random else ""
         return (
-            f"{names}: random weights reach {level} {with_most} and no less with {of_random or most:,}; pre-trained "
+            f"{names}: random weights reach {level} {with_most} and no less with {of_random:,}; pre-trained "
             f"weights reach it with {size:,}.{saved}"
         )
     if size == most:

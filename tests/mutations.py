@@ -1267,8 +1267,8 @@ MUTATIONS = [
     ),
     Mutation(
         "analysis/bought.py",
-        "if own.mean() >= target.mean()), None)",
-        "if own.mean() >= target.min()), None)",
+        "if own.mean() >= target.mean()]",
+        "if own.mean() >= target.min()]",
         "the labels' worth is that of the worst random run",
         report("labels"),
     ),
@@ -1358,7 +1358,7 @@ MUTATIONS = [
     ),
     Mutation(
         "analysis/bought.py",
-        "if of_random is None or of_random < most:",
+        "if of_random < most:",
         "if of_random is None:",
         "labels are said to be saved where random weights need no more",
         report("labels_that_random_weights_need_no_more"),
