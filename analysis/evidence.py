@@ -214,6 +214,13 @@ def group_of(
     )
 
 
+def of_common_seeds(groups: list[Group]) -> tuple[list[Group], list[str]]:
+    """Return the groups with only the runs of the seeds that all of them have, and the names of the other runs."""
+    seeds = set[int].intersection(*(set(group.seeds) for group in groups)) if groups else set()
+    left_out = [str(run.key) for group in groups for run in group.runs if run.key.seed not in seeds]
+    return [group.only(sorted(seeds)) for group in groups], left_out
+
+
 def pairs_of(one: list[int], other: list[int]) -> list[int]:
     """Return the seeds to pair: the seeds that both groups have, at least two and at least half of the larger group.
 
@@ -308,7 +315,7 @@ def gather_evidence(results: list[RunResult], folders: dict[str, Path], threshol
         if axis == "init" and other.names != of_random and of_random in [group.names for group in groups]:
             continue  # each init is compared with random weights
         comparison = compare(axis, one, other, threshold)
-        why_not = unequal_terms(axis, *(folders[str(group.runs[0].key)] for group in (one, other)))
+        why_not = unequal_terms(axis, one, other)
         if why_not:
             unequal.append((comparison, why_not))
         else:

@@ -418,9 +418,9 @@ MUTATIONS = [
         "tests/analysis/test_alike.py",
     ),
     Mutation(
-        "analysis/alike.py",
-        "keys = sorted(first.keys() | second.keys())",
-        "keys = sorted(first.keys() & second.keys())",
+        "sweeps/grid.py",
+        "for key in sorted(reference.keys() | other.keys())",
+        "for key in sorted(reference.keys() & other.keys())",
         "a setting that only one of two back ends has is overlooked",
         "tests/analysis/test_alike.py",
     ),
@@ -640,7 +640,7 @@ MUTATIONS = [
     ),
     Mutation(
         "analysis/leaks.py",
-        "and _terms(one) == _terms(other)",
+        'and not unequal_terms("leaks", one, other)',
         "and True",
         "the worth of leaks is told of runs that were trained otherwise",
         REPLICATIONS + "differ_otherwise",
@@ -1344,8 +1344,8 @@ MUTATIONS = [
     ),
     Mutation(
         "analysis/labels.py",
-        "if (why := _unequal(first, group))]",
-        "if (why := _unequal(group, group))]",
+        'if (why := unequal_terms("labels", group, first))}',
+        'if (why := unequal_terms("labels", group, group))}',
         "what differs in more than its texts is not named",
         report("labels_with_seeds_and_terms_that_differ"),
     ),

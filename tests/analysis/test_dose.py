@@ -131,13 +131,15 @@ def test_a_dose_on_other_terms_is_left_out_and_named() -> None:
     [curve], _ = dose_curves(unequal)
     assert curve.doses == [0, 1_000_000, 16_000_000]
     assert curve.smallest is None
-    left_out = "cls_books · roberta_small_fr@2M · fairseq · full · pretrained (other terms: recipe.epochs)"
+    left_out = (
+        "cls_books · roberta_small_fr@2M · fairseq · full · pretrained (other terms: recipe.epochs (30 against absent))"
+    )
     assert curve.left_out == [left_out]
     assert about_doses(curve).endswith(f" Left out: {left_out}.")
     of_other_data = [replace(group, inputs={"data": group.names["model"]}) for group in unequal.groups]
     [], [why] = dose_curves(replace(unequal, groups=of_other_data))
     assert "because no dose is on equal terms with dose 0: " in why
-    assert "@16M · fairseq · full · pretrained (other terms: data)" in why
+    assert "@16M · fairseq · full · pretrained (other terms: data (input))" in why
 
 
 def test_every_dose_has_the_runs_of_the_same_seeds() -> None:
