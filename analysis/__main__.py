@@ -97,34 +97,31 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     numbers, claims = number_verdicts(evidence, weights), claim_verdicts(evidence)
     with replaced(folder / "scalars.parquet") as temporary:
         logs.scalars.to_parquet(temporary, index=False)
-    titles = write_figures(folder / "figures", logs.scalars, evidence, baselines, fits, losses)
+    material = Material(
+        sweep=sweep,
+        sweep_folder=sweep_folder,
+        data_dir=data_dir,
+        folder=folder,
+        results=results,
+        evidence=evidence,
+        baselines=baselines,
+        fits=fits,
+        losses=losses,
+        numbers=numbers,
+        claims=claims,
+        table=results_table(results, evidence, baselines, fits),
+        problems=problems,
+        folders=folders,
+        scalars=logs.scalars,
+    )
+    pictures = write_figures(material)
     below = foot(results, evidence, classes, problems)
-    more = tables_of(evidence, fits, losses)
-    write_tables(folder / "tables", results_table(results, evidence, baselines, fits), below, more)
+    write_tables(folder / "tables", material.table, below, tables_of(evidence, fits, losses))
     of = {"sweep_folder": str(sweep_folder.resolve())}
     write_json(folder / "summary.json", {**of, **summary_of(sweep, results, classes)})
     write_json(folder / "statistics.json", as_json(evidence))
     write_json(folder / "verdicts.json", verdicts_as_json(numbers, claims))
-    write_report(
-        folder,
-        Material(
-            sweep,
-            sweep_folder,
-            data_dir,
-            results,
-            evidence,
-            baselines,
-            fits,
-            losses,
-            numbers,
-            claims,
-            titles,
-            folder / "figures",
-            problems,
-            folders,
-            logs.scalars,
-        ),
-    )
+    write_report(material, pictures)
 
 
 def percentage(text: str) -> float:

@@ -29,6 +29,9 @@ class Baseline:
     seconds: float | None = None  # to make it, where it is told
 
 
+Fits = dict[tuple[str, str, int], list[Baseline]]  # (dataset, model, training texts) -> TF-IDF, commonest, probes
+
+
 def data_problem(binarised: Path, splits: Path, outputs: dict[str, str]) -> str | None:
     """Return why `splits` are not the splits of runs that recorded `outputs` of data/bin, or None when they are."""
     if not outputs:

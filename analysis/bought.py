@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from analysis.baselines import Baseline
+from analysis.baselines import Baseline, Fits
 from analysis.captions import caption, counted_range
 from analysis.dose import DoseCurve, Losses, dose_curves
 from analysis.evidence import Evidence, Group
@@ -18,7 +18,6 @@ from analysis.statistics import SAME_TEXTS, Estimate, difference_over_seeds
 from data_prep.doses import dose_name
 from foundation.counts import counted
 
-Fits = dict[tuple[str, str, int], list[Baseline]]  # (dataset, model, training texts) -> TF-IDF, commonest, probes
 PROBE, COMMONEST = "probe", "commonest class"
 TF_IDF, PUBLISHED = "TF-IDF", "published, pre-trained"  # labels of lines
 NOTHING = "learned nothing"

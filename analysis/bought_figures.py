@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis import bought
-from analysis.bought import Fits
+from analysis.baselines import Fits
 from analysis.dose import DoseCurve, Losses, dose_curves
 from analysis.drawing import (
     WIDTH,

@@ -1,7 +1,6 @@
 """Draw the figures in one style. Colours show inits, titles state the finding, captions give n and what is drawn."""
 
 import textwrap
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -17,9 +16,7 @@ from numpy.typing import NDArray
 from analysis import captions
 from analysis.baselines import Baseline
 from analysis.best_steps import rung
-from analysis.bought import Fits
 from analysis.bought_figures import dose_curve, labels_curve, ladder
-from analysis.dose import Losses
 from analysis.drawing import (
     COLOURS,
     STYLE,
@@ -39,6 +36,7 @@ from analysis.event_files import KEYS
 from analysis.evidence import Evidence, Group
 from analysis.findings import prose
 from analysis.replications import REPORT, sources
+from analysis.sections import Material, Picture
 from analysis.statistics import mean_over_seeds
 from analysis.verdict import published_groups
 from foundation.whole_files import replaced
@@ -267,15 +265,9 @@ def published_sources(evidence: Evidence, baselines: dict[str, list[Baseline]]) 
     return framed(captions.title_of_sources(published, ours), captions.caption_of_sources(best), figure)
 
 
-def write_figures(
-    folder: Path,
-    scalars: pd.DataFrame,
-    evidence: Evidence,
-    baselines: dict[str, list[Baseline]],
-    fits: Fits,
-    losses: Losses,
-) -> dict[str, tuple[str, str]]:
-    """Write every figure that has data as PNG and SVG. Return the finding and the caption of each figure by name."""
+def write_figures(material: Material) -> dict[str, Picture]:
+    """Write every figure that has data as PNG and SVG, and return them by name."""
+    evidence, baselines, fits = material.evidence, material.baselines, material.fits
     written = {}
     # with a fixed salt, the same figure gives the same file
     with (
@@ -283,7 +275,7 @@ def write_figures(
         sns.plotting_context("paper", 1.15),
         matplotlib.rc_context({"svg.hashsalt": "warmstart"}),
     ):
-        doses = dose_curve(evidence, fits, losses)
+        doses = dose_curve(evidence, fits, material.losses)
         in_detail = doses is None  # figures that would have a panel or a row for each dose
         drawn: dict[str, Drawing | None] = {
             "test_accuracy": accuracy_over_steps(evidence, "test") if in_detail else None,
@@ -295,15 +287,16 @@ def write_figures(
             "steps_to_threshold": steps_to_threshold(evidence) if in_detail else None,
             "seed_spread": seed_spread(evidence) if in_detail and any(of.n > 1 for of in evidence.groups) else None,
             "valid_against_test": validation_against_test(evidence),
-            "train_loss": training_loss(scalars, evidence) if in_detail else None,
+            "train_loss": training_loss(material.scalars, evidence) if in_detail else None,
             "published_sources": published_sources(evidence, baselines),
         }
         for name, drawing in drawn.items():
             if drawing is None:
                 continue
-            for suffix in ("png", "svg"):
+            paths = {suffix: material.folder / "figures" / f"{name}.{suffix}" for suffix in ("png", "svg")}
+            for suffix, path in paths.items():
                 metadata: dict[str, Any] = {"Date": None} if suffix == "svg" else {}
-                with replaced(folder / f"{name}.{suffix}") as temporary:
+                with replaced(path) as temporary:
                     drawing.figure.savefig(temporary, format=suffix, dpi=200, metadata=metadata)
-            written[name] = drawing.title, drawing.caption
+            written[name] = Picture(name, drawing.title, drawing.caption, paths["svg"])
     return written

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from analysis.alike import inputs_of
-from analysis.baselines import Baseline, baselines_of, best_on_validation, data_problem, remembered
-from analysis.bought import Fits
+from analysis.baselines import Baseline, Fits, baselines_of, best_on_validation, data_problem, remembered
 from analysis.dose import dose_curves
 from analysis.evidence import Evidence
 from data_prep.splits import SPLITS

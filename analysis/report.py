@@ -46,7 +46,7 @@ from analysis.ladder import ladders
 from analysis.leaks import leak_effects, leaks_table
 from analysis.sections import Material, Picture, Section, Table
 from analysis.statistics import NEW_TEXTS, SAME_TEXTS
-from analysis.tables import comparisons_table, groups_table, results_table, steps_table
+from analysis.tables import comparisons_table, groups_table, steps_table
 from data_prep.splits import split_notes
 from data_prep.stages import read_manifest
 from foundation.whole_files import write_text
@@ -65,14 +65,12 @@ def upright(frame: pd.DataFrame) -> pd.DataFrame:
     return turned.rename(columns={"index": str(frame.columns[0])})
 
 
-def sections(material: Material) -> list[Section]:
+def sections(material: Material, pictures: dict[str, Picture]) -> list[Section]:
     """Return the sections of the report, from the answer down to the provenance."""
     evidence = material.evidence
-    pictures = _pictures(material)
     missing = [*absent(material.results), *material.problems]
     won, lost = _probes(material)
     ties = [said for group in evidence.groups if (said := tied_steps(group))]
-    table = Table("", results_table(material.results, evidence, material.baselines, material.fits))
     return [
         Section(
             "Answer",
@@ -86,7 +84,7 @@ def sections(material: Material) -> list[Section]:
             [*lost, *_standing(material)],
             pictures=[pictures[name] for name in FIRST if name in pictures],
         ),
-        Section("Results", items=[about_std(), about_best_step(), *ties], tables=[table]),
+        Section("Results", items=[about_std(), about_best_step(), *ties], tables=[Table("", material.table)]),
         *_bought(material),
         Section("Which ends higher, is faster, spreads less", items=_questions(evidence)),
         Section("What few seeds allow", items=notes(evidence)),
@@ -99,13 +97,6 @@ def sections(material: Material) -> list[Section]:
         Section("Missing, failed, damaged or taken up again", [] if missing else ["None."], missing),
         _provenance(material),
     ]
-
-
-def _pictures(material: Material) -> dict[str, Picture]:
-    return {
-        name: Picture(name, title, caption, material.figures / f"{name}.svg")
-        for name, (title, caption) in material.titles.items()
-    }
 
 
 def _standing(material: Material) -> list[str]:
@@ -282,7 +273,7 @@ def _provenance(material: Material) -> Section:
 
 
 def _figures_command(material: Material) -> str:
-    folders = {"RUNS_DIR": material.sweep_folder.parent, "RESULTS_DIR": material.figures.parents[1]}
+    folders = {"RUNS_DIR": material.sweep_folder.parent, "RESULTS_DIR": material.folder.parent}
     words = ["make figures"]
     words += [make_word("SWEEP", material.sweep)] if material.sweep != "default" else []
     for name, folder in {**folders, "DATA_DIR": material.data_dir}.items():
@@ -293,7 +284,7 @@ def _figures_command(material: Material) -> str:
     return " ".join(words)
 
 
-def write_report(folder: Path, material: Material) -> None:
+def write_report(material: Material, pictures: dict[str, Picture]) -> None:
     """Write report.html and report.md."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -303,13 +294,15 @@ def write_report(folder: Path, material: Material) -> None:
     )
     whole = [
         section
-        for section in sections(material)
+        for section in sections(material, pictures)
         if section.paragraphs or section.items or section.tables or section.pictures or section.commands
     ]
     made = datetime.now().astimezone().strftime("%d %B %Y")
     page = environment.get_template("report.html.jinja")
-    write_text(folder / "report.html", page.render(question=QUESTION, sweep=material.sweep, made=made, sections=whole))
-    write_text(folder / "report.md", as_markdown(whole, material.sweep, made))
+    write_text(
+        material.folder / "report.html", page.render(question=QUESTION, sweep=material.sweep, made=made, sections=whole)
+    )
+    write_text(material.folder / "report.md", as_markdown(whole, material.sweep, made))
 
 
 def as_markdown(whole: list[Section], sweep: str, made: str) -> str:

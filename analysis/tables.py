@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.baselines import Baseline
+from analysis.baselines import Baseline, Fits
 from analysis.best_steps import RunResult, by_group
-from analysis.bought import PROBE, Fits, doses
+from analysis.bought import PROBE, doses
 from analysis.crossings import WAVER
 from analysis.evidence import Evidence, Group, texts_of
 from analysis.findings import (
@@ -23,6 +23,7 @@ from analysis.findings import (
     spread_words,
     std_cell,
 )
+from analysis.sections import in_markdown
 from analysis.statistics import NEW_TEXTS, SAME_TEXTS, Estimate
 from foundation.counts import counted
 from foundation.whole_files import write_text
@@ -188,16 +189,6 @@ def foot(results: list[RunResult], evidence: Evidence, classes: dict[str, list[s
     if without:
         lines.append(f"Not in the figures above: {'; '.join(without)}.")
     return lines
-
-
-def in_markdown(frame: pd.DataFrame) -> str:
-    """Return a table as Markdown; a bar, a line break or a `<` in a name is shown as it is."""
-
-    def cell(value: object) -> str:
-        return " ".join(str(value).split()).replace("|", r"\|").replace("<", r"\<")
-
-    escaped = frame.map(cell).rename(columns=cell)
-    return str(escaped.to_markdown(index=False, disable_numparse=True))
 
 
 def write_tables(folder: Path, table: pd.DataFrame, below: list[str], more: dict[str, pd.DataFrame]) -> None:
