@@ -69,12 +69,14 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     # imported here, because a report that is up to date needs none of it
     from analysis.alike import keep_alike
     from analysis.best_steps import results_of, summary_of
-    from analysis.bought import tables_of
-    from analysis.dose import held_out_losses
+    from analysis.bought import dose_sentences, parts_of, tables_of
+    from analysis.dose import dose_curves, held_out_losses
     from analysis.event_files import read_sweep
     from analysis.evidence import as_json, gather_evidence
     from analysis.figures import write_figures
     from analysis.findings import nothing_to_report, problems_of_logs, unrecorded
+    from analysis.labels import label_curves
+    from analysis.ladder import ladders
     from analysis.parameters import encoder_weights
     from analysis.probe import simple_fits
     from analysis.report import write_report
@@ -90,8 +92,9 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     if not evidence.groups:
         raise UsageError(nothing_to_report(sweep, sweep_folder, results))
     classes = {group.names["dataset"]: names for group in evidence.groups if (names := group.inputs.get("labels"))}
-    baselines, fits, without = simple_fits(evidence, folders, data_dir, folder / "baselines.json")
-    losses = held_out_losses(evidence, data_dir)
+    doses, without_doses = dose_curves(evidence)
+    labels, without_labels = label_curves(evidence)
+    baselines, fits, without = simple_fits(evidence, doses, folders, data_dir, folder / "baselines.json")
     problems = [*problems_of_logs(logs, results), *unrecorded(evidence, folders), *without]
     weights = encoder_weights(published()["model"], data_dir) if published_groups(evidence) else None
     numbers, claims = number_verdicts(evidence, weights), claim_verdicts(evidence)
@@ -106,7 +109,12 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
         evidence=evidence,
         baselines=baselines,
         fits=fits,
-        losses=losses,
+        losses=held_out_losses(doses, data_dir),
+        doses=doses,
+        without_doses=without_doses,
+        labels=labels,
+        without_labels=without_labels,
+        ladders=ladders(evidence),
         numbers=numbers,
         claims=claims,
         table=results_table(results, evidence, baselines, fits),
@@ -115,13 +123,14 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
         scalars=logs.scalars,
     )
     pictures = write_figures(material)
-    below = foot(results, evidence, classes, problems)
-    write_tables(folder / "tables", material.table, below, tables_of(evidence, fits, losses))
+    parts = parts_of(material)
+    below = foot(results, evidence, classes, problems, dose_sentences(material))
+    write_tables(folder / "tables", material.table, below, tables_of(parts))
     of = {"sweep_folder": str(sweep_folder.resolve())}
     write_json(folder / "summary.json", {**of, **summary_of(sweep, results, classes)})
     write_json(folder / "statistics.json", as_json(evidence))
     write_json(folder / "verdicts.json", verdicts_as_json(numbers, claims))
-    write_report(material, pictures)
+    write_report(material, pictures, parts)
 
 
 def percentage(text: str) -> float:

@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis import bought
 from analysis.baselines import Fits
-from analysis.dose import DoseCurve, Losses, dose_curves
+from analysis.dose import DoseCurve, Losses
 from analysis.drawing import (
     WIDTH,
     Drawing,
@@ -24,21 +24,20 @@ from analysis.drawing import (
     name_panel,
     shown_ends,
 )
-from analysis.evidence import Evidence, Group
+from analysis.evidence import Group
 from analysis.findings import prose
-from analysis.labels import label_curves
-from analysis.ladder import ladders
+from analysis.labels import LabelCurves
+from analysis.ladder import Ladder
 from analysis.verdict import is_of_report, published_tests
 
 SIMPLE = {bought.TF_IDF: ("0.35", "--", bought.tf_idf_of), "probe": ("0.55", ":", bought.probe_of)}
 
 
-def dose_curve(evidence: Evidence, fits: Fits, losses: Losses) -> Drawing | None:
+def dose_curve(found: list[DoseCurve], fits: Fits, losses: Losses) -> Drawing | None:
     """Return a figure of test accuracy over tokens of pre-training, or None without such curves.
 
     The checkpoints' held-out loss is drawn below, where it is known.
     """
-    found, _ = dose_curves(evidence)
     if not found:
         return None
     heights = [3.6, 1.5] if losses else [3.6]
@@ -93,9 +92,8 @@ def _draw_curve(axis: Axes, places: Sequence[float], groups: list[Group], init: 
     axis.plot(places, [group.spread.mean for group in groups], color=colour_of(init), lw=2.2, zorder=3)
 
 
-def labels_curve(evidence: Evidence, fits: Fits) -> Drawing | None:
+def labels_curve(found: list[LabelCurves], fits: Fits) -> Drawing | None:
     """Return a figure of test accuracy over the number of training texts (log axis), or None without such curves."""
-    found, _ = label_curves(evidence)
     if not found:
         return None
     figure, axes = grid_of(len(found), 4.2)
@@ -121,29 +119,28 @@ def labels_curve(evidence: Evidence, fits: Fits) -> Drawing | None:
         name_panel(axis, curves.rest, len(found))
     axes[0].set_ylabel("test accuracy at the best step (%)")
     add_legend(axes[0], ["pretrained", "random"], list(simple.values()))
-    return framed(bought.title_of_labels(evidence), bought.caption_of_labels(evidence, bool(simple)), figure)
+    return framed(bought.title_of_labels(found), bought.caption_of_labels(found, bool(simple)), figure)
 
 
-def ladder(evidence: Evidence, fits: Fits) -> Drawing | None:
+def ladder(found: list[Ladder], fits: Fits) -> Drawing | None:
     """Return a figure of the test accuracy for each init from pre-trained to random, or None without inits between."""
-    found = ladders(evidence)
     if not found:
         return None
-    rows = [(of.top, of.bottom, [of.top, *(rung.group for rung in of.rungs), of.bottom]) for of in found]
-    tall = 1.4 * len(rows) + 0.5 + 0.5 * sum(len(groups) for _, _, groups in rows)
+    rows = [[of.top, *(rung.group for rung in of.rungs), of.bottom] for of in found]
+    tall = 1.4 * len(rows) + 0.5 + 0.5 * sum(map(len, rows))
     figure = Figure(figsize=(WIDTH, tall), layout="constrained")
     axes = list(figure.subplots(len(rows), 1, squeeze=False).flat)
-    for axis, (top, bottom, groups) in zip(axes, rows, strict=True):
+    for axis, of, groups in zip(axes, found, rows, strict=True):
         heights = [float(-number) for number in range(len(groups))]
         for height, group in zip(heights, groups, strict=True):
             init = group.names["init"]
             draw_points(axis, group.test, [height + 0.16] * group.n, init)
             draw_interval(axis, group.over_seeds, height, init, lw=4, alpha=0.5)
             draw_mean(axis, group.spread.mean, height, init, ms=14, mew=2.6)
-        for group in (top, bottom):
+        for group in (of.top, of.bottom):
             axis.axvline(group.spread.mean, color="0.6", lw=1, ls="--", zorder=1)
         axis.set_yticks(heights, [f"{prose(group.names['init'])} (n\u00a0=\u00a0{group.n})" for group in groups])
         axis.grid(axis="y", visible=False)
         axis.set_xlabel("test accuracy at the best step (%)")
-        name_panel(axis, {key: name for key, name in top.names.items() if key != "init"}, len(rows))
+        name_panel(axis, of.rest, len(rows))
     return framed(bought.title_of_ladder(found, fits), bought.caption_of_ladder(found), figure)

@@ -73,10 +73,10 @@ def dose_curves(evidence: Evidence) -> tuple[list[DoseCurve], list[str]]:
     return curves, without
 
 
-def held_out_losses(evidence: Evidence, data_dir: Path) -> Losses:
+def held_out_losses(doses: list[DoseCurve], data_dir: Path) -> Losses:
     """Return the loss of each dose's checkpoint, by its pretraining.json, where the runs started from it."""
     losses = {}
-    for group in (group for curve in dose_curves(evidence)[0] for group in curve.groups):
+    for group in (group for curve in doses for group in curve.groups):
         folder = data_dir / "models" / group.names["model"]
         loss = read_json(folder / "pretraining.json").get("loss")
         checkpoint = folder / "model.pt"
@@ -85,7 +85,7 @@ def held_out_losses(evidence: Evidence, data_dir: Path) -> Losses:
     return losses
 
 
-def one_for_all(evidence: Evidence) -> list[Group]:
+def one_for_all(evidence: Evidence, doses: list[DoseCurve]) -> list[Group]:
     """Return the groups without the doses of a curve above 0, whose data and settings are those of dose 0."""
-    more = [group.title for curve in dose_curves(evidence)[0] for group in curve.groups[1:]]
+    more = [group.title for curve in doses for group in curve.groups[1:]]
     return [group for group in evidence.groups if group.title not in more]

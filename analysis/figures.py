@@ -275,15 +275,15 @@ def write_figures(material: Material) -> dict[str, Picture]:
         sns.plotting_context("paper", 1.15),
         matplotlib.rc_context({"svg.hashsalt": "warmstart"}),
     ):
-        doses = dose_curve(evidence, fits, material.losses)
+        doses = dose_curve(material.doses, fits, material.losses)
         in_detail = doses is None  # figures that would have a panel or a row for each dose
         drawn: dict[str, Drawing | None] = {
             "test_accuracy": accuracy_over_steps(evidence, "test") if in_detail else None,
             "valid_accuracy": accuracy_over_steps(evidence, "valid") if in_detail else None,
             "final_accuracy": final_accuracy(evidence, baselines),
             "dose": doses,
-            "labels": labels_curve(evidence, fits),
-            "ladder": ladder(evidence, fits),
+            "labels": labels_curve(material.labels, fits),
+            "ladder": ladder(material.ladders, fits),
             "steps_to_threshold": steps_to_threshold(evidence) if in_detail else None,
             "seed_spread": seed_spread(evidence) if in_detail and any(of.n > 1 for of in evidence.groups) else None,
             "valid_against_test": validation_against_test(evidence),

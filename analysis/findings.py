@@ -10,7 +10,6 @@ import numpy as np
 from analysis.baselines import Baseline
 from analysis.best_steps import RunResult
 from analysis.crossings import Ratio, geometric_bounds
-from analysis.dose import dose_curves
 from analysis.event_files import SweepLogs
 from analysis.evidence import ALL_TEXTS, SHARED, Comparison, Evidence, Group
 from analysis.statistics import (
@@ -346,13 +345,13 @@ def above(gap: float) -> str:
 # --- the whole sweep
 
 
-def answers(evidence: Evidence, results: list[RunResult]) -> list[str]:
+def answers(evidence: Evidence, results: list[RunResult], has_doses: bool = False) -> list[str]:
     """Return the answer for each pair of pre-trained and random groups, or why there is none.
 
     A sweep of doses needs no such pair: bought.py words its answer.
     """
     found = [answer(comparison) for comparison in evidence.of_init()]
-    if not found and not any(dose_curves(evidence)):
+    if not found and not has_doses:
         found = [no_answer(evidence, results)]
     return [*found, *unequal(evidence)]
 

@@ -11,21 +11,8 @@ from omegaconf import OmegaConf
 from analysis import THRESHOLD
 from analysis.baselines import Baseline
 from analysis.beside_published import against_published, beside_published
-from analysis.bought import (
-    PROBE,
-    about_doses,
-    about_labels,
-    about_ladder,
-    against_probe,
-    bought,
-    dose_table,
-    doses,
-    is_beaten,
-    labels_table,
-    ladder_table,
-    probe_of,
-)
-from analysis.dose import dose_curves, one_for_all
+from analysis.bought import PROBE, Part, against_probe, bought, dose_sentences, is_beaten, probe_of
+from analysis.dose import one_for_all
 from analysis.evidence import Evidence, Group, told
 from analysis.findings import (
     about_best_step,
@@ -41,8 +28,6 @@ from analysis.findings import (
     notes,
     tied_steps,
 )
-from analysis.labels import label_curves
-from analysis.ladder import ladders
 from analysis.leaks import leak_effects, leaks_table
 from analysis.sections import Material, Picture, Section, Table
 from analysis.statistics import NEW_TEXTS, SAME_TEXTS
@@ -56,6 +41,7 @@ from sweeps.folders import read_json, texts_in
 QUESTION = "How much does pre-training buy?"
 FIRST = ("dose", "labels", "ladder", "test_accuracy", "final_accuracy")  # figures directly below the answer
 WIDE = 8  # groups; more of them are rows of their table
+PARTS = {"dose": "Doses", "labels": "Labels", "ladder": "Parts of the first weights"}  # table -> title of its section
 SOURCES = "published_sources"  # the figure next to the published numbers
 
 
@@ -65,9 +51,9 @@ def upright(frame: pd.DataFrame) -> pd.DataFrame:
     return turned.rename(columns={"index": str(frame.columns[0])})
 
 
-def sections(material: Material, pictures: dict[str, Picture]) -> list[Section]:
+def sections(material: Material, pictures: dict[str, Picture], parts: list[Part]) -> list[Section]:
     """Return the sections of the report, from the answer down to the provenance."""
-    evidence = material.evidence
+    evidence, of_doses = material.evidence, dose_sentences(material)
     missing = [*absent(material.results), *material.problems]
     won, lost = _probes(material)
     ties = [said for group in evidence.groups if (said := tied_steps(group))]
@@ -75,17 +61,20 @@ def sections(material: Material, pictures: dict[str, Picture]) -> list[Section]:
         Section(
             "Answer",
             [
-                *doses(evidence),
+                *of_doses,
                 *won,
                 *against_published(material),
-                *answers(evidence, material.results),
-                *bought(evidence, material.fits),
+                *answers(evidence, material.results, bool(of_doses)),
+                *bought(material),
             ],
             [*lost, *_standing(material)],
             pictures=[pictures[name] for name in FIRST if name in pictures],
         ),
         Section("Results", items=[about_std(), about_best_step(), *ties], tables=[Table("", material.table)]),
-        *_bought(material),
+        *(
+            Section(f"{PARTS[part.name]}: {' · '.join(told(part.rest))}", [part.about], tables=[Table("", part.frame)])
+            for part in parts
+        ),
         Section("Which ends higher, is faster, spreads less", items=_questions(evidence)),
         Section("What few seeds allow", items=notes(evidence)),
         *beside_published(material, pictures.get(SOURCES)),
@@ -135,23 +124,6 @@ def _probes(material: Material) -> tuple[list[str], list[str]]:
     return won, lost
 
 
-def _bought(material: Material) -> list[Section]:
-    """Return the sections on doses, labels and parts of the first weights, where the sweep varies them."""
-    made = []
-    for curve in dose_curves(material.evidence)[0]:
-        title = f"Doses: {' · '.join(told(curve.rest))}"
-        table = Table("", dose_table(curve, material.fits, material.losses))
-        made.append(Section(title, [about_doses(curve)], tables=[table]))
-    for curves in label_curves(material.evidence)[0]:
-        title = f"Labels: {' · '.join(curves.rest.values())}"
-        made.append(Section(title, [about_labels(curves)], tables=[Table("", labels_table(curves, material.fits))]))
-    for found in ladders(material.evidence):
-        rest = {key: name for key, name in found.top.names.items() if key != "init"}
-        title = f"Parts of the first weights: {' · '.join(told(rest))}"
-        made.append(Section(title, [about_ladder(found)], tables=[Table("", ladder_table(found, material.fits))]))
-    return made
-
-
 def _questions(evidence: Evidence) -> list[str]:
     """Return each comparison's answers to the three questions, with its title when there are several comparisons."""
     found = comparisons(evidence)
@@ -188,7 +160,8 @@ def _statistics(evidence: Evidence) -> Section:
 
 def _data_cards(material: Material) -> list[Section]:
     cards = []
-    for dataset, model in dict.fromkeys((g.names["dataset"], g.names["model"]) for g in one_for_all(material.evidence)):
+    groups = one_for_all(material.evidence, material.doses)
+    for dataset, model in dict.fromkeys((group.names["dataset"], group.names["model"]) for group in groups):
         splits = read_manifest(material.data_dir / "splits" / dataset)
         binarised = read_manifest(material.data_dir / "bin" / f"{dataset}.{model}")
         if splits is None or binarised is None:
@@ -224,7 +197,7 @@ def _data_cards(material: Material) -> list[Section]:
 def _recipes(material: Material) -> Section:
     """Return the section on the recipe of each group, by the configuration of its first run; once for all doses."""
     rows = []
-    for group in one_for_all(material.evidence):
+    for group in one_for_all(material.evidence, material.doses):
         path = material.folders[str(group.runs[0].key)] / "config.yaml"
         if not path.is_file():
             continue
@@ -234,11 +207,7 @@ def _recipes(material: Material) -> Section:
         if config.get("n_train") and recipe.get("updates") == "full":
             words["epochs"] = f"{words['epochs']} of all texts; as many steps on {config['n_train']}"
         rows.append({"runs": group.title, **words})
-    said = (
-        ["The doses of a curve have the data and the settings of its dose 0."]
-        if dose_curves(material.evidence)[0]
-        else []
-    )
+    said = ["The doses of a curve have the data and the settings of its dose 0."] if material.doses else []
     tables = [Table("", upright(pd.DataFrame(rows)), is_upright=True)] if rows else []
     return Section("Training", said if rows else [], tables=tables)
 
@@ -284,7 +253,7 @@ def _figures_command(material: Material) -> str:
     return " ".join(words)
 
 
-def write_report(material: Material, pictures: dict[str, Picture]) -> None:
+def write_report(material: Material, pictures: dict[str, Picture], parts: list[Part]) -> None:
     """Write report.html and report.md."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -294,7 +263,7 @@ def write_report(material: Material, pictures: dict[str, Picture]) -> None:
     )
     whole = [
         section
-        for section in sections(material, pictures)
+        for section in sections(material, pictures, parts)
         if section.paragraphs or section.items or section.tables or section.pictures or section.commands
     ]
     made = datetime.now().astimezone().strftime("%d %B %Y")

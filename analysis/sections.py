@@ -8,8 +8,10 @@ import pandas as pd
 
 from analysis.baselines import Baseline, Fits
 from analysis.best_steps import RunResult
-from analysis.dose import Losses
+from analysis.dose import DoseCurve, Losses
 from analysis.evidence import Evidence
+from analysis.labels import LabelCurves
+from analysis.ladder import Ladder
 from analysis.verdict import ClaimVerdict, Verdict
 
 LONG = 40  # rows; a longer table is collapsed
@@ -96,6 +98,11 @@ class Material:
     baselines: dict[str, list[Baseline]]  # TF-IDF and the commonest class, by dataset
     fits: Fits  # the same and probes, by dataset, model and number of training texts
     losses: Losses  # of the doses' checkpoints
+    doses: list[DoseCurve]
+    without_doses: list[str]  # why other doses have no curve
+    labels: list[LabelCurves]
+    without_labels: list[str]  # why other numbers of labels have no curves
+    ladders: list[Ladder]
     numbers: list[Verdict]
     claims: list[ClaimVerdict]
     table: pd.DataFrame  # a row for each run and for each baseline

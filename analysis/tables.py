@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.baselines import Baseline, Fits
 from analysis.best_steps import RunResult, by_group
-from analysis.bought import PROBE, doses
+from analysis.bought import PROBE
 from analysis.crossings import WAVER
 from analysis.evidence import Evidence, Group, texts_of
 from analysis.findings import (
@@ -174,13 +174,19 @@ def steps_table(evidence: Evidence) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def foot(results: list[RunResult], evidence: Evidence, classes: dict[str, list[str]], problems: list[str]) -> list[str]:
+def foot(
+    results: list[RunResult],
+    evidence: Evidence,
+    classes: dict[str, list[str]],
+    problems: list[str],
+    of_doses: list[str],
+) -> list[str]:
     """Return the sentences below the table. They name every run that is missing, failed or damaged."""
     lines = [
         about_best_step(),
         about_std(),
-        *doses(evidence),
-        *answers(evidence, results),
+        *of_doses,
+        *answers(evidence, results, bool(of_doses)),
         *notes(evidence),
         *(f"{dataset}: {len(names)} classes, {', '.join(names)}." for dataset, names in classes.items()),
         *problems,

@@ -11,7 +11,7 @@ import pytest
 from analysis.__main__ import made_from
 from analysis.baselines import Baseline
 from analysis.best_steps import by_group
-from analysis.bought import about_doses, dose_sentence, dose_table, doses, in_tokens, title_of_doses
+from analysis.bought import about_doses, dose_sentence, dose_table, in_tokens, title_of_doses
 from analysis.bought_figures import dose_curve
 from analysis.dose import dose_curves, held_out_losses, one_for_all
 from analysis.evidence import Evidence, gather_evidence
@@ -155,10 +155,10 @@ def test_every_dose_has_the_runs_of_the_same_seeds() -> None:
 
 def test_the_answer_is_that_of_the_doses() -> None:
     evidence = evidence_of(FOUND)
-    assert len(doses(evidence)) == 1
-    assert answers(evidence, []) == []
+    curves, _ = dose_curves(evidence)
+    assert answers(evidence, [], has_doses=bool(curves)) == []
     assert "all start from pre-trained weights" in answers(evidence_of({"2M": BETTER}), [])[0]
-    assert [group.names["model"] for group in one_for_all(evidence)] == [f"{MODEL}@0M"]
+    assert [group.names["model"] for group in one_for_all(evidence, curves)] == [f"{MODEL}@0M"]
 
 
 def test_the_table_has_the_numbers_of_a_calculation_by_hand() -> None:
@@ -193,7 +193,7 @@ def test_a_loss_is_that_of_the_checkpoint_which_the_runs_started_from(tmp_path: 
         groups.append(replace(group, inputs={"checkpoint": sha256_of(folder / "model.pt")}))
     (tmp_path / "models" / f"{MODEL}@1M/model.pt").write_text("another")
     (tmp_path / "models" / f"{MODEL}@2M/pretraining.json").unlink()
-    losses = held_out_losses(replace(evidence, groups=groups), tmp_path)
+    losses = held_out_losses(dose_curves(replace(evidence, groups=groups))[0], tmp_path)
     assert losses == {("cls_books", f"{MODEL}@0M"): 6.5, ("cls_books", f"{MODEL}@16M"): 6.5}
 
 
@@ -212,7 +212,7 @@ def test_the_figure_shows_runs_means_intervals_references_and_losses() -> None:
     fits = {
         ("cls_books", f"{MODEL}@0M", 100): [Baseline("TF-IDF + logistic regression, C = 1", 80.0, 84.0, 82.0, 86.0)]
     }
-    drawing = dose_curve(evidence, fits, losses)
+    drawing = dose_curve(dose_curves(evidence)[0], fits, losses)
     assert drawing is not None
     above, below = drawing.figure.axes
     places = [0, 1_000_000, 2_000_000, 16_000_000]
@@ -238,8 +238,8 @@ def test_the_figure_shows_runs_means_intervals_references_and_losses() -> None:
 
 
 def test_a_figure_draws_only_what_there_is() -> None:
-    drawing = dose_curve(evidence_of(FOUND, "amazon_fr"), {}, {})
+    drawing = dose_curve(dose_curves(evidence_of(FOUND, "amazon_fr"))[0], {}, {})
     assert drawing is not None
     assert len(drawing.figure.axes) == 1  # no losses, no panel
     assert not any(word in drawing.caption for word in ("TF-IDF", "published", "held-out"))
-    assert dose_curve(evidence_of({"2M": BETTER}), {}, {}) is None
+    assert dose_curve(dose_curves(evidence_of({"2M": BETTER}))[0], {}, {}) is None
