@@ -6,7 +6,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis import bought
 from analysis.baselines import Fits
@@ -59,9 +58,8 @@ def dose_curve(found: list[DoseCurve], fits: Fits, losses: Losses) -> Drawing | 
         # in doublings; 0 lies as far below the first dose as half of it would lie
         axis.set_xscale("symlog", base=2, linthresh=curve.doses[1], linscale=0.5)
         axis.set_xlim(-0.4 * curve.doses[1], 1.3 * curve.doses[-1])
-        axis.xaxis.set_major_locator(FixedLocator(curve.doses))
-        axis.xaxis.set_minor_locator(NullLocator())
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda dose, _: bought.in_tokens(int(dose))))
+        axis.set_xticks(curve.doses, [bought.in_tokens(dose) for dose in curve.doses])
+        axis.minorticks_off()
         (below or [axis])[-1].set_xlabel("dose (tokens of pre-training)")
         name_panel(axis, curve.rest, len(found))
     axes[0, 0].set_ylim(max(min(shown) - 4, 0), min(max(shown) + 3, 101))  # not the bars, as for labels
@@ -112,9 +110,8 @@ def labels_curve(found: list[LabelCurves], fits: Fits) -> Drawing | None:
                 shown += [value for value in values if np.isfinite(value)]
         axis.set_ylim(max(min(shown) - 4, 0), min(max(shown) + 3, 101))  # not the bars: with three seeds they are long
         axis.set_xscale("log")
-        axis.xaxis.set_major_locator(FixedLocator(curves.sizes))
-        axis.xaxis.set_minor_locator(NullLocator())
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
+        axis.set_xticks(curves.sizes, [f"{size:,}" for size in curves.sizes])
+        axis.minorticks_off()
         axis.set_xlabel("labels (training texts)")
         name_panel(axis, curves.rest, len(found))
     axes[0].set_ylabel("test accuracy at the best step (%)")
