@@ -227,9 +227,14 @@ def higher(c: Comparison) -> str:
 
 def higher_side(c: Comparison) -> str | None:
     """Return which side of a comparison ends higher, or None when the interval for this test set holds 0."""
-    if c.difference.low > 0:
+    return _side_of(c, c.difference, 0)
+
+
+def _side_of(c: Comparison, found: Estimate, equal: float) -> str | None:
+    """Return the first side when the interval lies above `equal`, the second when below, None when it holds it."""
+    if found.low > equal:
         return c.sides[0]
-    return c.sides[1] if c.difference.high < 0 else None
+    return c.sides[1] if found.high < equal else None
 
 
 def faster(c: Comparison) -> str:
@@ -246,9 +251,7 @@ def faster(c: Comparison) -> str:
 
 def faster_side(c: Comparison) -> str | None:
     """Return which side of a comparison needs fewer steps, or None when the interval does not exclude equal speed."""
-    if c.steps is None or not c.steps.interval.excludes(1):
-        return None
-    return c.sides[0] if c.steps.interval.low > 1 else c.sides[1]
+    return None if c.steps is None else _side_of(c, c.steps.interval, 1)
 
 
 def tighter(c: Comparison) -> str:
