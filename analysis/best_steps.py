@@ -1,5 +1,6 @@
 """Compute the accuracy curve and the best step of each run, and the summary that other programs read."""
 
+import textwrap
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from sweeps.folders import ALL, RunKey
 
 GROUP = ["dataset", "model", "backend", "method", "init", "train"]
 CURVE = ["step", "valid", "test"]
+LONGEST_ERROR = 300  # characters
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,17 @@ def run_result(key: RunKey, status: str, curve: pd.DataFrame | None, progress: d
 def results_of(logs: SweepLogs, planned: list[RunKey]) -> list[RunResult]:
     """Return one result for each run, planned or found, in order. A planned run without a folder is `missing`."""
     curves = run_curves(logs.scalars)
+    statuses = {key: logs.statuses.get(key, {"state": "missing"}) for key in sorted({*planned, *logs.statuses})}
     results = [
-        run_result(key, logs.states.get(key, "missing"), curves.get(key), logs.progress.get(key, {}))
-        for key in sorted({*planned, *logs.states})
+        run_result(key, status["state"], curves.get(key), status.get("progress", {}))
+        for key, status in statuses.items()
     ]
-    reasons = {**logs.errors, **{key: "; ".join(damage) for key, damage in logs.damage.items()}}
+    errors = {
+        key: textwrap.shorten(str(error), LONGEST_ERROR, placeholder=" ...")
+        for key, status in statuses.items()
+        if status["state"] != "done" and (error := status.get("error"))
+    }
+    reasons = {**errors, **{key: "; ".join(damage) for key, damage in logs.damage.items()}}
     return [
         result if result.test is not None else replace(result, why=reasons.get(result.key, result.why))
         for result in results

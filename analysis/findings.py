@@ -447,17 +447,23 @@ def of_test(c: Comparison) -> str:
 def problems_of_logs(logs: SweepLogs, results: list[RunResult]) -> list[str]:
     """Return sentences on damaged files, further attempts and skipped steps of the runs that have a test accuracy."""
     have = {result.key for result in results if result.test is not None}
+    counts = {
+        key: {name: n for name, n in status.items() if isinstance(n, int)}
+        for key, status in logs.statuses.items()
+        if key in have
+    }
     return [
         *(sentence for key, sentences in logs.damage.items() if key in have for sentence in sentences),
         *(
-            f"{key} took {counted(n, 'attempt')} (cut and taken up, or redone)."
-            for key, n in logs.attempts.items()
-            if key in have
+            f"{key} took {counted(of['attempts'], 'attempt')} (cut and taken up, or redone)."
+            for key, of in counts.items()
+            if of.get("attempts", 1) > 1
         ),
         *(
-            f"{key} skipped {n:,} of {counted(planned, 'step')}: the gradients overflowed."
-            for key, (n, planned) in logs.skipped.items()
-            if key in have
+            f"{key} skipped {of['skipped_steps']:,} of {counted(of['planned_steps'], 'step')}: the gradients "
+            "overflowed."
+            for key, of in counts.items()
+            if of.get("skipped_steps", 0) > 0 and "planned_steps" in of
         ),
     ]
 

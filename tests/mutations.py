@@ -240,9 +240,9 @@ MUTATIONS = [
         EVENTS + "up_to_the_damage",
     ),
     Mutation(
-        "analysis/event_files.py",
-        'if whole.get("attempts", 1) > 1:',
-        'if whole.get("attempts", 1) > 2:',
+        "analysis/findings.py",
+        'if of.get("attempts", 1) > 1',
+        'if of.get("attempts", 1) > 2',
         "a run that was taken up once is not named",
         report("skipped_steps"),
     ),
@@ -298,7 +298,7 @@ MUTATIONS = [
     ),
     Mutation(
         "analysis/best_steps.py",
-        "reasons = {**logs.errors, **{key:",
+        "reasons = {**errors, **{key:",
         "reasons = {**{key:",
         "what stopped a failed run is lost",
         BEST_STEPS + "missing_and_failed",
@@ -561,8 +561,8 @@ MUTATIONS = [
     ),
     Mutation(
         "analysis/findings.py",
-        "for key, (n, planned) in logs.skipped.items()\n            if key in have",
-        "for key, (n, planned) in logs.skipped.items()\n            if key not in have",
+        'if of.get("skipped_steps", 0) > 0 and',
+        'if of.get("skipped_steps", 0) < 0 and',
         "skipped steps are not told",
         report("skipped_steps"),
     ),
