@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from analysis import THRESHOLD
 from data_prep.stages import MANIFEST
 from foundation.errors import UsageError, exit_code
 from foundation.whole_files import replaced, require_no_dead_link, write_json
@@ -68,12 +69,14 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     # imported here, because a report that is up to date needs none of it
     from analysis.alike import keep_alike
     from analysis.best_steps import results_of, summary_of
-    from analysis.bought import tables_of
-    from analysis.dose import held_out_losses
+    from analysis.bought import dose_sentences, parts_of, tables_of
+    from analysis.dose import dose_curves, held_out_losses
     from analysis.event_files import read_sweep
     from analysis.evidence import as_json, gather_evidence
     from analysis.figures import write_figures
     from analysis.findings import nothing_to_report, problems_of_logs, unrecorded
+    from analysis.labels import label_curves
+    from analysis.ladder import ladders
     from analysis.parameters import encoder_weights
     from analysis.probe import simple_fits
     from analysis.report import write_report
@@ -89,41 +92,45 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     if not evidence.groups:
         raise UsageError(nothing_to_report(sweep, sweep_folder, results))
     classes = {group.names["dataset"]: names for group in evidence.groups if (names := group.inputs.get("labels"))}
-    baselines, fits, without = simple_fits(evidence, folders, data_dir, folder / "baselines.json")
-    losses = held_out_losses(evidence, data_dir)
+    doses, without_doses = dose_curves(evidence)
+    labels, without_labels = label_curves(evidence)
+    baselines, fits, without = simple_fits(evidence, doses, folders, data_dir, folder / "baselines.json")
     problems = [*problems_of_logs(logs, results), *unrecorded(evidence, folders), *without]
     weights = encoder_weights(published()["model"], data_dir) if published_groups(evidence) else None
     numbers, claims = number_verdicts(evidence, weights), claim_verdicts(evidence)
     with replaced(folder / "scalars.parquet") as temporary:
         logs.scalars.to_parquet(temporary, index=False)
-    titles = write_figures(folder / "figures", logs.scalars, evidence, baselines, fits, losses)
-    below = foot(results, evidence, classes, problems)
-    more = tables_of(evidence, fits, losses)
-    write_tables(folder / "tables", results_table(results, evidence, baselines, fits), below, more)
+    material = Material(
+        sweep=sweep,
+        sweep_folder=sweep_folder,
+        data_dir=data_dir,
+        folder=folder,
+        results=results,
+        evidence=evidence,
+        baselines=baselines,
+        fits=fits,
+        losses=held_out_losses(doses, data_dir),
+        doses=doses,
+        without_doses=without_doses,
+        labels=labels,
+        without_labels=without_labels,
+        ladders=ladders(evidence),
+        numbers=numbers,
+        claims=claims,
+        table=results_table(results, evidence, baselines, fits),
+        problems=problems,
+        folders=folders,
+        scalars=logs.scalars,
+    )
+    pictures = write_figures(material)
+    parts = parts_of(material)
+    below = foot(results, evidence, classes, problems, dose_sentences(material))
+    write_tables(folder / "tables", material.table, below, tables_of(parts))
     of = {"sweep_folder": str(sweep_folder.resolve())}
     write_json(folder / "summary.json", {**of, **summary_of(sweep, results, classes)})
     write_json(folder / "statistics.json", as_json(evidence))
     write_json(folder / "verdicts.json", verdicts_as_json(numbers, claims))
-    write_report(
-        folder,
-        Material(
-            sweep,
-            sweep_folder,
-            data_dir,
-            results,
-            evidence,
-            baselines,
-            fits,
-            losses,
-            numbers,
-            claims,
-            titles,
-            folder / "figures",
-            problems,
-            folders,
-            logs.scalars,
-        ),
-    )
+    write_report(material, pictures, parts)
 
 
 def percentage(text: str) -> float:
@@ -148,7 +155,7 @@ def main() -> int:
     parser.add_argument(
         "--threshold",
         type=percentage,
-        default=70.0,
+        default=THRESHOLD,
         metavar="PERCENT",
         help="test accuracy whose first step is compared (default: %(default)s)",
     )

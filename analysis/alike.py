@@ -9,23 +9,42 @@ from collections import Counter
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from omegaconf import DictConfig, OmegaConf
 
 from analysis.best_steps import RunResult, by_group
 from sweeps.folders import RunKey, read_json
-from sweeps.grid import MAY_DIFFER, unfair_keys
+from sweeps.grid import MAY_DIFFER, OF_INIT, unfair_keys
 from sweeps.provenance import comparable, defaults, differing_keys
 
 UNLIKE = "unlike the others"  # status of a run that is left out of its group
-# Keys that may differ between two compared groups. sweeps/grid.py has the keys that may differ between inits.
-OWN = {"backend": ("backend.", "hf."), "method": ("method.", *MAY_DIFFER)}
+FREE = {  # what is compared -> keys, or their beginnings, that may differ between two groups
+    "init": OF_INIT,
+    "backend": ("backend.", "hf."),
+    "method": ("method.", *MAY_DIFFER),
+    "dose": ("model.name",),
+    "labels": ("n_train", *OF_INIT),
+    "leaks": ("dataset.",),
+}
 SAME_INPUTS = {
     "init": ("data", "labels"),
     "backend": ("data", "labels", "checkpoint"),
     "method": ("data", "labels", "checkpoint"),
+    "dose": ("data", "labels"),
+    "labels": ("data", "labels"),
+    "leaks": (),
 }
+
+
+class Trained(Protocol):
+    """What has a flat configuration and a record of what it was made from, such as a group of runs."""
+
+    @property
+    def config(self) -> dict[str, Any]: ...
+
+    @property
+    def inputs(self) -> dict[str, Any]: ...
 
 
 @cache
@@ -109,16 +128,12 @@ def _difference(own: tuple[Any, Any], kept: tuple[Any, Any], seed: int) -> str:
     return f"it differs from seed {seed}, which the group keeps, in {'; '.join(differing)}"
 
 
-def unequal_terms(axis: str, one: Path, other: Path) -> list[str]:
-    """Return the keys and inputs in which two runs differ but must not, when they are compared in `axis`."""
-    first, second = configuration(one), configuration(other)
-    if bool(first) != bool(second):
+def unequal_terms(what: str, one: Trained, other: Trained) -> list[str]:
+    """Return the settings and inputs in which two groups differ but must not, when `what` is compared."""
+    if bool(one.config) != bool(other.config):
         return ["config.yaml, which one of them lacks"]
-    if axis == "init":
-        differing = unfair_keys(first, second)
-    else:
-        keys = sorted(first.keys() | second.keys())
-        differing = [key for key in keys if first.get(key) != second.get(key) and not key.startswith(OWN[axis])]
-    inputs = inputs_of(one), inputs_of(other)
-    said = [f"{key} ({first.get(key, 'absent')} against {second.get(key, 'absent')})" for key in differing]
-    return said + [f"{name} (input)" for name in SAME_INPUTS[axis] if inputs[0].get(name) != inputs[1].get(name)]
+    said = [
+        f"{key} ({one.config.get(key, 'absent')} against {other.config.get(key, 'absent')})"
+        for key in unfair_keys(one.config, other.config, FREE[what])
+    ]
+    return said + [f"{name} (input)" for name in SAME_INPUTS[what] if one.inputs.get(name) != other.inputs.get(name)]

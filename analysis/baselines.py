@@ -1,16 +1,17 @@
 """Simple baselines: TF-IDF with logistic regression, and the commonest class, on the same splits."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from analysis.statistics import share_interval
 from data_prep.stages import read_manifest
 from data_prep.subsets import nested_subset
 from foundation.whole_files import write_json
-from sweeps.folders import ALL
+from sweeps.folders import ALL, read_json
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)  # C; scikit-learn's own default, 1, costs 6 points on amazon_fr
 SETTINGS = f"TF-IDF of words and pairs of words, logistic regression, C of {STRENGTHS} chosen on validation"
@@ -26,6 +27,9 @@ class Baseline:
     low: float
     high: float
     seconds: float | None = None  # to make it, where it is told
+
+
+Fits = dict[tuple[str, str, int], list[Baseline]]  # (dataset, model, training texts) -> TF-IDF, commonest, probes
 
 
 def data_problem(binarised: Path, splits: Path, outputs: dict[str, str]) -> str | None:
@@ -54,12 +58,12 @@ def baselines_of(splits: Path, memory: Path, train: int = ALL) -> list[Baseline]
 
 def remembered(memory: Path, name: str, made_from: dict[str, Any], fit: Callable[[], list[Baseline]]) -> list[Baseline]:
     """Return the baselines that the JSON file `memory` keeps under `name`, or fit them when it keeps others."""
-    known = _read(memory).get(name, {})
+    known = read_json(memory).get(name, {})
     if known.get("made_from") == made_from:
         return [Baseline(**record) for record in known["baselines"]]
     found = fit()
     record = {"made_from": made_from, "baselines": [asdict(baseline) for baseline in found]}
-    write_json(memory, {**_read(memory), name: record})
+    write_json(memory, {**read_json(memory), name: record})
     return found
 
 
@@ -75,12 +79,10 @@ def judged(name: str, classifier: Any, features: dict[str, Any], gold: dict[str,
     return Baseline(name, valid, test, 100 * low, 100 * high)
 
 
-def _read(memory: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(memory.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+def best_on_validation(classifiers: dict[str, Any], features: dict[str, Any], gold: dict[str, Any]) -> Baseline:
+    """Return the one of `classifiers`, by name, with the highest validation accuracy, the first on a tie."""
+    fitted = [judged(name, classifier, features, gold) for name, classifier in classifiers.items()]
+    return max(fitted, key=lambda baseline: baseline.valid)
 
 
 def fit_baselines(splits: Path, train: int = ALL) -> list[Baseline]:
@@ -90,41 +92,31 @@ def fit_baselines(splits: Path, train: int = ALL) -> list[Baseline]:
     separately. TF-IDF counts words of two letters or more. When no text has such a word, only the commonest class is
     returned.
     """
-    import scipy.sparse
+    from sklearn.compose import ColumnTransformer
     from sklearn.dummy import DummyClassifier
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
     from data_prep.splits import SPLITS, read_split
 
-    examples = {split: list(read_split(splits / f"{split}.jsonl")) for split in SPLITS}
+    examples = {split: pd.DataFrame(list(read_split(splits / f"{split}.jsonl"))) for split in SPLITS}
     if train != ALL:
         names = (read_manifest(splits) or {})["labels"]
-        rows = nested_subset([names.index(example.label) for example in examples["train"]], train, names)
-        examples["train"] = [examples["train"][row] for row in rows]
-    sides = ["text", "text_pair"] if examples["train"][0].text_pair is not None else ["text"]
+        rows = nested_subset([names.index(label) for label in examples["train"]["label"]], train, names)
+        examples["train"] = examples["train"].iloc[rows]
     words = TfidfVectorizer(ngram_range=(1, 2))
     find = words.build_analyzer()
-    sides = [side for side in sides if any(find(getattr(example, side)) for example in examples["train"])]
-    counted: dict[str, list[Any]] = {split: [scipy.sparse.csr_matrix((len(own), 0))] for split, own in examples.items()}
-    for side in sides:
-        vectorizer = TfidfVectorizer(ngram_range=(1, 2)).fit([getattr(example, side) for example in examples["train"]])
-        for split in SPLITS:
-            counted[split].append(vectorizer.transform([getattr(example, side) for example in examples[split]]))
-    features = {split: scipy.sparse.hstack(parts).tocsr() for split, parts in counted.items()}
-    gold = {split: [example.label for example in examples[split]] for split in SPLITS}
+    sides = [side for side in ("text", "text_pair") if any(find(text) for text in examples["train"][side] if text)]
+    # kept sparse, however many words each text has
+    counts = ColumnTransformer([(side, words, side) for side in sides], sparse_threshold=1.0).fit(examples["train"])
+    features = {split: counts.transform(own) for split, own in examples.items()}
+    gold = {split: own["label"].to_numpy() for split, own in examples.items()}
 
     commonest = judged("commonest class", DummyClassifier(strategy="most_frequent"), features, gold)
     if not sides:
         return [commonest]
-    by_strength = [
-        judged(
-            f"TF-IDF + logistic regression, C = {strength:g}",
-            LogisticRegression(C=strength, max_iter=1_000),
-            features,
-            gold,
-        )
+    by_strength = {
+        f"TF-IDF + logistic regression, C = {strength:g}": LogisticRegression(C=strength, max_iter=1_000)
         for strength in STRENGTHS
-    ]
-    best = max(by_strength, key=lambda baseline: baseline.valid)  # on a tie, the first: the smallest C
-    return [best, commonest]
+    }
+    return [best_on_validation(by_strength, features, gold), commonest]

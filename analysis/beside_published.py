@@ -35,15 +35,19 @@ from analysis.verdict import (
     NOT_RUN,
     REPRODUCED,
     WARM_UP,
-    ClaimVerdict,
     Verdict,
     departures,
-    differing_training,
     errata,
     published,
     published_groups,
+    published_tests,
 )
 from data_prep.stages import read_manifest
+
+OTHER_VALIDATION = (
+    "The published validation reviews are not known: ours are others, so best steps and validation accuracies "
+    "get no verdict. The test reviews are the same."
+)
 
 
 def beside_published(material: Material, picture: Picture | None) -> list[Section]:
@@ -53,7 +57,7 @@ def beside_published(material: Material, picture: Picture | None) -> list[Sectio
     """
     evidence, report = material.evidence, published()
     parts = []
-    others = [f"{group.title}: {', '.join(found)}." for group in evidence.groups if (found := departures(group))]
+    others = [f"{group.title}: {', '.join(why.values())}." for group in evidence.groups if (why := departures(group))]
     if others:
         said = (
             "These runs are of the published dataset and model, and their training is not the published one, or is "
@@ -63,7 +67,7 @@ def beside_published(material: Material, picture: Picture | None) -> list[Sectio
             group
             for group in evidence.groups
             if group.config.get(FALLS_TO) == longer_schedule()["falls_to"]
-            and (differing_training(group) or {}).keys() == {FALLS_TO, WARM_UP}
+            and (departures(group) or {}).keys() == {FALLS_TO, WARM_UP}
         ]
         longer = [
             Table(f"After each epoch: {group.title}, and replication {LONGER}", frame)
@@ -81,15 +85,16 @@ def beside_published(material: Material, picture: Picture | None) -> list[Sectio
                 numbers = [row for row in material.numbers if row.dataset == dataset]
                 frame = side_by_side(backend, own, numbers)
                 tables.append(Table(f"Table {number} ({backend}): published, replications, ours", frame))
-        told = _of_validation(dataset)
+        told = [OTHER_VALIDATION] if dataset in report["own_validation_split"] else []
         title = f"Beside the published tables: {dataset}, {report['model']}"
-        parts.append(Section(title, [told] if told else [], tables=tables))
+        parts.append(Section(title, told, tables=tables))
         shown = [picture] if picture and groups is next(iter(found_groups.values())) else []
         parts.append(_three_parties(material, dataset, groups, shown))
     verdicts = [Table("Published numbers", numbers_table([row for row in material.numbers if row.verdict != NOT_RUN]))]
     not_run = dict.fromkeys(row.where for row in material.numbers if row.verdict == NOT_RUN)
     if material.claims:
-        verdicts.append(Table("Published claims", claims_table(material.claims)))
+        claims = pd.DataFrame(material.claims).rename(columns={"says": "claim", "comparison": "compared"})
+        verdicts.append(Table("Published claims", claims))
     margins = report["margins"]
     rule = (
         f"Rule for numbers: the 95 % interval of ours minus published lies within {margins['points']:g} points, "
@@ -123,9 +128,8 @@ def against_published(material: Material) -> list[str]:
 
 def _simple(material: Material, datasets: Iterable[str]) -> list[str]:
     """Return what a simple baseline on each dataset says about the published pre-trained model."""
-    [report] = [source.values for source in sources([]) if (source.name, source.init) == (REPORT, "pretrained")]
     return [
-        worth_beside_baseline(dataset, baseline, report)
+        worth_beside_baseline(dataset, baseline, published_tests("pretrained"))
         for dataset in datasets
         for baseline in material.baselines.get(dataset, [])[:1]
     ]
@@ -140,8 +144,7 @@ def _worth(material: Material, found: dict[str, list[Group]]) -> list[str]:
             said.append(worth_beside_leaks(dataset, len(leaked), (read_manifest(splits) or {})["examples"]["test"]))
     said += _simple(material, found)
     longer = longer_schedule()
-    [report] = [source.values for source in sources([]) if (source.name, source.init) == (REPORT, "random")]
-    said.append(worth_beside_schedule(longer["name"], longer["settings"], longer["random"], report))
+    said.append(worth_beside_schedule(longer["name"], longer["settings"], longer["random"], published_tests("random")))
     return said
 
 
@@ -164,15 +167,6 @@ def _three_parties(material: Material, dataset: str, groups: list[Group], pictur
             tables.append(Table(f"After each epoch: {group.title}, and replication {AS_SET}", frame))
     about = about_replications(shares, AS_SET if len(tables) > n_sources else None)
     return Section(f"Published, replications, ours: {dataset}", [about], tables=tables, pictures=pictures)
-
-
-def _of_validation(dataset: str) -> str:
-    if dataset not in published()["own_validation_split"]:
-        return ""
-    return (
-        "The published validation reviews are not known: ours are others, so best steps and validation accuracies "
-        "get no verdict. The test reviews are the same."
-    )
 
 
 def side_by_side(backend: str, groups: list[Group], numbers: list[Verdict]) -> pd.DataFrame:
@@ -244,21 +238,5 @@ def numbers_table(numbers: list[Verdict]) -> pd.DataFrame:
                 "verdict": row.verdict,
             }
             for row in numbers
-        ]
-    )
-
-
-def claims_table(claims: list[ClaimVerdict]) -> pd.DataFrame:
-    """Return the published claims and what our runs say about each."""
-    return pd.DataFrame(
-        [
-            {
-                "claim": claim.says,
-                "where": claim.where,
-                "compared": claim.comparison,
-                "ours": claim.ours,
-                "verdict": claim.verdict,
-            }
-            for claim in claims
         ]
     )

@@ -1,18 +1,20 @@
 """Compute the accuracy curve and the best step of each run, and the summary that other programs read."""
 
+import textwrap
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.event_files import KEYS, SweepLogs, key_of
+from analysis.event_files import KEYS, SweepLogs
 from analysis.statistics import spread
 from data_prep.doses import base_and_dose
 from sweeps.folders import ALL, RunKey
 
 GROUP = ["dataset", "model", "backend", "method", "init", "train"]
 CURVE = ["step", "valid", "test"]
+LONGEST_ERROR = 300  # characters
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ def run_curves(scalars: pd.DataFrame) -> dict[RunKey, pd.DataFrame]:
         return {}
     wide = counts.pivot_table(index=[*KEYS, "split", "step"], columns="tag", values="value", sort=True).dropna()
     accuracy = (100 * wide["n_correct"] / wide["n"]).unstack("split").reindex(columns=["valid", "test"]).reset_index()
-    runs = accuracy.groupby(KEYS, sort=False)
-    return {key_of(names): own[CURVE].reset_index(drop=True) for names, own in runs}
+    runs: Any = accuracy.groupby(KEYS, sort=False)
+    return {RunKey(*names): own[CURVE].reset_index(drop=True) for names, own in runs}
 
 
 def run_result(key: RunKey, status: str, curve: pd.DataFrame | None, progress: dict[str, Any]) -> RunResult:
@@ -83,11 +85,17 @@ def run_result(key: RunKey, status: str, curve: pd.DataFrame | None, progress: d
 def results_of(logs: SweepLogs, planned: list[RunKey]) -> list[RunResult]:
     """Return one result for each run, planned or found, in order. A planned run without a folder is `missing`."""
     curves = run_curves(logs.scalars)
+    statuses = {key: logs.statuses.get(key, {"state": "missing"}) for key in sorted({*planned, *logs.statuses})}
     results = [
-        run_result(key, logs.states.get(key, "missing"), curves.get(key), logs.progress.get(key, {}))
-        for key in sorted({*planned, *logs.states})
+        run_result(key, status["state"], curves.get(key), status.get("progress", {}))
+        for key, status in statuses.items()
     ]
-    reasons = {**logs.errors, **{key: "; ".join(damage) for key, damage in logs.damage.items()}}
+    errors = {
+        key: textwrap.shorten(str(error), LONGEST_ERROR, placeholder=" ...")
+        for key, status in statuses.items()
+        if status["state"] != "done" and (error := status.get("error"))
+    }
+    reasons = {**errors, **{key: "; ".join(damage) for key, damage in logs.damage.items()}}
     return [
         result if result.test is not None else replace(result, why=reasons.get(result.key, result.why))
         for result in results

@@ -1,24 +1,24 @@
 """Words what pre-training buys: at each dose, in labels, in parts of the weights, and beyond a frozen encoder."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from analysis.baselines import Baseline
+from analysis.baselines import Baseline, Fits
 from analysis.captions import caption, counted_range
-from analysis.dose import DoseCurve, Losses, dose_curves
-from analysis.evidence import ALL_TEXTS, Evidence, Group
+from analysis.dose import DoseCurve, Losses
+from analysis.evidence import Group
 from analysis.findings import POSSIBLE, above, accuracy_of, listed, prose, setting
-from analysis.labels import LabelCurves, label_curves, labels_needed
-from analysis.ladder import Ladder, Rung, ladders
+from analysis.labels import LabelCurves, labels_needed
+from analysis.ladder import Ladder, Rung
+from analysis.sections import Material
 from analysis.statistics import SAME_TEXTS, Estimate, difference_over_seeds
 from data_prep.doses import dose_name
 from foundation.counts import counted
 
-Fits = dict[tuple[str, str, int], list[Baseline]]  # (dataset, model, training texts) -> TF-IDF, commonest, probes
 PROBE, COMMONEST = "probe", "commonest class"
 TF_IDF, PUBLISHED = "TF-IDF", "published, pre-trained"  # labels of lines
 NOTHING = "learned nothing"
@@ -78,8 +78,7 @@ def needed_cell(needed: Estimate, sizes: list[int]) -> str:
 def worth(curves: LabelCurves, fits: Fits) -> str:
     """Return with how few labels each init reaches what random weights reach with the most labels."""
     most, target = curves.sizes[-1], curves.scores("random")[-1]
-    is_all = curves.inits["random"][-1].names["train"] == ALL_TEXTS
-    with_most = f"with {'all ' if is_all else ''}{most:,} labels"
+    with_most = f"with {'all ' if curves.inits['random'][-1].is_whole else ''}{most:,} labels"
     names = setting(curves.rest)
     n_failed = len(failed_runs(curves.inits["random"][-1], fits))
     if n_failed:
@@ -87,18 +86,19 @@ def worth(curves: LabelCurves, fits: Fits) -> str:
             f"{names}: {n_failed} of {counted(len(target), 'random run')} {with_most} learned nothing, so the report "
             "does not say what pre-training is worth in labels."
         )
-    size, of_random = (
-        next((n for n, own in zip(curves.sizes, curves.scores(init), strict=True) if own.mean() >= target.mean()), None)
+    reached = {
+        init: [n for n, own in zip(curves.sizes, curves.scores(init), strict=True) if own.mean() >= target.mean()]
         for init in ("pretrained", "random")
-    )
+    }
     over = f"mean of {counted(len(target), 'seed')}" if len(target) > 1 else "one seed"
     level = f"{target.mean():.2f} % ({over})"
-    if size is None:
+    if not reached["pretrained"]:
         return f"{names}: random weights reach {level} {with_most}; pre-trained weights do so with no number here."
-    if of_random is None or of_random < most:
-        saved = " Pre-training saves no labels here." if of_random is None or size >= of_random else ""
+    size, of_random = (sizes[0] for sizes in reached.values())  # random weights reach it with the most at least
+    if of_random < most:
+        saved = " Pre-training saves no labels here." if size >= of_random else ""
         return (
-            f"{names}: random weights reach {level} {with_most} and no less with {of_random or most:,}; pre-trained "
+            f"{names}: random weights reach {level} {with_most} and no less with {of_random:,}; pre-trained "
             f"weights reach it with {size:,}.{saved}"
         )
     if size == most:
@@ -216,9 +216,8 @@ def without(left_out: list[str]) -> str:
     return f" Left out: {'; '.join(left_out)}." if left_out else ""
 
 
-def title_of_labels(evidence: Evidence) -> str:
+def title_of_labels(curves: list[LabelCurves]) -> str:
     """Return the finding of the figure of labels: the gap with the fewest and with all labels."""
-    curves, _ = label_curves(evidence)
     if len(curves) != 1:
         return "Test accuracy over the number of labels"
     gaps = curves[0].scores("pretrained").mean(axis=1) - curves[0].scores("random").mean(axis=1)
@@ -226,8 +225,8 @@ def title_of_labels(evidence: Evidence) -> str:
     return f"Pre-trained minus random: {gaps[0]:+.2f} points with {few:,} labels, {gaps[-1]:+.2f} with {many:,}"
 
 
-def caption_of_labels(evidence: Evidence, has_simple: bool) -> str:
-    n = [group.n for curve in label_curves(evidence)[0] for groups in curve.inits.values() for group in groups]
+def caption_of_labels(curves: list[LabelCurves], has_simple: bool) -> str:
+    n = [group.n for curve in curves for groups in curve.inits.values() for group in groups]
     simple = "Dashed and dotted: logistic regression on TF-IDF and on the frozen encoder (probe), on the same texts."
     return caption(
         f"{counted_range(n)} per point. Point: one run. Line: mean.",
@@ -422,28 +421,46 @@ def caption_of_doses(found: list[DoseCurve], drawn: list[str], has_losses: bool)
     )
 
 
-def tables_of(evidence: Evidence, fits: Fits, losses: Losses) -> dict[str, pd.DataFrame]:
-    """Return the tables of doses, labels and parts of the weights by file name, each row with what it is of."""
-    doses = [dose_table(curve, fits, losses).assign(**curve.rest) for curve in dose_curves(evidence)[0]]
-    labels = [labels_table(curves, fits).assign(**curves.rest) for curves in label_curves(evidence)[0]]
-    parts = [
-        ladder_table(found, fits).assign(**{key: name for key, name in found.top.names.items() if key != "init"})
-        for found in ladders(evidence)
-    ]
-    return {name: pd.concat(rows) for name, rows in {"dose": doses, "labels": labels, "ladder": parts}.items() if rows}
+# --- all of them
 
 
-def doses(evidence: Evidence) -> list[str]:
-    """Return the sentences on doses, which the answer begins with."""
-    curves, without_curves = dose_curves(evidence)
-    return [*map(dose_sentence, curves), *without_curves]
+@dataclass(frozen=True)
+class Part:
+    """A table of doses, of labels or of parts of the weights."""
+
+    name: str  # dose, labels or ladder
+    rest: dict[str, str]  # the names that its rows share
+    about: str  # how it is to be read
+    frame: pd.DataFrame
 
 
-def bought(evidence: Evidence, fits: Fits) -> list[str]:
-    """Return the sentences of the answer on labels and on parts of the weights."""
-    curves, without_curves = label_curves(evidence)
+def parts_of(material: Material) -> list[Part]:
+    """Return the tables of doses, labels and parts of the first weights."""
+    fits, losses = material.fits, material.losses
     return [
-        *(worth(one, fits) for one in curves),
-        *without_curves,
-        *(ladder_sentence(found, fits) for found in ladders(evidence)),
+        *(Part("dose", of.rest, about_doses(of), dose_table(of, fits, losses)) for of in material.doses),
+        *(Part("labels", of.rest, about_labels(of), labels_table(of, fits)) for of in material.labels),
+        *(Part("ladder", of.rest, about_ladder(of), ladder_table(of, fits)) for of in material.ladders),
+    ]
+
+
+def tables_of(parts: list[Part]) -> dict[str, pd.DataFrame]:
+    """Return the tables of each name as one, each row with what it is of."""
+    return {
+        name: pd.concat([part.frame.assign(**part.rest) for part in parts if part.name == name])
+        for name in dict.fromkeys(part.name for part in parts)
+    }
+
+
+def dose_sentences(material: Material) -> list[str]:
+    """Return the sentences on doses, which the answer begins with."""
+    return [*map(dose_sentence, material.doses), *material.without_doses]
+
+
+def bought(material: Material) -> list[str]:
+    """Return the sentences of the answer on labels and on parts of the weights."""
+    return [
+        *(worth(curves, material.fits) for curves in material.labels),
+        *material.without_labels,
+        *(ladder_sentence(found, material.fits) for found in material.ladders),
     ]

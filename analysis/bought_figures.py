@@ -6,11 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis import bought
-from analysis.bought import Fits
-from analysis.dose import DoseCurve, Losses, dose_curves
+from analysis.baselines import Fits
+from analysis.dose import DoseCurve, Losses
 from analysis.drawing import (
     WIDTH,
     Drawing,
@@ -24,21 +23,20 @@ from analysis.drawing import (
     name_panel,
     shown_ends,
 )
-from analysis.evidence import Evidence, Group
+from analysis.evidence import Group
 from analysis.findings import prose
-from analysis.labels import label_curves
-from analysis.ladder import ladders
-from analysis.verdict import published_mean
+from analysis.labels import LabelCurves
+from analysis.ladder import Ladder
+from analysis.verdict import is_of_report, published_tests
 
 SIMPLE = {bought.TF_IDF: ("0.35", "--", bought.tf_idf_of), "probe": ("0.55", ":", bought.probe_of)}
 
 
-def dose_curve(evidence: Evidence, fits: Fits, losses: Losses) -> Drawing | None:
+def dose_curve(found: list[DoseCurve], fits: Fits, losses: Losses) -> Drawing | None:
     """Return a figure of test accuracy over tokens of pre-training, or None without such curves.
 
     The checkpoints' held-out loss is drawn below, where it is known.
     """
-    found, _ = dose_curves(evidence)
     if not found:
         return None
     heights = [3.6, 1.5] if losses else [3.6]
@@ -60,9 +58,8 @@ def dose_curve(evidence: Evidence, fits: Fits, losses: Losses) -> Drawing | None
         # in doublings; 0 lies as far below the first dose as half of it would lie
         axis.set_xscale("symlog", base=2, linthresh=curve.doses[1], linscale=0.5)
         axis.set_xlim(-0.4 * curve.doses[1], 1.3 * curve.doses[-1])
-        axis.xaxis.set_major_locator(FixedLocator(curve.doses))
-        axis.xaxis.set_minor_locator(NullLocator())
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda dose, _: bought.in_tokens(int(dose))))
+        axis.set_xticks(curve.doses, [bought.in_tokens(dose) for dose in curve.doses])
+        axis.minorticks_off()
         (below or [axis])[-1].set_xlabel("dose (tokens of pre-training)")
         name_panel(axis, curve.rest, len(found))
     axes[0, 0].set_ylim(max(min(shown) - 4, 0), min(max(shown) + 3, 101))  # not the bars, as for labels
@@ -78,9 +75,9 @@ def _references(curve: DoseCurve, fits: Fits) -> dict[str, float]:
     """Return the accuracies to compare a curve with, by the labels of their lines."""
     first = curve.groups[0]
     simple = bought.tf_idf_of(fits.get((first.names["dataset"], first.names["model"], first.n_train or 0), []))
-    published = published_mean(curve.rest)
+    published = published_tests("pretrained", curve.rest["backend"]) if is_of_report(curve.rest) else []
     found = {bought.TF_IDF: simple.test} if simple is not None else {}
-    return found | ({bought.PUBLISHED: published} if published is not None else {})
+    return found | ({bought.PUBLISHED: float(np.mean(published))} if published else {})
 
 
 def _draw_curve(axis: Axes, places: Sequence[float], groups: list[Group], init: str) -> None:
@@ -93,9 +90,8 @@ def _draw_curve(axis: Axes, places: Sequence[float], groups: list[Group], init: 
     axis.plot(places, [group.spread.mean for group in groups], color=colour_of(init), lw=2.2, zorder=3)
 
 
-def labels_curve(evidence: Evidence, fits: Fits) -> Drawing | None:
+def labels_curve(found: list[LabelCurves], fits: Fits) -> Drawing | None:
     """Return a figure of test accuracy over the number of training texts (log axis), or None without such curves."""
-    found, _ = label_curves(evidence)
     if not found:
         return None
     figure, axes = grid_of(len(found), 4.2)
@@ -114,36 +110,34 @@ def labels_curve(evidence: Evidence, fits: Fits) -> Drawing | None:
                 shown += [value for value in values if np.isfinite(value)]
         axis.set_ylim(max(min(shown) - 4, 0), min(max(shown) + 3, 101))  # not the bars: with three seeds they are long
         axis.set_xscale("log")
-        axis.xaxis.set_major_locator(FixedLocator(curves.sizes))
-        axis.xaxis.set_minor_locator(NullLocator())
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
+        axis.set_xticks(curves.sizes, [f"{size:,}" for size in curves.sizes])
+        axis.minorticks_off()
         axis.set_xlabel("labels (training texts)")
         name_panel(axis, curves.rest, len(found))
     axes[0].set_ylabel("test accuracy at the best step (%)")
     add_legend(axes[0], ["pretrained", "random"], list(simple.values()))
-    return framed(bought.title_of_labels(evidence), bought.caption_of_labels(evidence, bool(simple)), figure)
+    return framed(bought.title_of_labels(found), bought.caption_of_labels(found, bool(simple)), figure)
 
 
-def ladder(evidence: Evidence, fits: Fits) -> Drawing | None:
+def ladder(found: list[Ladder], fits: Fits) -> Drawing | None:
     """Return a figure of the test accuracy for each init from pre-trained to random, or None without inits between."""
-    found = ladders(evidence)
     if not found:
         return None
-    rows = [(of.top, of.bottom, [of.top, *(rung.group for rung in of.rungs), of.bottom]) for of in found]
-    tall = 1.4 * len(rows) + 0.5 + 0.5 * sum(len(groups) for _, _, groups in rows)
+    rows = [[of.top, *(rung.group for rung in of.rungs), of.bottom] for of in found]
+    tall = 1.4 * len(rows) + 0.5 + 0.5 * sum(map(len, rows))
     figure = Figure(figsize=(WIDTH, tall), layout="constrained")
     axes = list(figure.subplots(len(rows), 1, squeeze=False).flat)
-    for axis, (top, bottom, groups) in zip(axes, rows, strict=True):
+    for axis, of, groups in zip(axes, found, rows, strict=True):
         heights = [float(-number) for number in range(len(groups))]
         for height, group in zip(heights, groups, strict=True):
             init = group.names["init"]
             draw_points(axis, group.test, [height + 0.16] * group.n, init)
             draw_interval(axis, group.over_seeds, height, init, lw=4, alpha=0.5)
             draw_mean(axis, group.spread.mean, height, init, ms=14, mew=2.6)
-        for group in (top, bottom):
+        for group in (of.top, of.bottom):
             axis.axvline(group.spread.mean, color="0.6", lw=1, ls="--", zorder=1)
         axis.set_yticks(heights, [f"{prose(group.names['init'])} (n\u00a0=\u00a0{group.n})" for group in groups])
         axis.grid(axis="y", visible=False)
         axis.set_xlabel("test accuracy at the best step (%)")
-        name_panel(axis, {key: name for key, name in top.names.items() if key != "init"}, len(rows))
+        name_panel(axis, of.rest, len(rows))
     return framed(bought.title_of_ladder(found, fits), bought.caption_of_ladder(found), figure)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.evidence import Evidence, Group, told
+from analysis.alike import unequal_terms
+from analysis.evidence import Evidence, Group, of_common_seeds, told
 from analysis.statistics import Estimate, difference_over_seeds
 from data_prep.doses import base_and_dose
 from foundation.whole_files import sha256_of
@@ -54,38 +55,28 @@ def dose_curves(evidence: Evidence) -> tuple[list[DoseCurve], list[str]]:
         if len(by_dose) < 2:
             continue
         unequal = {
-            dose: why for dose, group in by_dose.items() if 0 in by_dose and (why := _unequal(by_dose[0], group))
+            dose: f"{group.title} (other terms: {', '.join(why)})"
+            for dose, group in by_dose.items()
+            if 0 in by_dose and (why := unequal_terms("dose", group, by_dose[0]))
         }
         kept = {dose: group for dose, group in by_dose.items() if dose not in unequal}  # ascending
-        seeds = set.intersection(*(set(group.seeds) for group in kept.values()))
-        left_out = [f"{by_dose[dose].title} (other terms: {why})" for dose, why in unequal.items()]
-        why_none = "" if seeds else "no seed is in all of them"
+        chosen, of_other_seeds = of_common_seeds(list(kept.values()))
+        why_none = "" if chosen[0].n else "no seed is in all of them"
         if len(kept) < 2:
-            why_none = f"no dose is on equal terms with dose 0: {'; '.join(left_out)}"
+            why_none = f"no dose is on equal terms with dose 0: {'; '.join(unequal.values())}"
         if 0 not in kept:
             why_none = "no run of dose 0 has results"
         if why_none:
             without.append(f"{' · '.join(told(rest))}: no curve over doses, because {why_none}.")
             continue
-        left_out += [str(run.key) for group in kept.values() for run in group.runs if run.key.seed not in seeds]
-        chosen = [group.only(sorted(seeds)) for group in kept.values()]
-        curves.append(DoseCurve(rest, list(kept), chosen, left_out))
+        curves.append(DoseCurve(rest, list(kept), chosen, [*unequal.values(), *of_other_seeds]))
     return curves, without
 
 
-def _unequal(one: Group, other: Group) -> str:
-    """Return the keys and inputs in which two groups differ beside the name and the weights of their model."""
-    keys = sorted(one.config.keys() | other.config.keys())
-    differing = [key for key in keys if key != "model.name" and one.config.get(key) != other.config.get(key)]
-    return ", ".join(
-        differing + [name for name in ("data", "labels") if one.inputs.get(name) != other.inputs.get(name)]
-    )
-
-
-def held_out_losses(evidence: Evidence, data_dir: Path) -> Losses:
+def held_out_losses(doses: list[DoseCurve], data_dir: Path) -> Losses:
     """Return the loss of each dose's checkpoint, by its pretraining.json, where the runs started from it."""
     losses = {}
-    for group in (group for curve in dose_curves(evidence)[0] for group in curve.groups):
+    for group in (group for curve in doses for group in curve.groups):
         folder = data_dir / "models" / group.names["model"]
         loss = read_json(folder / "pretraining.json").get("loss")
         checkpoint = folder / "model.pt"
@@ -94,7 +85,7 @@ def held_out_losses(evidence: Evidence, data_dir: Path) -> Losses:
     return losses
 
 
-def one_for_all(evidence: Evidence) -> list[Group]:
+def one_for_all(evidence: Evidence, doses: list[DoseCurve]) -> list[Group]:
     """Return the groups without the doses of a curve above 0, whose data and settings are those of dose 0."""
-    more = [group.title for curve in dose_curves(evidence)[0] for group in curve.groups[1:]]
+    more = [group.title for curve in doses for group in curve.groups[1:]]
     return [group for group in evidence.groups if group.title not in more]

@@ -4,8 +4,7 @@ TensorBoard's own record reader reads the files record by record and compares ea
 is not used, because it stops at a damaged record without a message.
 """
 
-import textwrap
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from sweeps.folders import RunKey, find_runs, read_status
 
 KEYS = ["dataset", "model", "backend", "method", "init", "seed", "train"]
 COLUMNS = [*KEYS, "split", "tag", "step", "value", "wall_time"]
-LONGEST_ERROR = 300  # characters
 
 Scalar = tuple[str, int, float, float]  # tag, step, value, wall time
 
@@ -31,12 +29,8 @@ class SweepLogs:
     """The content of a sweep's logs: the scalars of its done runs, and what could not be read."""
 
     scalars: pd.DataFrame  # with the columns COLUMNS
-    states: dict[RunKey, str]
-    progress: dict[RunKey, dict[str, Any]]  # progress.json of each done run
+    statuses: dict[RunKey, dict[str, Any]]  # what `read_status` returns of each run found
     damage: dict[RunKey, list[str]]  # a sentence for each damaged file
-    attempts: dict[RunKey, int] = field(default_factory=dict)  # of done runs with more than one
-    skipped: dict[RunKey, tuple[int, int]] = field(default_factory=dict)  # (skipped, planned) steps, if any
-    errors: dict[RunKey, str] = field(default_factory=dict)  # the error of each failed run
 
 
 def read_file(path: Path) -> tuple[list[Scalar], str | None]:
@@ -91,31 +85,14 @@ def event_files(folder: Path) -> list[Path]:
 
 
 def read_sweep(sweep_folder: Path) -> SweepLogs:
-    """Return the scalars of all done runs and the state of every run found."""
+    """Return the scalars of all done runs and the status of every run found."""
     tables = [pd.DataFrame(columns=COLUMNS)]
-    states, progress, damage, attempts, skipped, errors = {}, {}, {}, {}, {}, {}
+    statuses, damage = {}, {}
     for key, folder in find_runs(sweep_folder).items():
-        status = read_status(folder)
-        states[key] = status["state"]
-        if states[key] != "done":
-            told = " ".join(str(status.get("error") or "").split())
-            errors.update({key: textwrap.shorten(told, LONGEST_ERROR, placeholder=" ...")} if told else {})
-            continue
-        progress[key] = status["progress"]
-        counts = {name: status.get(name) for name in ("attempts", "skipped_steps", "planned_steps")}
-        whole = {name: n for name, n in counts.items() if isinstance(n, int)}
-        if whole.get("attempts", 1) > 1:
-            attempts[key] = whole["attempts"]
-        if whole.get("skipped_steps", 0) > 0 and "planned_steps" in whole:
-            skipped[key] = whole["skipped_steps"], whole["planned_steps"]
-        own, wrong = read_run(folder)
-        tables.append(own.assign(**asdict(key))[COLUMNS])
-        damage.update({key: wrong} if wrong else {})
+        statuses[key] = read_status(folder)
+        if statuses[key]["state"] == "done":
+            own, wrong = read_run(folder)
+            tables.append(own.assign(**asdict(key))[COLUMNS])
+            damage.update({key: wrong} if wrong else {})
     scalars = pd.concat([part for part in tables if len(part)] or tables, ignore_index=True)
-    return SweepLogs(scalars, states, progress, damage, attempts, skipped, errors)
-
-
-def key_of(names: Any) -> RunKey:
-    """Return the key of a run from its values of KEYS."""
-    dataset, model, backend, method, init, seed, train = names
-    return RunKey(dataset, model, backend, method, init, int(seed), int(train))
+    return SweepLogs(scalars, statuses, damage)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.alike import configuration, inputs_of, unequal_terms
-from analysis.answers import right_answers, seeds_of_one_answer
+from analysis.answers import answers_to_test, right_answers
 from analysis.best_steps import GROUP, RunResult, by_group
 from analysis.crossings import Bracket, Ratio, bracket_of, ratio_of_steps
 from analysis.statistics import (
@@ -79,6 +79,11 @@ class Group:
     @property
     def title(self) -> str:
         return " · ".join(told(self.names))
+
+    @property
+    def is_whole(self) -> bool:
+        """True when the runs are trained on all training texts."""
+        return self.names["train"] == ALL_TEXTS
 
     @property
     def last_step(self) -> int:
@@ -188,7 +193,8 @@ def group_of(
     if not runs:
         return None
     curves = [result.curve.dropna(subset=["test"]) for result in runs]
-    right, texts, no_texts = right_answers(runs, folders)
+    answers = [answers_to_test(folders[str(run.key)]) for run in runs]
+    right, texts, no_texts = right_answers(runs, folders, answers)
     inputs = inputs_of(folders[str(runs[0].key)])
     return Group(
         names=dict(zip(GROUP, [*names[:-1], texts_of(names[-1])], strict=True)),
@@ -199,9 +205,20 @@ def group_of(
         texts=texts,
         no_texts=no_texts,
         n_train=runs[0].key.train or (inputs.get("examples") or {}).get("train"),
-        one_answer=seeds_of_one_answer(runs, folders),
+        one_answer=[
+            run.key.seed
+            for run, own in zip(runs, answers, strict=True)
+            if own is not None and own["predicted"].nunique() == 1
+        ],
         inputs=inputs,
     )
+
+
+def of_common_seeds(groups: list[Group]) -> tuple[list[Group], list[str]]:
+    """Return the groups with only the runs of the seeds that all of them have, and the names of the other runs."""
+    seeds = set[int].intersection(*(set(group.seeds) for group in groups)) if groups else set()
+    left_out = [str(run.key) for group in groups for run in group.runs if run.key.seed not in seeds]
+    return [group.only(sorted(seeds)) for group in groups], left_out
 
 
 def pairs_of(one: list[int], other: list[int]) -> list[int]:
@@ -268,22 +285,15 @@ class Evidence:
 
         Where a sweep has several numbers of training texts, only the comparisons with the most are returned.
         """
-        found = [c for c in self.comparisons if c.sides == ("pretrained", "random")]
-        return [c for c in found if _texts(c) == max(_texts(o) for o in found if _but_texts(o) == _but_texts(c))]
+        found: dict[tuple[str, ...], Comparison] = {}
+        for c in (c for c in self.comparisons if c.sides == ("pretrained", "random")):  # the most texts come first
+            found.setdefault(tuple(name for key, name in c.rest.items() if key != "train"), c)
+        return list(found.values())
 
     def leading(self) -> list[Comparison]:
         """Return the comparisons for titles: pre-trained with random, or else all with the sides of the first."""
         sides = self.comparisons[0].sides if self.comparisons else ()
         return self.of_init() or [comparison for comparison in self.comparisons if comparison.sides == sides]
-
-
-def _texts(c: Comparison) -> float:
-    """Return the number of training texts of a comparison, for the order; all texts are the most."""
-    return c.one.runs[0].key.train or math.inf
-
-
-def _but_texts(c: Comparison) -> list[str]:
-    return [name for key, name in c.rest.items() if key != "train"]
 
 
 def gather_evidence(results: list[RunResult], folders: dict[str, Path], threshold: float) -> Evidence:
@@ -305,7 +315,7 @@ def gather_evidence(results: list[RunResult], folders: dict[str, Path], threshol
         if axis == "init" and other.names != of_random and of_random in [group.names for group in groups]:
             continue  # each init is compared with random weights
         comparison = compare(axis, one, other, threshold)
-        why_not = unequal_terms(axis, *(folders[str(group.runs[0].key)] for group in (one, other)))
+        why_not = unequal_terms(axis, one, other)
         if why_not:
             unequal.append((comparison, why_not))
         else:

@@ -1,7 +1,6 @@
 """Draw the figures in one style. Colours show inits, titles state the finding, captions give n and what is drawn."""
 
 import textwrap
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -17,9 +16,7 @@ from numpy.typing import NDArray
 from analysis import captions
 from analysis.baselines import Baseline
 from analysis.best_steps import rung
-from analysis.bought import Fits
 from analysis.bought_figures import dose_curve, labels_curve, ladder
-from analysis.dose import Losses
 from analysis.drawing import (
     COLOURS,
     STYLE,
@@ -35,13 +32,15 @@ from analysis.drawing import (
     name_panel,
     shown_ends,
 )
-from analysis.event_files import KEYS, key_of
+from analysis.event_files import KEYS
 from analysis.evidence import Evidence, Group
 from analysis.findings import prose
 from analysis.replications import REPORT, sources
+from analysis.sections import Material, Picture
 from analysis.statistics import mean_over_seeds
 from analysis.verdict import published_groups
 from foundation.whole_files import replaced
+from sweeps.folders import RunKey
 
 PANEL = ["dataset", "model", "backend", "method", "train"]
 SPLITS = {"valid": "validation", "test": "test"}
@@ -107,7 +106,8 @@ def _draw_curves(axis: Axes, group: Group, split: str) -> None:
 def training_loss(scalars: pd.DataFrame, evidence: Evidence) -> Drawing | None:
     """Return a figure of the runs' training loss over steps (nats per example, mean over each logging interval)."""
     own = scalars[(scalars["split"] == "train_inner") & (scalars["tag"] == "loss")]
-    losses = {key_of(names): of_run.set_index("step")["value"] for names, of_run in own.groupby(KEYS)}
+    runs: Any = own.groupby(KEYS)
+    losses = {RunKey(*names): of_run.set_index("step")["value"] for names, of_run in runs}
     groups = [group for group in evidence.groups if any(run.key in losses for run in group.runs)]
     if not groups:
         return None
@@ -265,15 +265,9 @@ def published_sources(evidence: Evidence, baselines: dict[str, list[Baseline]]) 
     return framed(captions.title_of_sources(published, ours), captions.caption_of_sources(best), figure)
 
 
-def write_figures(
-    folder: Path,
-    scalars: pd.DataFrame,
-    evidence: Evidence,
-    baselines: dict[str, list[Baseline]],
-    fits: Fits,
-    losses: Losses,
-) -> dict[str, tuple[str, str]]:
-    """Write every figure that has data as PNG and SVG. Return the finding and the caption of each figure by name."""
+def write_figures(material: Material) -> dict[str, Picture]:
+    """Write every figure that has data as PNG and SVG, and return them by name."""
+    evidence, baselines, fits = material.evidence, material.baselines, material.fits
     written = {}
     # with a fixed salt, the same figure gives the same file
     with (
@@ -281,27 +275,28 @@ def write_figures(
         sns.plotting_context("paper", 1.15),
         matplotlib.rc_context({"svg.hashsalt": "warmstart"}),
     ):
-        doses = dose_curve(evidence, fits, losses)
+        doses = dose_curve(material.doses, fits, material.losses)
         in_detail = doses is None  # figures that would have a panel or a row for each dose
         drawn: dict[str, Drawing | None] = {
             "test_accuracy": accuracy_over_steps(evidence, "test") if in_detail else None,
             "valid_accuracy": accuracy_over_steps(evidence, "valid") if in_detail else None,
             "final_accuracy": final_accuracy(evidence, baselines),
             "dose": doses,
-            "labels": labels_curve(evidence, fits),
-            "ladder": ladder(evidence, fits),
+            "labels": labels_curve(material.labels, fits),
+            "ladder": ladder(material.ladders, fits),
             "steps_to_threshold": steps_to_threshold(evidence) if in_detail else None,
             "seed_spread": seed_spread(evidence) if in_detail and any(of.n > 1 for of in evidence.groups) else None,
             "valid_against_test": validation_against_test(evidence),
-            "train_loss": training_loss(scalars, evidence) if in_detail else None,
+            "train_loss": training_loss(material.scalars, evidence) if in_detail else None,
             "published_sources": published_sources(evidence, baselines),
         }
         for name, drawing in drawn.items():
             if drawing is None:
                 continue
-            for suffix in ("png", "svg"):
+            paths = {suffix: material.folder / "figures" / f"{name}.{suffix}" for suffix in ("png", "svg")}
+            for suffix, path in paths.items():
                 metadata: dict[str, Any] = {"Date": None} if suffix == "svg" else {}
-                with replaced(folder / f"{name}.{suffix}") as temporary:
+                with replaced(path) as temporary:
                     drawing.figure.savefig(temporary, format=suffix, dpi=200, metadata=metadata)
-            written[name] = drawing.title, drawing.caption
+            written[name] = Picture(name, drawing.title, drawing.caption, paths["svg"])
     return written

@@ -10,7 +10,6 @@ import numpy as np
 from analysis.baselines import Baseline
 from analysis.best_steps import RunResult
 from analysis.crossings import Ratio, geometric_bounds
-from analysis.dose import dose_curves
 from analysis.event_files import SweepLogs
 from analysis.evidence import ALL_TEXTS, SHARED, Comparison, Evidence, Group
 from analysis.statistics import (
@@ -228,9 +227,14 @@ def higher(c: Comparison) -> str:
 
 def higher_side(c: Comparison) -> str | None:
     """Return which side of a comparison ends higher, or None when the interval for this test set holds 0."""
-    if c.difference.low > 0:
+    return _side_of(c, c.difference, 0)
+
+
+def _side_of(c: Comparison, found: Estimate, equal: float) -> str | None:
+    """Return the first side when the interval lies above `equal`, the second when below, None when it holds it."""
+    if found.low > equal:
         return c.sides[0]
-    return c.sides[1] if c.difference.high < 0 else None
+    return c.sides[1] if found.high < equal else None
 
 
 def faster(c: Comparison) -> str:
@@ -247,9 +251,7 @@ def faster(c: Comparison) -> str:
 
 def faster_side(c: Comparison) -> str | None:
     """Return which side of a comparison needs fewer steps, or None when the interval does not exclude equal speed."""
-    if c.steps is None or not c.steps.interval.excludes(1):
-        return None
-    return c.sides[0] if c.steps.interval.low > 1 else c.sides[1]
+    return None if c.steps is None else _side_of(c, c.steps.interval, 1)
 
 
 def tighter(c: Comparison) -> str:
@@ -346,13 +348,13 @@ def above(gap: float) -> str:
 # --- the whole sweep
 
 
-def answers(evidence: Evidence, results: list[RunResult]) -> list[str]:
+def answers(evidence: Evidence, results: list[RunResult], has_doses: bool = False) -> list[str]:
     """Return the answer for each pair of pre-trained and random groups, or why there is none.
 
     A sweep of doses needs no such pair: bought.py words its answer.
     """
     found = [answer(comparison) for comparison in evidence.of_init()]
-    if not found and not any(dose_curves(evidence)):
+    if not found and not has_doses:
         found = [no_answer(evidence, results)]
     return [*found, *unequal(evidence)]
 
@@ -445,17 +447,23 @@ def of_test(c: Comparison) -> str:
 def problems_of_logs(logs: SweepLogs, results: list[RunResult]) -> list[str]:
     """Return sentences on damaged files, further attempts and skipped steps of the runs that have a test accuracy."""
     have = {result.key for result in results if result.test is not None}
+    counts = {
+        key: {name: n for name, n in status.items() if isinstance(n, int)}
+        for key, status in logs.statuses.items()
+        if key in have
+    }
     return [
         *(sentence for key, sentences in logs.damage.items() if key in have for sentence in sentences),
         *(
-            f"{key} took {counted(n, 'attempt')} (cut and taken up, or redone)."
-            for key, n in logs.attempts.items()
-            if key in have
+            f"{key} took {counted(of['attempts'], 'attempt')} (cut and taken up, or redone)."
+            for key, of in counts.items()
+            if of.get("attempts", 1) > 1
         ),
         *(
-            f"{key} skipped {n:,} of {counted(planned, 'step')}: the gradients overflowed."
-            for key, (n, planned) in logs.skipped.items()
-            if key in have
+            f"{key} skipped {of['skipped_steps']:,} of {counted(of['planned_steps'], 'step')}: the gradients "
+            "overflowed."
+            for key, of in counts.items()
+            if of.get("skipped_steps", 0) > 0 and "planned_steps" in of
         ),
     ]
 

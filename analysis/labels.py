@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from analysis.evidence import Evidence, Group
+from analysis.alike import unequal_terms
+from analysis.evidence import Evidence, Group, of_common_seeds
 from analysis.statistics import ALL_THE_SAME, LEVEL, ONE_SEED, SAME_TEXTS, Estimate, checked, no_interval
-from sweeps.grid import unfair_keys
 
 REST = ("dataset", "model", "backend", "method")
 METHOD = "test inversion"
@@ -105,25 +105,22 @@ def label_curves(evidence: Evidence) -> tuple[list[LabelCurves], list[str]]:
         if len({group.n_train for group in groups}) < 2 or len({group.names["init"] for group in groups}) < 2:
             continue
         first = max(groups, key=lambda group: (group.n_train or 0, group.names["init"] == "pretrained"))
-        left_out = [f"{group.title} (other terms: {why})" for group in groups if (why := _unequal(first, group))]
-        by_init: dict[str, dict[int, Group]] = {"pretrained": {}, "random": {}}
-        for group in groups:
-            if not _unequal(first, group):
-                by_init[group.names["init"]][group.n_train or 0] = group
+        unequal = {group.title: why for group in groups if (why := unequal_terms("labels", group, first))}
+        by_init = {
+            init: {
+                group.n_train or 0: group
+                for group in groups
+                if group.names["init"] == init and group.title not in unequal
+            }
+            for init in ("pretrained", "random")
+        }
         sizes = sorted(by_init["pretrained"].keys() & by_init["random"].keys())
-        kept = [own[size] for own in by_init.values() for size in sizes]
-        seeds = set.intersection(*(set(group.seeds) for group in kept)) if kept else set()
-        left_out += [str(run.key) for group in kept for run in group.runs if run.key.seed not in seeds]
-        if len(sizes) < 2 or not seeds:
-            why = "no seed is in all of them" if kept and len(sizes) > 1 else "not two numbers of texts have both inits"
-            without.append(f"{' · '.join(rest)}: no curves over labels, because {why}.")
+        chosen, of_other_seeds = of_common_seeds([own[size] for own in by_init.values() for size in sizes])
+        if len(sizes) < 2 or not chosen[0].n:
+            why_none = "no seed is in all of them" if len(sizes) > 1 else "not two numbers of texts have both inits"
+            without.append(f"{' · '.join(rest)}: no curves over labels, because {why_none}.")
             continue
-        chosen = {init: [own[size].only(sorted(seeds)) for size in sizes] for init, own in by_init.items()}
-        curves.append(LabelCurves(dict(zip(REST, rest, strict=True)), sizes, chosen, left_out))
+        inits = {"pretrained": chosen[: len(sizes)], "random": chosen[len(sizes) :]}
+        left_out = [f"{title} (other terms: {', '.join(why)})" for title, why in unequal.items()] + of_other_seeds
+        curves.append(LabelCurves(dict(zip(REST, rest, strict=True)), sizes, inits, left_out))
     return curves, without
-
-
-def _unequal(one: Group, other: Group) -> str:
-    """Return the keys and inputs in which two groups differ beside init and number of texts; empty when in none."""
-    keys = [key for key in unfair_keys(one.config, other.config) if key != "n_train"]
-    return ", ".join(keys + [name for name in ("data", "labels") if one.inputs.get(name) != other.inputs.get(name)])

@@ -29,6 +29,11 @@ class Ladder:
     left_out: list[str]  # inits without a place, and why
 
     @property
+    def rest(self) -> dict[str, str]:
+        """The names that all inits share."""
+        return {key: name for key, name in self.top.names.items() if key != "init"}
+
+    @property
     def is_without_gain(self) -> bool:
         """True when the runs show no gain of pre-training to share out: none is seen, or its interval holds 0."""
         return self.gap.value < 0.005 or (self.gap.has_interval and not self.gap.excludes(0))

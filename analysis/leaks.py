@@ -2,11 +2,11 @@
 
 from itertools import permutations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from analysis.alike import unequal_terms
 from analysis.evidence import Evidence, Group
 from analysis.statistics import Estimate, difference_over_seeds
 from data_prep.splits import LEAKED
@@ -56,15 +56,8 @@ def leak_effects(evidence: Evidence) -> list[tuple[Group, Group, Estimate]]:
         if not keeps_leaks(one) or keeps_leaks(other) or not one.texts or one.texts != other.texts:
             continue
         seeds = sorted(set(one.seeds) & set(other.seeds))
-        if seeds and _but_dataset(one.names) == _but_dataset(other.names) and _terms(one) == _terms(other):
+        are_alike = one.names == {**other.names, "dataset": one.names["dataset"]}
+        if seeds and are_alike and not unequal_terms("leaks", one, other):
             kept, dropped = one.only(seeds), other.only(seeds)
             found.append((kept, dropped, difference_over_seeds(kept.test, dropped.test, paired=True)))
     return found
-
-
-def _but_dataset(names: dict[str, str]) -> dict[str, str]:
-    return {key: name for key, name in names.items() if key != "dataset"}
-
-
-def _terms(group: Group) -> dict[str, Any]:
-    return {key: value for key, value in group.config.items() if not key.startswith("dataset.")}

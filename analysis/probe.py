@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from analysis.alike import inputs_of
-from analysis.baselines import Baseline, baselines_of, data_problem, judged, remembered
-from analysis.bought import Fits
-from analysis.dose import dose_curves
+from analysis.baselines import Baseline, Fits, baselines_of, best_on_validation, data_problem, remembered
+from analysis.dose import DoseCurve
 from analysis.evidence import Evidence
 from data_prep.splits import SPLITS
 from data_prep.stages import build_stage, read_manifest
@@ -125,23 +124,20 @@ def fit_probes(found: dict[str, Array], rows: Array) -> list[Baseline]:
         own = {split: found[f"{split}/{vector}"] for split in SPLITS}
         gold = {split: found[f"{split}/class"] for split in SPLITS}
         own["train"], gold["train"] = own["train"][rows], gold["train"][rows]
-        by_strength = [
-            judged(
-                f"probe: {words}, C = {strength:g}",
-                make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2_000)),
-                own,
-                gold,
+        by_strength = {
+            f"probe: {words}, C = {strength:g}": make_pipeline(
+                StandardScaler(), LogisticRegression(C=strength, max_iter=2_000)
             )
             for strength in STRENGTHS
-        ]
-        best = max(by_strength, key=lambda baseline: baseline.valid)
+        }
+        best = best_on_validation(by_strength, own, gold)
         seconds = float(found["seconds"]) + time.monotonic() - start
         probes.append(replace(best, seconds=seconds))
     return probes
 
 
 def simple_fits(
-    evidence: Evidence, folders: dict[str, Path], data_dir: Path, memory: Path
+    evidence: Evidence, doses: list[DoseCurve], folders: dict[str, Path], data_dir: Path, memory: Path
 ) -> tuple[dict[str, list[Baseline]], Fits, list[str]]:
     """Return each dataset's baselines, all baselines and probes by texts and model, and a sentence for each problem.
 
@@ -169,7 +165,7 @@ def simple_fits(
         for dataset, found in baselines.items()
         if len(found) == 1
     ]
-    doses = {group.title for curve in dose_curves(evidence)[0] for group in curve.groups}
+    of_doses = {group.title for curve in doses for group in curve.groups}
     fits: Fits = {}
     pretrained: dict[tuple[str, str], Path] = {}
     for group in evidence.groups:
@@ -179,7 +175,7 @@ def simple_fits(
         if group.n_train is not None:
             own = baselines[dataset] if train == ALL else baselines_of(data_dir / "splits" / dataset, memory, train)
             fits.setdefault((dataset, model, group.n_train), own)
-        if group.names["init"] == "pretrained" and group.title not in doses:
+        if group.names["init"] == "pretrained" and group.title not in of_doses:
             pretrained[dataset, model] = folders[str(group.runs[0].key)]
     for (dataset, model), run in pretrained.items():
         made_from, why_none = probe_inputs(run, data_dir)

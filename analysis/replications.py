@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from analysis.event_files import KEYS
 from analysis.evidence import Group
 from analysis.statistics import SAME_TEXTS, mean_over_seeds, one_more_run
-from analysis.verdict import published
+from analysis.verdict import published, published_tests
 
 REPORT = "the report"
 LONGER = "C"  # the replication whose learning rate falls more slowly
@@ -58,9 +58,8 @@ def sources(groups: list[Group], backend: str = "fairseq") -> list[Source]:
     """
     found = []
     for init in INITS:
-        for table in published()["tables"]:
-            if (table["backend"], table["init"]) == (backend, init):
-                found.append(_source(REPORT, init, [run["test"] for run in table["runs"]], "as published"))
+        if tests := published_tests(init, backend):
+            found.append(_source(REPORT, init, tests, "as published"))
         for other in published()["replications"]:
             if other.get("backend", "fairseq") != backend:
                 continue

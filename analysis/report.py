@@ -8,24 +8,12 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from omegaconf import OmegaConf
 
+from analysis import THRESHOLD
 from analysis.baselines import Baseline
 from analysis.beside_published import against_published, beside_published
-from analysis.bought import (
-    PROBE,
-    about_doses,
-    about_labels,
-    about_ladder,
-    against_probe,
-    bought,
-    dose_table,
-    doses,
-    is_beaten,
-    labels_table,
-    ladder_table,
-    probe_of,
-)
-from analysis.dose import dose_curves, one_for_all
-from analysis.evidence import ALL_TEXTS, Evidence, Group, told
+from analysis.bought import PROBE, Part, against_probe, bought, dose_sentences, is_beaten, probe_of
+from analysis.dose import one_for_all
+from analysis.evidence import Evidence, Group, told
 from analysis.findings import (
     about_best_step,
     about_leaks,
@@ -40,12 +28,10 @@ from analysis.findings import (
     notes,
     tied_steps,
 )
-from analysis.labels import label_curves
-from analysis.ladder import ladders
 from analysis.leaks import leak_effects, leaks_table
 from analysis.sections import Material, Picture, Section, Table
 from analysis.statistics import NEW_TEXTS, SAME_TEXTS
-from analysis.tables import comparisons_table, groups_table, results_table, steps_table
+from analysis.tables import comparisons_table, groups_table, steps_table
 from data_prep.splits import split_notes
 from data_prep.stages import read_manifest
 from foundation.whole_files import write_text
@@ -53,9 +39,9 @@ from sweeps.commands import make_word
 from sweeps.folders import read_json, texts_in
 
 QUESTION = "How much does pre-training buy?"
-THRESHOLD = 70.0  # percent; the default test accuracy for the comparison of steps
 FIRST = ("dose", "labels", "ladder", "test_accuracy", "final_accuracy")  # figures directly below the answer
 WIDE = 8  # groups; more of them are rows of their table
+PARTS = {"dose": "Doses", "labels": "Labels", "ladder": "Parts of the first weights"}  # table -> title of its section
 SOURCES = "published_sources"  # the figure next to the published numbers
 
 
@@ -65,29 +51,30 @@ def upright(frame: pd.DataFrame) -> pd.DataFrame:
     return turned.rename(columns={"index": str(frame.columns[0])})
 
 
-def sections(material: Material) -> list[Section]:
+def sections(material: Material, pictures: dict[str, Picture], parts: list[Part]) -> list[Section]:
     """Return the sections of the report, from the answer down to the provenance."""
-    evidence = material.evidence
-    pictures = _pictures(material)
+    evidence, of_doses = material.evidence, dose_sentences(material)
     missing = [*absent(material.results), *material.problems]
     won, lost = _probes(material)
     ties = [said for group in evidence.groups if (said := tied_steps(group))]
-    table = Table("", results_table(material.results, evidence, material.baselines, material.fits))
     return [
         Section(
             "Answer",
             [
-                *doses(evidence),
+                *of_doses,
                 *won,
                 *against_published(material),
-                *answers(evidence, material.results),
-                *bought(evidence, material.fits),
+                *answers(evidence, material.results, bool(of_doses)),
+                *bought(material),
             ],
             [*lost, *_standing(material)],
             pictures=[pictures[name] for name in FIRST if name in pictures],
         ),
-        Section("Results", items=[about_std(), about_best_step(), *ties], tables=[table]),
-        *_bought(material),
+        Section("Results", items=[about_std(), about_best_step(), *ties], tables=[Table("", material.table)]),
+        *(
+            Section(f"{PARTS[part.name]}: {' · '.join(told(part.rest))}", [part.about], tables=[Table("", part.frame)])
+            for part in parts
+        ),
         Section("Which ends higher, is faster, spreads less", items=_questions(evidence)),
         Section("What few seeds allow", items=notes(evidence)),
         *beside_published(material, pictures.get(SOURCES)),
@@ -99,13 +86,6 @@ def sections(material: Material) -> list[Section]:
         Section("Missing, failed, damaged or taken up again", [] if missing else ["None."], missing),
         _provenance(material),
     ]
-
-
-def _pictures(material: Material) -> dict[str, Picture]:
-    return {
-        name: Picture(name, title, caption, material.figures / f"{name}.svg")
-        for name, (title, caption) in material.titles.items()
-    }
 
 
 def _standing(material: Material) -> list[str]:
@@ -125,7 +105,7 @@ def _standing(material: Material) -> list[str]:
 
 def _simple(material: Material, group: Group) -> list[Baseline]:
     """Return TF-IDF and the commonest class, fitted on the training texts of a group's runs."""
-    if group.names["train"] == ALL_TEXTS:
+    if group.is_whole:
         return material.baselines.get(group.names["dataset"], [])
     fits = material.fits.get((group.names["dataset"], group.names["model"], group.n_train or 0), [])
     return [fit for fit in fits if not fit.name.startswith(PROBE)]
@@ -139,26 +119,9 @@ def _probes(material: Material) -> tuple[list[str], list[str]]:
         names = group.names
         fits = material.fits.get((names["dataset"], names["model"], group.n_train or 0), [])
         probe = probe_of(fits)
-        if probe is not None and (names["init"], names["method"], names["train"]) == ("pretrained", "full", ALL_TEXTS):
+        if probe is not None and group.is_whole and (names["init"], names["method"]) == ("pretrained", "full"):
             (won if is_beaten(group, probe) else lost).append(against_probe(group, probe))
     return won, lost
-
-
-def _bought(material: Material) -> list[Section]:
-    """Return the sections on doses, labels and parts of the first weights, where the sweep varies them."""
-    made = []
-    for curve in dose_curves(material.evidence)[0]:
-        title = f"Doses: {' · '.join(told(curve.rest))}"
-        table = Table("", dose_table(curve, material.fits, material.losses))
-        made.append(Section(title, [about_doses(curve)], tables=[table]))
-    for curves in label_curves(material.evidence)[0]:
-        title = f"Labels: {' · '.join(curves.rest.values())}"
-        made.append(Section(title, [about_labels(curves)], tables=[Table("", labels_table(curves, material.fits))]))
-    for found in ladders(material.evidence):
-        rest = {key: name for key, name in found.top.names.items() if key != "init"}
-        title = f"Parts of the first weights: {' · '.join(told(rest))}"
-        made.append(Section(title, [about_ladder(found)], tables=[Table("", ladder_table(found, material.fits))]))
-    return made
 
 
 def _questions(evidence: Evidence) -> list[str]:
@@ -197,7 +160,8 @@ def _statistics(evidence: Evidence) -> Section:
 
 def _data_cards(material: Material) -> list[Section]:
     cards = []
-    for dataset, model in dict.fromkeys((g.names["dataset"], g.names["model"]) for g in one_for_all(material.evidence)):
+    groups = one_for_all(material.evidence, material.doses)
+    for dataset, model in dict.fromkeys((group.names["dataset"], group.names["model"]) for group in groups):
         splits = read_manifest(material.data_dir / "splits" / dataset)
         binarised = read_manifest(material.data_dir / "bin" / f"{dataset}.{model}")
         if splits is None or binarised is None:
@@ -233,7 +197,7 @@ def _data_cards(material: Material) -> list[Section]:
 def _recipes(material: Material) -> Section:
     """Return the section on the recipe of each group, by the configuration of its first run; once for all doses."""
     rows = []
-    for group in one_for_all(material.evidence):
+    for group in one_for_all(material.evidence, material.doses):
         path = material.folders[str(group.runs[0].key)] / "config.yaml"
         if not path.is_file():
             continue
@@ -243,11 +207,7 @@ def _recipes(material: Material) -> Section:
         if config.get("n_train") and recipe.get("updates") == "full":
             words["epochs"] = f"{words['epochs']} of all texts; as many steps on {config['n_train']}"
         rows.append({"runs": group.title, **words})
-    said = (
-        ["The doses of a curve have the data and the settings of its dose 0."]
-        if dose_curves(material.evidence)[0]
-        else []
-    )
+    said = ["The doses of a curve have the data and the settings of its dose 0."] if material.doses else []
     tables = [Table("", upright(pd.DataFrame(rows)), is_upright=True)] if rows else []
     return Section("Training", said if rows else [], tables=tables)
 
@@ -282,7 +242,7 @@ def _provenance(material: Material) -> Section:
 
 
 def _figures_command(material: Material) -> str:
-    folders = {"RUNS_DIR": material.sweep_folder.parent, "RESULTS_DIR": material.figures.parents[1]}
+    folders = {"RUNS_DIR": material.sweep_folder.parent, "RESULTS_DIR": material.folder.parent}
     words = ["make figures"]
     words += [make_word("SWEEP", material.sweep)] if material.sweep != "default" else []
     for name, folder in {**folders, "DATA_DIR": material.data_dir}.items():
@@ -293,7 +253,7 @@ def _figures_command(material: Material) -> str:
     return " ".join(words)
 
 
-def write_report(folder: Path, material: Material) -> None:
+def write_report(material: Material, pictures: dict[str, Picture], parts: list[Part]) -> None:
     """Write report.html and report.md."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -303,13 +263,15 @@ def write_report(folder: Path, material: Material) -> None:
     )
     whole = [
         section
-        for section in sections(material)
+        for section in sections(material, pictures, parts)
         if section.paragraphs or section.items or section.tables or section.pictures or section.commands
     ]
     made = datetime.now().astimezone().strftime("%d %B %Y")
     page = environment.get_template("report.html.jinja")
-    write_text(folder / "report.html", page.render(question=QUESTION, sweep=material.sweep, made=made, sections=whole))
-    write_text(folder / "report.md", as_markdown(whole, material.sweep, made))
+    write_text(
+        material.folder / "report.html", page.render(question=QUESTION, sweep=material.sweep, made=made, sections=whole)
+    )
+    write_text(material.folder / "report.md", as_markdown(whole, material.sweep, made))
 
 
 def as_markdown(whole: list[Section], sweep: str, made: str) -> str:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.baselines import Baseline
+from analysis.baselines import Baseline, Fits
 from analysis.best_steps import RunResult
-from analysis.bought import Fits
-from analysis.dose import Losses
+from analysis.dose import DoseCurve, Losses
 from analysis.evidence import Evidence
-from analysis.tables import in_markdown
+from analysis.labels import LabelCurves
+from analysis.ladder import Ladder
 from analysis.verdict import ClaimVerdict, Verdict
 
 LONG = 40  # rows; a longer table is collapsed
@@ -28,6 +28,16 @@ ALSO = {
     "train_loss": "Training loss over steps.",
     "published_sources": "The report, the replications and these runs.",
 }
+
+
+def in_markdown(frame: pd.DataFrame) -> str:
+    """Return a table as Markdown; a bar, a line break or a `<` in a name is shown as it is."""
+
+    def cell(value: object) -> str:
+        return " ".join(str(value).split()).replace("|", r"\|").replace("<", r"\<")
+
+    escaped = frame.map(cell).rename(columns=cell)
+    return str(escaped.to_markdown(index=False, disable_numparse=True))
 
 
 @dataclass(frozen=True)
@@ -82,15 +92,20 @@ class Material:
     sweep: str
     sweep_folder: Path
     data_dir: Path
+    folder: Path  # of the results
     results: list[RunResult]
     evidence: Evidence
     baselines: dict[str, list[Baseline]]  # TF-IDF and the commonest class, by dataset
     fits: Fits  # the same and probes, by dataset, model and number of training texts
     losses: Losses  # of the doses' checkpoints
+    doses: list[DoseCurve]
+    without_doses: list[str]  # why other doses have no curve
+    labels: list[LabelCurves]
+    without_labels: list[str]  # why other numbers of labels have no curves
+    ladders: list[Ladder]
     numbers: list[Verdict]
     claims: list[ClaimVerdict]
-    titles: dict[str, tuple[str, str]]  # figure -> its finding and caption
-    figures: Path
+    table: pd.DataFrame  # a row for each run and for each baseline
     problems: list[str]
     folders: dict[str, Path]  # run -> its folder
     scalars: pd.DataFrame  # every scalar of the sweep's logs

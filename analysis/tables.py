@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.baselines import Baseline
+from analysis.baselines import Baseline, Fits
 from analysis.best_steps import RunResult, by_group
-from analysis.bought import PROBE, Fits, doses
+from analysis.bought import PROBE
 from analysis.crossings import WAVER
-from analysis.evidence import ALL_TEXTS, Evidence, Group, texts_of
+from analysis.evidence import Evidence, Group, texts_of
 from analysis.findings import (
     POSSIBLE,
     about_best_step,
@@ -23,12 +23,14 @@ from analysis.findings import (
     spread_words,
     std_cell,
 )
+from analysis.sections import in_markdown
 from analysis.statistics import NEW_TEXTS, SAME_TEXTS, Estimate
 from foundation.counts import counted
 from foundation.whole_files import write_text
 from sweeps.folders import ALL
 
 BEST, MEAN = "best validation (step, accuracy %)", "mean, std"
+NO_ANSWERS = "none (the texts' answers are not known)"
 
 
 def results_table(
@@ -66,7 +68,7 @@ def results_table(
             )
     simple = [(dataset, "", baseline) for dataset, found in (baselines or {}).items() for baseline in found]
     whole = {
-        (group.names["dataset"], group.names["model"], group.n_train) for group in evidence.groups if is_whole(group)
+        (group.names["dataset"], group.names["model"], group.n_train) for group in evidence.groups if group.is_whole
     }
     simple += [
         (dataset, f", {model}" if (dataset, model, n) in whole else f", {model}, {counted(n, 'training text')}", probe)
@@ -89,11 +91,6 @@ def results_table(
             }
         )
     return pd.DataFrame(rows)
-
-
-def is_whole(group: Group) -> bool:
-    """Return whether a group is trained on all training texts."""
-    return group.names["train"] == ALL_TEXTS
 
 
 def _most_texts(fits: Fits) -> dict[tuple[str, str], int]:
@@ -124,9 +121,7 @@ def comparisons_table(evidence: Evidence) -> pd.DataFrame:
                 "pairing": pairing(c),
                 "difference, points": f"{c.difference.value:+.2f}",
                 f"95 %: {SAME_TEXTS}": c.difference.ends("+.2f", *POSSIBLE),
-                f"95 %: {NEW_TEXTS}": "none (the texts' answers are not known)"
-                if texts is None
-                else texts.ends("+.2f", *POSSIBLE),
+                f"95 %: {NEW_TEXTS}": NO_ANSWERS if texts is None else texts.ends("+.2f", *POSSIBLE),
                 "permutation test p": permutation_words(c),
                 "std (ddof 0), first; second": f"{std_cell(c.one)}; {std_cell(c.other)}",
                 "Brown-Forsythe p": spread_words(c),
@@ -149,7 +144,7 @@ def groups_table(evidence: Evidence) -> pd.DataFrame:
                 f"95 %: {SAME_TEXTS}": group.over_seeds.ends(least=0, most=100),
                 f"95 %: {NEW_TEXTS}": group.over_texts.ends(least=0, most=100)
                 if group.over_texts is not None
-                else "none (the texts' answers are not known)",
+                else NO_ANSWERS,
                 "std (ddof 0), and 95 % of the true std": std_cell(group),
                 "test at the best step minus test at the last, points": f"{group.best_minus_last:+.2f}",
             }
@@ -179,13 +174,19 @@ def steps_table(evidence: Evidence) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def foot(results: list[RunResult], evidence: Evidence, classes: dict[str, list[str]], problems: list[str]) -> list[str]:
+def foot(
+    results: list[RunResult],
+    evidence: Evidence,
+    classes: dict[str, list[str]],
+    problems: list[str],
+    of_doses: list[str],
+) -> list[str]:
     """Return the sentences below the table. They name every run that is missing, failed or damaged."""
     lines = [
         about_best_step(),
         about_std(),
-        *doses(evidence),
-        *answers(evidence, results),
+        *of_doses,
+        *answers(evidence, results, bool(of_doses)),
         *notes(evidence),
         *(f"{dataset}: {len(names)} classes, {', '.join(names)}." for dataset, names in classes.items()),
         *problems,
@@ -194,16 +195,6 @@ def foot(results: list[RunResult], evidence: Evidence, classes: dict[str, list[s
     if without:
         lines.append(f"Not in the figures above: {'; '.join(without)}.")
     return lines
-
-
-def in_markdown(frame: pd.DataFrame) -> str:
-    """Return a table as Markdown; a bar, a line break or a `<` in a name is shown as it is."""
-
-    def cell(value: object) -> str:
-        return " ".join(str(value).split()).replace("|", r"\|").replace("<", r"\<")
-
-    escaped = frame.map(cell).rename(columns=cell)
-    return str(escaped.to_markdown(index=False, disable_numparse=True))
 
 
 def write_tables(folder: Path, table: pd.DataFrame, below: list[str], more: dict[str, pd.DataFrame]) -> None:

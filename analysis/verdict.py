@@ -112,14 +112,14 @@ def _as_set(dataset: str, backend: str, init: str) -> tuple[dict[str, Any], dict
     return expected, made_with
 
 
-def differing_training(group: Group) -> dict[str, str] | None:
-    """Return {key: how it differs from the published training}; empty when nothing differs.
+def departures(group: Group) -> dict[str, str] | None:
+    """Return {key: how it differs from the published training, in words}; empty when nothing differs.
 
     Every key is compared that changes what a run learns, and the number of steps. Precision and the parts that make a
     run fast may differ. None: the published experiment has another dataset, model or method.
     """
     report, names, own = published(), group.names, group.config
-    if not _is_of_report(names):
+    if not is_of_report(names):
         return None
     expected, made_with = _as_set(names["dataset"], names["backend"], names["init"])
     found = {key: f"{_word(key)} not recorded" for key in RECIPE if own.get(key) is None}
@@ -140,20 +140,20 @@ def differing_training(group: Group) -> dict[str, str] | None:
     return found
 
 
-def _is_of_report(names: dict[str, str]) -> bool:
+def is_of_report(names: dict[str, str]) -> bool:
+    """Return whether the published experiment has this dataset, model and method."""
     report = published()
     return names["dataset"] in report["datasets"] and all(names[key] == report[key] for key in ("model", "method"))
 
 
-def published_mean(names: dict[str, str]) -> float | None:
-    """Return the published mean test accuracy of pre-trained runs; None where the report has no such runs."""
-    tests = [
+def published_tests(init: str, backend: str = "fairseq") -> list[float]:
+    """Return the published test accuracies of an init on a back end, one for each seed; empty where there are none."""
+    return [
         run["test"]
         for table in published()["tables"]
-        if (table["backend"], table["init"]) == (names["backend"], "pretrained") and _is_of_report(names)
+        if (table["backend"], table["init"]) == (backend, init)
         for run in table["runs"]
     ]
-    return float(np.mean(tests)) if tests else None
 
 
 def _word(key: str) -> str:
@@ -164,22 +164,11 @@ def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def departures(group: Group) -> list[str] | None:
-    """Return how a group's training differs from the published training, in words, as `differing_training` does."""
-    found = differing_training(group)
-    return None if found is None else list(found.values())
-
-
-def is_published(group: Group) -> bool:
-    """Return whether a group has the published dataset, model, method and training."""
-    return departures(group) == []
-
-
 def published_groups(evidence: Evidence) -> dict[str, list[Group]]:
     """Return the groups that are compared with the published tables, by dataset."""
     found: dict[str, list[Group]] = {}
     for group in evidence.groups:
-        if is_published(group):
+        if departures(group) == {}:
             found.setdefault(group.names["dataset"], []).append(group)
     return found
 
@@ -243,7 +232,7 @@ def claim_verdicts(evidence: Evidence) -> list[ClaimVerdict]:
     """Return what our runs say about each published sentence, when both groups are of the published experiment."""
     found = []
     for comparison in evidence.comparisons:
-        if not (is_published(comparison.one) and is_published(comparison.other)):
+        if not departures(comparison.one) == departures(comparison.other) == {}:
             continue
         judged: dict[str, tuple[str, str]] = {}
         if comparison.sides == ("pretrained", "random"):

@@ -28,6 +28,7 @@ WORDS |= {
 }
 GROUPS = ("dataset", "model", "backend", "method", "init")  # the configuration groups that name a run
 MAY_DIFFER = ("recipe.learning_rate", "recipe.warmup_share", "recipe.source", "fairseq.optimization.lr")
+OF_INIT = ("init.", "fairseq.task.init", *MAY_DIFFER)  # keys, or their beginnings, that may differ between inits
 
 
 @dataclass(frozen=True)
@@ -218,13 +219,12 @@ def shape_words(manifest: dict[str, Any], prep: str = PREP) -> list[str]:
     return [f"model.max_positions={shape['max_positions']}", *own]
 
 
-def unfair_keys(reference: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """Return the keys in which the flat configurations of two inits differ but must be equal."""
+def unfair_keys(reference: dict[str, Any], other: dict[str, Any], free: tuple[str, ...] = OF_INIT) -> list[str]:
+    """Return the keys in which two flat configurations differ but must be equal: all that do not begin as in `free`."""
     return [
         key
         for key in sorted(reference.keys() | other.keys())
-        if reference.get(key) != other.get(key)
-        and not (key.startswith("init.") or key == "fairseq.task.init" or key in MAY_DIFFER)
+        if reference.get(key) != other.get(key) and not key.startswith(free)
     ]
 
 

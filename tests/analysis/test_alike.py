@@ -1,11 +1,13 @@
 """Runs that are put together must be alike, and groups that are compared on equal terms."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from analysis.alike import UNLIKE, keep_alike, unequal_terms
+from analysis.alike import UNLIKE, configuration, inputs_of, keep_alike, unequal_terms
 from tests.analysis.made_up import made_up
 
 
@@ -41,11 +43,21 @@ def test_the_runs_that_most_are_like_are_kept(tmp_path: Path, settings: list[int
     assert all(run.status == UNLIKE and f"seed {kept[0]}, which the group keeps" in run.why for run in left_out)
 
 
+@dataclass(frozen=True)
+class Trained:
+    config: dict[str, Any]
+    inputs: dict[str, Any]
+
+
+def trained(folder: Path) -> Trained:
+    return Trained(configuration(folder), inputs_of(folder))
+
+
 @pytest.mark.parametrize("axis", ["init", "backend", "method"])
 def test_what_two_groups_must_share(tmp_path: Path, axis: str) -> None:
     base = "recipe: {epochs: 3, learning_rate: 1}"
     one = write(tmp_path / "one", base, data="d", labels=["a", "b"], checkpoint="c")
-    assert unequal_terms(axis, one, one) == []
+    assert unequal_terms(axis, trained(one), trained(one)) == []
     other = tmp_path / "other"
     for text, inputs, said in (
         (base.replace("3", "4"), {}, ["recipe.epochs (3 against 4)"]),
@@ -60,8 +72,8 @@ def test_what_two_groups_must_share(tmp_path: Path, axis: str) -> None:
         ),
     ):
         write(other, text, **{"data": "d", "labels": ["a", "b"], "checkpoint": "c", **inputs})
-        assert unequal_terms(axis, one, other) == said, text
-        turned = unequal_terms(axis, other, one)
+        assert unequal_terms(axis, trained(one), trained(other)) == said, text
+        turned = unequal_terms(axis, trained(other), trained(one))
         assert len(turned) == len(said)
     (other / "config.yaml").unlink()
-    assert unequal_terms(axis, one, other) == ["config.yaml, which one of them lacks"]
+    assert unequal_terms(axis, trained(one), trained(other)) == ["config.yaml, which one of them lacks"]

@@ -33,13 +33,13 @@ def scalars(key: RunKey, curve: list[tuple[int, int, int]]) -> pd.DataFrame:
 
 
 def published() -> SweepLogs:
-    tables, states = [], {}
+    tables, statuses = [], {}
     for (backend, init), runs in PUBLISHED.items():
         for seed, (step, valid, test) in enumerate(runs):
             key = RunKey("cls_books", "roberta_small_fr", backend, "full", init, seed)
             tables.append(scalars(key, [(0, 90, 900), (step, round(2 * valid), round(20 * test)), (2000, 100, 1999)]))
-            states[key] = "done"
-    return SweepLogs(pd.concat(tables), states, {}, {})
+            statuses[key] = {"state": "done"}
+    return SweepLogs(pd.concat(tables), statuses, {})
 
 
 @given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 2000)), min_size=1, max_size=12))
@@ -90,11 +90,10 @@ def test_missing_and_failed_runs_are_named_in_the_foot_and_kept_in_the_table(tmp
     logs = published()
     missing = RunKey("cls_books", "roberta_small_fr", "fairseq", "full", "random", 7)
     failed = RunKey("cls_books", "roberta_small_fr", "fairseq", "full", "random", 8)
-    logs.states[failed] = "failed"
-    logs.errors[failed] = "the disk is full"
+    logs.statuses[failed] = {"state": "failed", "error": "the disk is full"}
     results = results_of(logs, [missing])
     evidence = gather_evidence(results, folders_of(tmp_path, [run for run in results if run.test]), 70.0)  # type: ignore[arg-type]
-    last = foot(results, evidence, {}, [])[-1]
+    last = foot(results, evidence, {}, [], [])[-1]
     assert f"{missing} (missing)" in last
     assert f"{failed} (failed: the disk is full)" in last
     shown = results_table(results, evidence)

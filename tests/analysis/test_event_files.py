@@ -1,6 +1,7 @@
 """Event files: merged and damaged ones."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from analysis.best_steps import results_of
 from analysis.event_files import event_files, read_file, read_run, read_sweep
+from analysis.findings import problems_of_logs
 from sweeps.folders import RunKey
 
 KEY = RunKey("amazon_fr", "tiny", "fairseq", "full", "pretrained", 0)
@@ -124,8 +126,12 @@ def test_an_odd_status_is_read_as_far_as_it_goes_and_an_error_is_one_short_line(
     for seed, status in enumerate(statuses):
         (make_run(tmp_path, seed) / "status.json").write_text(json.dumps(status))
     logs = read_sweep(tmp_path / "s")
-    assert [key.seed for key in logs.attempts] == [2]
-    assert {key.seed: counts for key, counts in logs.skipped.items()} == {2: (3, 9)}
-    (told,) = logs.errors.values()
+    results = results_of(logs, [])
+    key = replace(KEY, seed=2)
+    assert problems_of_logs(logs, results) == [
+        f"{key} took 2 attempts (cut and taken up, or redone).",
+        f"{key} skipped 3 of 9 steps: the gradients overflowed.",
+    ]
+    told = results[-1].why
     assert told.startswith("one ## two x x")
     assert len(told) <= 300

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import stats
 
-from analysis.answers import right_answers
+from analysis.answers import answers_to_test, right_answers
 from analysis.captions import title_of_gaps
 from analysis.crossings import Bracket
 from analysis.evidence import Comparison, Evidence, as_json, gather_evidence, pairs_of
@@ -351,7 +351,8 @@ def test_the_same_texts_in_another_order_are_not_laid_beside_each_other(tmp_path
     folders = folders_of(tmp_path, runs)
     path = folders[str(runs[1].key)] / "predictions.parquet"
     pd.read_parquet(path).iloc[::-1].to_parquet(path)
-    right, _, why_not = right_answers(runs, folders)
+    answers = [answers_to_test(folders[str(run.key)]) for run in runs]
+    right, _, why_not = right_answers(runs, folders, answers)
     assert right is None
     assert why_not == f"{path} answers other texts than the runs before"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from analysis.beside_published import numbers_table, side_by_side
-from analysis.evidence import gather_evidence
+from analysis.evidence import Group, gather_evidence
 from analysis.verdict import as_json, claim_verdicts, departures, errata, number_verdicts, published, rule
 from hydra_conf.compose import compose_config
 from sweeps.provenance import comparable
@@ -32,6 +32,12 @@ def evidence_of(runs: list, threshold: float = 70.0, **training: Any):  # type: 
         for c in evidence.comparisons
     ]
     return replace(evidence, groups=groups, comparisons=comparisons)
+
+
+def in_words(group: Group) -> list[str] | None:
+    """Return how a group's training differs from the published training, or None for runs of something else."""
+    found = departures(group)
+    return None if found is None else list(found.values())
 
 
 def test_the_file_holds_the_nine_published_runs() -> None:
@@ -130,7 +136,7 @@ def test_nothing_published_is_said_of_runs_that_are_not_the_published_experiment
 ) -> None:
     runs = [replace(run, key=replace(run.key, **change)) for run in published_runs()]
     evidence = evidence_of(runs, **training)
-    assert departures(evidence.groups[0]) == said
+    assert in_words(evidence.groups[0]) == said
     told = [*number_verdicts(evidence), *claim_verdicts(evidence)]
     assert bool(told) == (said == [])
     assert bool(as_json(number_verdicts(evidence), [])["errata"]) == (said == [])
@@ -145,13 +151,13 @@ def test_a_schedule_of_another_length_is_not_the_published_one_but_for_dropped_r
     ):
         runs = [made_up((900, 80.0, 79.0), 0)]
         runs[0].curve.loc[2, "step"] = end
-        assert departures(evidence_of(runs).groups[0]) == said
+        assert in_words(evidence_of(runs).groups[0]) == said
 
 
 def test_a_learning_rate_that_falls_more_slowly_is_not_the_published_training() -> None:
     evidence = evidence_of(published_runs())
     group = replace(evidence.groups[0], config={**TRAINING, "fairseq.lr_scheduler.total_num_update": 3125})
-    assert departures(group) == ["a learning rate that falls to step 3125 (published 1125)"]
+    assert in_words(group) == ["a learning rate that falls to step 3125 (published 1125)"]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +188,7 @@ def test_every_setting_that_changes_what_a_run_learns_is_the_published_one(words
     backend = "hf" if "backend=hf" in words else "fairseq"
     group = evidence_of([made_up((900, 80.0, 79.0), 0, backend)]).groups[0]
     changed = replace(group, config=comparable(compose_config([*PUBLISHED_WORDS, *words])))
-    assert departures(changed) == said
+    assert in_words(changed) == said
 
 
 def test_two_published_datasets_have_their_own_verdicts() -> None:

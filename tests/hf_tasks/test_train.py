@@ -5,13 +5,13 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from omegaconf import OmegaConf
 
 pytest.importorskip("transformers", reason="the extra hf is not installed: make setup EXTRAS=dev,hf")
 
-from analysis.answers import read_answers
 from analysis.event_files import read_run
 from hf_tasks.convert import convert
 from hf_tasks.parity import sentences
@@ -80,7 +80,7 @@ def test_an_hf_run_has_the_folder_of_a_fairseq_run(mixed: Workspace) -> None:
             range(STEPS_PER_EPOCH, STEPS + 1, STEPS_PER_EPOCH), SIZES["train"]
         )
         assert (folder / "checkpoint_best.pt").is_file()
-        answers, progress = read_answers(folder), read(folder, "progress.json")
+        answers, progress = pd.read_parquet(folder / "predictions.parquet"), read(folder, "progress.json")
         right = answers[answers["gold"] == answers["predicted"]].groupby("split").size()
         assert right["valid"] == progress["best_valid"]["n_correct"]
         assert right["test"] == curve(folder, "test", "n_correct")[progress["best_step"]]
