@@ -51,11 +51,6 @@ class Axes:
             if method != "lora" or backend == "hf"
         ]
 
-    def left_out(self) -> list[tuple[str, str]]:
-        """Return the requested (backend, method) pairs that do not exist."""
-        asked = [(backend, method) for backend in self.backends for method in self.methods]
-        return [pair for pair in asked if pair not in self.pairs()]
-
 
 @dataclass(frozen=True)
 class PlannedRun:

@@ -95,8 +95,11 @@ def words_of(arguments: argparse.Namespace) -> tuple[Axes, list[str], list[DictC
     return axes, words, composed
 
 
-def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
-    """Return the runs that the arguments ask for and the machine. The runs' jobs and threads are set, too."""
+def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine, list[str]]:
+    """Return the runs that the arguments ask for, the machine, and the commands that repeat the sweep.
+
+    The runs' jobs and threads are set, too.
+    """
     axes, words, composed = words_of(arguments)
     first = composed[0]
     launcher, precision = first.launcher, first.precision.name
@@ -111,8 +114,8 @@ def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
         raise UsageError(
             f"WAIT=0 needs LAUNCHER=slurm: runs of LAUNCHER={launcher.name} end with the command that started them"
         )
-    prep, _ = commands_of(arguments, arguments_of_run(), own_tables(first))
-    runs = compose_runs(words, axes, arguments.overrides, machine, root, prep)
+    commands = commands_of(arguments, arguments_of_run(), own_tables(first))
+    runs = compose_runs(words, axes, arguments.overrides, machine, root, commands[0])
     usual = {config.dataset.name: settings_of(config.dataset) for config in composed}
     for name, config in {run.key.dataset: run.config for run in runs}.items():
         for key, value in settings_of(config.dataset).items() if name in choices("dataset") else []:
@@ -124,7 +127,7 @@ def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
         jobs, threads = share_machine(machine, len(runs), launcher.jobs, launcher.threads)
         for run in runs:
             run.config.launcher.jobs, run.config.launcher.threads = jobs, threads
-    return runs, machine
+    return runs, machine, commands
 
 
 def require_launcher(launcher: DictConfig) -> None:
@@ -146,8 +149,9 @@ def require_transformers(axes: Axes) -> None:
         raise UsageError(
             "BACKEND=hf needs transformers and peft, which are not installed; run `make setup EXTRAS=dev,hf`"
         )
-    for backend, method in axes.left_out():
-        print(f"  there is no METHOD={method} with BACKEND={backend}; these runs are left out", flush=True)
+    for backend, method in itertools.product(axes.backends, axes.methods):
+        if (backend, method) not in axes.pairs():
+            print(f"  there is no METHOD={method} with BACKEND={backend}; these runs are left out", flush=True)
 
 
 @contextmanager
