@@ -26,7 +26,6 @@ WORDS |= {"init.layers": "INIT", "init.checkpoint": "model.checkpoint"}
 WORDS |= {
     key: group.upper() for group in ("precision", "init", "backend", "method") for key in (group, f"{group}.name")
 }
-GROUPS = ("dataset", "model", "backend", "method", "init")  # the configuration groups that name a run
 MAY_DIFFER = ("recipe.learning_rate", "recipe.warmup_share", "recipe.source", "fairseq.optimization.lr")
 
 
@@ -49,6 +48,15 @@ class Axes:
             for backend in self.backends
             for method in self.methods
             if method != "lora" or backend == "hf"
+        ]
+
+    def kinds(self) -> list[list[str]]:
+        """Return the overrides that choose a kind of run, for each dataset, model, backend, method and init."""
+        return [
+            group_words(dataset=dataset, model=model, backend=backend, method=method, init=init)
+            for dataset, model, (backend, method), init in itertools.product(
+                self.datasets, self.models, self.pairs(), self.inits
+            )
         ]
 
 
@@ -157,32 +165,32 @@ def compose_runs(
     `prep` is the command that prepares their data. Raises `UsageError` for a bad configuration, for data that is not
     prepared, or if inits would differ in more than learning rate and warm-up.
     """
-    runs = []
-    for dataset, model, (backend, method) in itertools.product(axes.datasets, axes.models, axes.pairs()):
-        first_of_init = {}
-        for init in axes.inits:
-            of_kind = group_words(dataset=dataset, model=model, backend=backend, method=method, init=init)
-            chosen = [*words, *of_kind]
-            config = compose_config([*chosen, *overrides])
-            manifest = prepared(config, prep)
-            if config.model.shape_from_checkpoint:
-                config = compose_config([*chosen, *shape_words(manifest, prep), *overrides])
-            as_prepared(config, manifest, overrides, prep)
-            with open_dict(config):
-                config.device, config.precision.name = machine.device, machine.precision
-            inputs = input_hashes(config, prep)
-            if config.init.checkpoint is not None:
-                require_checked(Path(config.init.checkpoint), Path(config.data_dir) / "splits" / config.dataset.name)
-            first_of_init[init] = comparable(config)
-            sizes = train_sizes(axes.trains, inputs["examples"]["train"])
-            for size, seed in itertools.product(sizes, axes.seeds):
-                own = config.copy()
-                own.n_train, own.seed = size, seed
-                named = "/".join(own[group].name for group in GROUPS)
-                key = RunKey.parse(f"{named}/train={size or ALL}/seed={seed}")
-                folder = key.folder(root.parent, root.name)
-                runs.append(PlannedRun(key, own, inputs, folder, config.launcher.threads))
-        _refuse_unfair(first_of_init)
+    runs: list[PlannedRun] = []
+    compared: dict[str, dict[str, Any]] = {}  # what runs are compared within -> the configuration of each init
+    for kind in axes.kinds():
+        chosen = [*words, *kind]
+        config = compose_config([*chosen, *overrides])
+        manifest = prepared(config, prep)
+        if config.model.shape_from_checkpoint:
+            config = compose_config([*chosen, *shape_words(manifest, prep), *overrides])
+        as_prepared(config, manifest, overrides, prep)
+        with open_dict(config):
+            config.device, config.precision.name = machine.device, machine.precision
+        inputs = input_hashes(config, prep)
+        if config.init.checkpoint is not None:
+            require_checked(Path(config.init.checkpoint), Path(config.data_dir) / "splits" / config.dataset.name)
+        within = "/".join(config[group].name for group in ("dataset", "model", "backend", "method"))
+        init = config.init.name
+        compared.setdefault(within, {})[init] = comparable(config)
+        sizes = train_sizes(axes.trains, inputs["examples"]["train"])
+        for size, seed in itertools.product(sizes, axes.seeds):
+            own = config.copy()
+            own.n_train, own.seed = size, seed
+            key = RunKey.parse(f"{within}/{init}/train={size or ALL}/seed={seed}")
+            folder = key.folder(root.parent, root.name)
+            runs.append(PlannedRun(key, own, inputs, folder, config.launcher.threads))
+    for by_init in compared.values():
+        _refuse_unfair(by_init)
     key, n = Counter(run.key for run in runs).most_common(1)[0]
     if n > 1:
         raise UsageError(f"{key} is asked for twice: two datasets or models have one name; give another")

@@ -72,8 +72,7 @@ def axes_of(arguments: argparse.Namespace) -> Axes:
 def words_of(arguments: argparse.Namespace) -> tuple[Axes, list[str], list[DictConfig]]:
     """Return the axes, the overrides that choose groups and keys, and a configuration for each kind of run.
 
-    A kind is a dataset, a model, a backend, a method and an init. Nothing but the words is looked at: no data, no
-    machine. Raises `UsageError` for a word that no sweep takes.
+    Nothing but the words is looked at: no data, no machine. Raises `UsageError` for a word that no sweep takes.
     """
     axes = axes_of(arguments)
     require_transformers(axes)
@@ -87,12 +86,7 @@ def words_of(arguments: argparse.Namespace) -> tuple[Axes, list[str], list[DictC
     words += [f"data_dir={quoted(arguments.data_dir.absolute())}", *numbers]
     if arguments.precision and arguments.precision not in choices("precision"):
         raise UsageError(f"PRECISION={arguments.precision}: choose from {', '.join(choices('precision'))}")
-    composed = []
-    kinds = itertools.product(axes.datasets, axes.models, axes.pairs(), axes.inits)
-    for dataset, model, (backend, method), init in kinds:
-        kind = group_words(dataset=dataset, model=model, backend=backend, method=method, init=init)
-        composed.append(compose_config([*words, *kind, *arguments.overrides]))
-    return axes, words, composed
+    return axes, words, [compose_config([*words, *kind, *arguments.overrides]) for kind in axes.kinds()]
 
 
 def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine, list[str]]:
