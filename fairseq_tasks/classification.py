@@ -80,15 +80,7 @@ class ClassificationTask(EvaluatedTask):
         super().__init__(cfg)
         self.dictionary, self.label_dictionary, self.manifest = dictionary, labels, manifest
         self.model_cfg: DictConfig | None = None
-        self.evaluated: torch.nn.Module | None = None
-        self.progress = Progress(
-            Path(cfg.save_dir),
-            Path(cfg.data),
-            manifest,
-            lambda best: self.save_best(self.evaluated, best),
-            cfg.goes_on,
-            cfg.fp16,
-        )
+        self.progress = Progress(Path(cfg.save_dir), Path(cfg.data), manifest, self.save_best, cfg.goes_on, cfg.fp16)
 
     @classmethod
     def setup_task(cls, cfg: ClassificationConfig, **kwargs: Any) -> "ClassificationTask":
@@ -162,18 +154,17 @@ class ClassificationTask(EvaluatedTask):
 
     def valid_step(self, sample: dict[str, Any], model: torch.nn.Module, criterion: Any) -> Any:
         answer = super().valid_step(sample, model, criterion)
-        self.progress.scored(sample["id"], criterion.logits, sample["target"])
+        self.progress.predictions.add(sample["id"], criterion.logits, sample["target"])
         return answer
 
     # --- evaluation
 
     def after_evaluation(self, split: str, model: torch.nn.Module, stats: dict[str, Any]) -> None:
         """Check that every example was scored, record the result, and keep the checkpoint if it is the best so far."""
-        self.evaluated = model
         counts = {name: int(stats[name]) for name in ("n", "n_correct")}
         self.progress.evaluated(split, int(stats["num_updates"]), **counts, loss=float(stats["loss"]), model=model)
 
-    def save_best(self, model: Any, evaluation: dict[str, Any]) -> None:
+    def save_best(self, model: torch.nn.Module, evaluation: dict[str, Any]) -> None:
         """Write checkpoint_best.pt so that fairseq's own loading functions can read it."""
         assert self.model_cfg is not None
         state = {
