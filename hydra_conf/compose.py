@@ -330,10 +330,16 @@ def _check_evaluation(every: str) -> None:
 
 
 def _check_fairseq(node: DictConfig) -> None:
-    """Check the structure of the node and the learning rates before fairseq is imported."""
+    """Check the structure of the node, the splits and the learning rates before fairseq is imported."""
     for group, settings in node.items():
         if not isinstance(settings, DictConfig):
             raise UsageError(f"fairseq.{group!s}={settings}: it holds keys, as in fairseq.{group!s}.KEY=VALUE")
+    splits = OmegaConf.select(node, "dataset.valid_subset")
+    if splits not in ("valid,test", "valid"):
+        raise UsageError(
+            f"fairseq.dataset.valid_subset={splits}: it is `valid,test`, or `valid` alone; the best step is chosen on "
+            "valid"
+        )
     rates = OmegaConf.select(node, "optimization.lr")
     one = rates[0] if isinstance(rates, ListConfig) and len(rates) == 1 else None
     if isinstance(one, bool) or not isinstance(one, int | float) or not 0 < one < math.inf:

@@ -95,7 +95,6 @@ def fairseq_config(config: DictConfig, data: Path, run_folder: Path, device: str
         merged.task.frozen = config.method.name == "frozen"
     merged.checkpoint.save_dir = str(run_folder)
     merged.common.tensorboard_logdir = str(run_folder / "tb")
-    _check_subsets(merged.dataset.valid_subset)
     if "adam_betas" in merged.optimizer:
         given = str(merged.optimizer.adam_betas)  # fairseq runs this text as Python
         merged.optimizer.adam_betas = str(betas_of(given, "fairseq.optimizer.adam_betas"))
@@ -119,15 +118,6 @@ def _merge(group: str, base: DictConfig, settings: DictConfig) -> DictConfig:
         raise UsageError(f"fairseq.{group}.{key}: {str(error).splitlines()[0]}") from error
     assert isinstance(merged, DictConfig)
     return merged
-
-
-def _check_subsets(subsets: str) -> None:
-    names = subsets.split(",")
-    if names[0] != "valid" or not set(names) <= {"valid", "test"} or len(set(names)) != len(names):
-        raise UsageError(
-            f"fairseq.dataset.valid_subset={subsets}: it is `valid,test`, or `valid` alone; the best "
-            "step is chosen on valid"
-        )
 
 
 def resolved(config: DictConfig) -> DictConfig:

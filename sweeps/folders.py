@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -200,7 +199,3 @@ def delete(paths: list[Path]) -> None:
             shutil.rmtree(path)
         elif not path.name.startswith(".lock"):
             path.unlink()
-
-
-def this_process() -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": os.getpid()}

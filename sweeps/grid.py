@@ -11,8 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from data_prep.doses import require_checked
-from data_prep.subsets import halves
-from foundation.counts import counted
+from data_prep.subsets import halves, require_texts
 from foundation.errors import UsageError
 from hydra_conf.compose import CONF_DIR, compose_config, group_words, parse_list
 from sweeps.device import Machine
@@ -104,8 +103,8 @@ def train_sizes(words: list[int | str], n: int) -> list[int | None]:
     sizes = [word if isinstance(word, int) else None for word in words]
     if n in sizes:
         raise UsageError(f"TRAIN={n}: these are all training texts; say all")
-    if more := [size for size in sizes if size is not None and size > n]:
-        raise UsageError(f"TRAIN={more[0]}: there are {counted(n, 'training text')}; give fewer, or all")
+    for size in sizes:
+        require_texts(size or n, n)
     return sizes
 
 

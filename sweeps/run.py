@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import socket
 import sys
 import threading
 import traceback
@@ -39,7 +40,6 @@ from sweeps.folders import (
     read_json,
     set_status,
     take,
-    this_process,
 )
 from sweeps.provenance import binarised_folder, differing_inputs, input_hashes, provenance
 from sweeps.seeds import STRIDE
@@ -331,7 +331,8 @@ def run(folder: Path, digest: str | None = None) -> int:
         try:
             drop_leftovers(folder)
             attempts = read_json(folder / "status.json").get("attempts", 0) + 1
-            set_status(folder, state="running", attempts=attempts, started=now(), error=None, **this_process())
+            news = {"attempts": attempts, "started": now(), "host": socket.gethostname(), "pid": os.getpid()}
+            set_status(folder, state="running", error=None, **news)
             config = OmegaConf.load(folder / "config.yaml")
             assert isinstance(config, DictConfig)
             if "corpus" in config:
