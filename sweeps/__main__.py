@@ -24,7 +24,7 @@ from sweeps.pool import SweepInterrupted, run_all, start_server
 from sweeps.preflight import preflight
 from sweeps.pretrain import run_pretrain
 from sweeps.prune import prune_sweep
-from sweeps.screen import Progress, duration
+from sweeps.screen import Screen, duration
 from sweeps.search import run_search
 from sweeps.standing import chosen_in, outcome, standing, to_do
 from sweeps.status import show_status
@@ -86,8 +86,8 @@ def sweep(arguments: argparse.Namespace) -> int:
             if arguments.no_wait:
                 console.print(f"`python -m sweeps status --sweep {arguments.sweep} --watch` follows them")
                 return 0
-            with Progress({run.folder: run.key for run in left}) as progress:
-                launch(left, launcher, machine, progress.update)
+            with Screen({run.folder: run.key for run in left}) as screen:
+                launch(left, launcher, machine, screen.update)
     for run in runs:
         for note in read_status(run.folder).get("notes", []):
             console.print(Text("note", "yellow"), f"{run.key}: {note}")

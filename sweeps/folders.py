@@ -20,7 +20,7 @@ _claims: dict[Path, tuple[int, float]] = {}  # lock file: its mtime (ns), when t
 PRETRAINING = "pretraining"  # the folder of RUNS_DIR that `make pretrain` writes
 ALL = 0  # as a number of training texts: all of the split
 STATES = ("pending", "running", "done", "failed")
-DONE, FAILED, NOT_OURS, STOPPED = 0, 1, 3, 75  # exit codes of a run's process
+EXIT_DONE, EXIT_FAILED, EXIT_NOT_OURS, EXIT_STOPPED = 0, 1, 3, 75  # exit codes of a run's process
 
 
 @dataclass(frozen=True, order=True)
@@ -136,7 +136,7 @@ def take(folder: Path) -> AcquireReturnProxy[SoftFileLease]:
 
 def _lost(loss: LeaseCompromise) -> None:
     print(f"error: {loss.lock_file} was lost ({loss.reason}); another process trains this run", flush=True)
-    os._exit(NOT_OURS)
+    os._exit(EXIT_NOT_OURS)
 
 
 def is_owned(folder: Path) -> bool:

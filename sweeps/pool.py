@@ -22,7 +22,7 @@ from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from sweeps.child import ANSWERED, NewInterpreter, environment_of, note_death, start, was_stopped
-from sweeps.folders import DONE, NOT_OURS, is_owned, read_json
+from sweeps.folders import EXIT_DONE, EXIT_NOT_OURS, is_owned, read_json
 from sweeps.grid import PlannedRun
 from sweeps.run import run_forked
 from sweeps.standing import to_start
@@ -158,8 +158,8 @@ def run_all(
                 code = child.note_death()
                 children.remove(child)
                 free.append(child.slot)
-                failed = code not in (DONE, NOT_OURS) and not was_stopped(code)
-                if code == NOT_OURS or (failed and attempts[child.run.folder] <= retries):
+                failed = code not in (EXIT_DONE, EXIT_NOT_OURS) and not was_stopped(code)
+                if code == EXIT_NOT_OURS or (failed and attempts[child.run.folder] <= retries):
                     failed_before[child.run.folder] = read_json(child.run.folder / "status.json").get("attempts", 0)
                     waiting.append(child.run)
             on_poll()

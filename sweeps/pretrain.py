@@ -26,7 +26,7 @@ from foundation.whole_files import require_no_dead_link, sha256_of, write_json, 
 from hydra_conf.compose import choices, compose_config, flat, group_words, parse_words, quoted
 from sweeps.child import environment_of, note_death, start
 from sweeps.device import Machine, require_device, resolve_machine
-from sweeps.folders import NOT_OURS, PRETRAINING, STOPPED, delete, lock_of, read_json, read_status, set_status
+from sweeps.folders import EXIT_NOT_OURS, EXIT_STOPPED, PRETRAINING, delete, lock_of, read_json, read_status, set_status
 from sweeps.grid import resolved_yaml, shape_words
 from sweeps.pool import POLL_SECONDS, Signals, SweepInterrupted
 from sweeps.provenance import differing_inputs, differing_keys, provenance
@@ -331,10 +331,10 @@ def _pretrain(arguments: argparse.Namespace) -> int:
             flush=True,
         )
         code = _train_in_child(config, folder)
-        if code == NOT_OURS:
+        if code == EXIT_NOT_OURS:
             raise UsageError(f"{folder} is being trained by another process; wait for it, or stop it")
         if read_status(folder).get("state") != "done":
-            said = "it was stopped; the same command goes on from here" if code == STOPPED else ""
+            said = "it was stopped; the same command goes on from here" if code == EXIT_STOPPED else ""
             print(f"error: {said or read_status(folder).get('error')}\n  log: {folder / 'train.log'}", flush=True)
             return 1
     checked = checked_by(config)  # perhaps more datasets than when the models were written

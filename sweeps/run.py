@@ -30,11 +30,11 @@ from foundation.counts import counted
 from foundation.errors import UsageError, is_out_of_memory, print_anything
 from foundation.whole_files import sha256_of, write_json, write_text
 from sweeps.folders import (
-    DONE,
-    FAILED,
-    NOT_OURS,
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_NOT_OURS,
+    EXIT_STOPPED,
     PRETRAINING,
-    STOPPED,
     drop_leftovers,
     now,
     read_json,
@@ -319,13 +319,13 @@ def run(folder: Path, digest: str | None = None) -> int:
         lock = take(folder)
     except (Timeout, OSError):
         print(f"error: {folder} is not a run folder, or another process is training it", file=sys.stderr)
-        return NOT_OURS
+        return EXIT_NOT_OURS
     with lock:
         if digest is not None and sha256_of(folder / "config.yaml") != digest:
             print(f"error: {folder} was asked for with another configuration in the meantime", file=sys.stderr)
-            return NOT_OURS
+            return EXIT_NOT_OURS
         if read_json(folder / "status.json").get("state") == "done":
-            return DONE  # another sweep was quicker
+            return EXIT_DONE  # another sweep was quicker
         for number in (signal.SIGTERM, signal.SIGUSR2):
             signal.signal(number, lambda *_: stop_asked.set())
         try:
@@ -341,14 +341,14 @@ def run(folder: Path, digest: str | None = None) -> int:
                 pretrain(folder, config)
             else:
                 train(folder, config)
-            set_status(folder, state="done", exit_code=DONE, finished=now())
+            set_status(folder, state="done", exit_code=EXIT_DONE, finished=now())
             if "corpus" not in config:  # a pre-training may be made longer
                 shutil.rmtree(folder / "resume", ignore_errors=True)
-            return DONE
+            return EXIT_DONE
         except Stopped:
             print("stopped; called again it goes on", flush=True)
-            set_status(folder, state="pending", exit_code=STOPPED, finished=now())
-            return STOPPED
+            set_status(folder, state="pending", exit_code=EXIT_STOPPED, finished=now())
+            return EXIT_STOPPED
         except BaseException as error:
             said, whole = explain(error, folder), traceback.format_exc()
             let_go(error)
@@ -357,8 +357,8 @@ def run(folder: Path, digest: str | None = None) -> int:
                     print(whole, flush=True)
                 print(f"error: {said}", flush=True)
             with suppress(OSError):
-                set_status(folder, state="failed", error=said, exit_code=FAILED, finished=now())
-            return FAILED
+                set_status(folder, state="failed", error=said, exit_code=EXIT_FAILED, finished=now())
+            return EXIT_FAILED
 
 
 def main() -> int:

@@ -28,7 +28,7 @@ from sweeps.grid import Axes, PlannedRun, compose_runs, parse_train, refuse_axes
 from sweeps.planning import prepared_folders
 from sweeps.pool import run_all
 from sweeps.preflight import preflight
-from sweeps.screen import Progress
+from sweeps.screen import Screen
 from sweeps.standing import chosen_in, outcome, to_do
 
 SEED = 1000  # differs from every reported seed
@@ -171,12 +171,12 @@ def run_search(words: list[str]) -> int:
     if left:
         require_device(machine, "search")
         preflight(left, machine, arguments.overrides)
-        with ExitStack() as held, Progress({run.folder: run.key for run in left}) as progress:
+        with ExitStack() as held, Screen({run.folder: run.key for run in left}) as screen:
             for root in dict.fromkeys(sweep_folder_of(run.folder) for run in left):
                 of_root = [run for run in left if root in run.folder.parents]
                 auto = choice_of(machine, chosen_in(root))
                 held.enter_context(prepared_folders(of_root, of_root, root, [], False, auto))
-            run_all(left, launcher.jobs, machine.gpus, progress.update, launcher.retries)
+            run_all(left, launcher.jobs, machine.gpus, screen.update, launcher.retries)
     failed = [run for run in runs if not outcome(run)[0]]
     if failed:
         raise UsageError(

@@ -31,7 +31,7 @@ from fairseq_tasks.resume import Stopped
 from foundation.errors import UsageError
 from hydra_conf.compose import compose_config
 from sweeps import grid, planning, pool, run, standing
-from sweeps.folders import FAILED, NOT_OURS, find_runs, lease, read_json, read_status, set_status
+from sweeps.folders import EXIT_FAILED, EXIT_NOT_OURS, find_runs, lease, read_json, read_status, set_status
 from sweeps.grid import PlannedRun
 from sweeps.planning import arguments_of_run, prepared_folders
 from sweeps.pool import SweepInterrupted
@@ -159,7 +159,7 @@ def test_a_runs_process_touches_no_configuration_but_the_one_it_was_given(swept:
     shutil.copy(swept.run_folder("random", 0) / "config.yaml", folder)
     set_status(folder, state="pending")
     before = (folder / "status.json").read_bytes()
-    assert run.run(folder, "another digest") == NOT_OURS
+    assert run.run(folder, "another digest") == EXIT_NOT_OURS
     assert (folder / "status.json").read_bytes() == before
 
 
@@ -170,7 +170,7 @@ def test_data_that_changed_since_a_run_was_planned_fails_it_with_a_sentence(swep
     inputs = input_hashes(OmegaConf.load(folder / "config.yaml"))  # type: ignore[arg-type]
     (folder / "provenance.json").write_text(json.dumps({"inputs": {**inputs, "data": {}}}))
     answer = swept.python("sweeps.run", str(folder))
-    assert answer.returncode == FAILED
+    assert answer.returncode == EXIT_FAILED
     assert "error: data (input): not the one that the run was planned or begun with" in answer.stdout
     assert not (folder / "checkpoint_best.pt").exists()
 
