@@ -26,9 +26,9 @@ from foundation.errors import UsageError
 from foundation.whole_files import sha256_of, write_json, write_text
 from sweeps.device import ALLOWED
 from sweeps.folders import (
+    acquire,
     delete,
     find_runs,
-    holding,
     is_held,
     is_known,
     is_owned,
@@ -238,7 +238,7 @@ def claimed(root: Path) -> Iterator[Path]:
     """Hold a lock file in the sweep's folder. The sweep's pending runs are reserved as long as the file is held."""
     marker = root / f".sweep-{socket.gethostname()}-{os.getpid()}"
     root.mkdir(parents=True, exist_ok=True)
-    with holding(marker):
+    with acquire(marker):
         yield marker
 
 
@@ -288,7 +288,7 @@ def list_runs(root: Path, runs: list[PlannedRun], commands: list[str], auto: dic
     """
     path = root / "sweep.json"
     root.mkdir(parents=True, exist_ok=True)
-    with holding(root / ".lock"):
+    with acquire(root / ".lock"):
         before = read_json(path)
         if {**auto, **chosen_in(root)} != auto:
             raise UsageError(f"another command has begun {root} at this moment, on other terms; call again")

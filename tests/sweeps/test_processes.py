@@ -15,7 +15,7 @@ import torch
 from filelock import Timeout
 from filelock._marker import encode_marker
 
-from sweeps.folders import EXIT_DONE, LEASE, RunKey, holding, is_owned, lock_of, read_status, take
+from sweeps.folders import EXIT_DONE, LEASE, RunKey, acquire, is_owned, lock_of, read_status, take
 from tests.conftest import Workspace, refused
 
 WAIT = 120
@@ -223,7 +223,7 @@ def test_a_lock_that_a_killed_process_left_empty_is_deleted_when_it_is_old(
     os.utime(marker, (minute, minute))
     assert not is_owned(tmp_path)
     monkeypatch.setattr("sweeps.folders.LEASE", 1.0)
-    for hold in (take, lambda folder: holding(folder / ".lock")):
+    for hold in (take, lambda folder: acquire(folder / ".lock")):
         marker.touch()
         with hold(tmp_path):
             assert marker.stat().st_size
