@@ -22,6 +22,7 @@ from sweeps.seeds import LARGEST
 
 WORDS = {"seed": "SEEDS", "device": "DEVICE", "data_dir": "DATA_DIR", "n_train": "TRAIN", "axes": "EXPERIMENT"}
 WORDS |= {"init.layers": "INIT", "init.checkpoint": "model.checkpoint"}
+WORDS |= {"fairseq.common.seed": "SEEDS", "fairseq.task.n_train": "TRAIN"}
 WORDS |= {
     key: group.upper() for group in ("precision", "init", "backend", "method") for key in (group, f"{group}.name")
 }

@@ -15,6 +15,7 @@ from fairseq_tasks import training
 from foundation.errors import UsageError
 from hydra_conf.compose import compose_config
 from sweeps.fairseq_config import fairseq_config
+from sweeps.fairseq_keys import refuse_unheeded, with_nothing_given
 from sweeps.folders import read_json, read_status
 from sweeps.run import train
 from tests.conftest import Workspace
@@ -33,8 +34,12 @@ TOO_MANY = f"fairseq.common.fp16_init_scale={2**40}"
 @pytest.mark.parametrize("key", ["memory_efficient_fp16", "memory_efficient_bf16", "amp"])
 def test_precision_is_chosen_by_one_word(key: str, workspace: Workspace, tmp_path: Path) -> None:
     config = compose_config(["model=tiny", "init=random", f"fairseq.common.{key}=true"])
-    with pytest.raises(UsageError, match=f"fairseq.common.{key} cannot be given; use PRECISION"):
-        fairseq_config(config, workspace.binarised, tmp_path, "cuda", "fp16")
+    settings, usual = (
+        fairseq_config(one, workspace.binarised, tmp_path, "cuda", "fp16")
+        for one in (config, with_nothing_given(config))
+    )
+    with pytest.raises(UsageError, match=f"fairseq.common.{key} cannot be given: use PRECISION"):
+        refuse_unheeded(config, settings, usual)
 
 
 def test_batches_a_step_that_change_ask_for_how_long_a_scale_is_kept(workspace: Workspace, tmp_path: Path) -> None:
