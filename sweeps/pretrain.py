@@ -16,26 +16,27 @@ from pathlib import Path
 from typing import Any
 
 from filelock import Timeout
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from data_prep.__main__ import prepare_model
 from data_prep.corpus import corpus_folder, prepare_corpus
 from data_prep.doses import ABOUT, UNITS, dose_name, doses_of_model
 from foundation.errors import UsageError
 from foundation.whole_files import require_no_dead_link, sha256_of, write_json, write_text
-from hydra_conf.compose import choices, compose_config, flat, group_words, parse_words, quoted
+from hydra_conf.compose import choices, compose_config, group_words, parse_words, quoted
 from sweeps.child import environment_of, note_death, start
 from sweeps.device import Machine, require_device, resolve_machine
 from sweeps.folders import EXIT_NOT_OURS, EXIT_STOPPED, PRETRAINING, delete, lock_of, read_json, read_status, set_status
 from sweeps.grid import resolved_yaml, shape_words
 from sweeps.pool import POLL_SECONDS, Signals, SweepInterrupted
-from sweeps.provenance import differing_inputs, differing_keys, provenance
+from sweeps.provenance import comparable, differing_inputs, differing_keys, provenance
 from sweeps.screen import duration
+from sweeps.standing import last_step, stored_config
 
 SAY_EVERY = 30.0  # seconds
 PATIENCE = 10.0  # seconds to wait for a process that is ending
 LEFT_BEHIND = 600.0  # seconds after which a model folder is not being written any more
-NOT_COMPARED = (
+NOT_COMPARED = (  # they do not decide the weights of a given dose
     *("tokens", "threads", "data_dir", "corpus.file", "corpus.how_to_get", "corpus.licence", "corpus.citation"),
     *(f"model.{key}" for key in ("folder", "checkpoint", "files", "licence", "citation", "max_unknown_share")),
     *(f"model.published_{key}" for key in ("matrices", "vocabulary", "architecture")),
@@ -88,13 +89,6 @@ def model_folder(config: DictConfig, dose: int) -> Path:
 
 def _models(config: DictConfig) -> str:
     return str(Path(config.data_dir).absolute() / "models" / f"{config.model.name}@")
-
-
-def comparable(config: DictConfig) -> dict[str, Any]:
-    """Return the settings that decide the weights of a given dose, as {dotted key: value}."""
-    whole = flat(OmegaConf.to_container(config, resolve=True))
-    left_out = tuple(f"{name}." for name in NOT_COMPARED)
-    return {key: value for key, value in whole.items() if not f"{key}.".startswith(left_out)}
 
 
 def inputs_of(config: DictConfig) -> dict[str, Any]:
@@ -180,7 +174,7 @@ def missing(config: DictConfig) -> list[int]:
 
 def identity(config: DictConfig, inputs: dict[str, Any]) -> str:
     """Return a digest of what decides the weights of a dose: the settings and the corpus."""
-    return hashlib.sha256(json.dumps([comparable(config), inputs], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([comparable(config, NOT_COMPARED), inputs], sort_keys=True).encode()).hexdigest()
 
 
 def plan(arguments: argparse.Namespace) -> tuple[DictConfig, Path]:
@@ -191,8 +185,8 @@ def plan(arguments: argparse.Namespace) -> tuple[DictConfig, Path]:
     refuse_overrides(arguments.overrides)
     config = compose_config([*words, *arguments.overrides], "pretrain")
     folder = arguments.runs_dir.absolute() / PRETRAINING / f"{config.corpus.name}.{config.model.name}"
-    stored = read_config(folder)
-    chosen = {"device": stored.device, stored.device: stored.precision.name} if stored and not arguments.force else {}
+    stored = None if arguments.force else begun_with(folder)
+    chosen = {"device": stored.device, stored.device: stored.precision.name} if stored else {}
     machine = resolve_machine(arguments.device, arguments.precision, chosen)
     require_device(machine, PRETRAINING)
     precision = machine.precision
@@ -204,7 +198,7 @@ def plan(arguments: argparse.Namespace) -> tuple[DictConfig, Path]:
     if config.model.shape_from_checkpoint:
         config = compose_config([*words, *shape_words(known), *arguments.overrides], "pretrain")
     config.device, config.precision.name = machine.device, precision
-    config.threads = config.threads or (stored.threads if stored and not arguments.force else None) or _cores(machine)
+    config.threads = config.threads or (stored.threads if stored else None) or _cores(machine)
     if config.pretraining.block_tokens > config.model.max_positions:
         raise UsageError(
             f"pretraining.block_tokens={config.pretraining.block_tokens}: {config.model.name} takes at most "
@@ -232,10 +226,15 @@ def _cores(machine: Machine) -> int:
     return 1 if machine.device == "cuda" else len(os.sched_getaffinity(0))
 
 
-def read_config(folder: Path) -> DictConfig | None:
-    """Return the configuration of a training that has begun, or None."""
-    stored = OmegaConf.load(folder / "config.yaml") if (folder / "config.yaml").is_file() else None
-    return stored if isinstance(stored, DictConfig) else None
+def begun_with(folder: Path) -> DictConfig | None:
+    """Return the configuration of a training that has begun, or None. Raises `UsageError` if it cannot be read."""
+    stored = stored_config(folder)
+    if stored is None and last_step(folder) is not None:
+        raise UsageError(
+            f"{folder / 'config.yaml'} cannot be read, and a training has begun there; put it back, or begin the "
+            "training anew with FORCE=1"
+        )
+    return stored
 
 
 def prepare_folder(config: DictConfig, folder: Path, force: bool) -> bool:
@@ -252,11 +251,12 @@ def prepare_folder(config: DictConfig, folder: Path, force: bool) -> bool:
 
 
 def _prepare(config: DictConfig, folder: Path, force: bool) -> bool:
-    inputs, stored = inputs_of(config), read_config(folder)
+    inputs, stored = inputs_of(config), stored_config(folder) if force else begun_with(folder)
     own = {identity(config, inputs)}
     if stored is not None:
         made_from = read_json(folder / "provenance.json").get("inputs", inputs)
-        differs = differing_keys(comparable(stored), comparable(config)) + differing_inputs(made_from, inputs)
+        before, asked = (comparable(one, NOT_COMPARED) for one in (stored, config))
+        differs = differing_keys(before, asked) + differing_inputs(made_from, inputs)
         if differs and not force:
             raise UsageError(f"{folder} was begun otherwise ({'; '.join(differs)}); FORCE=1 begins it anew")
         own.add(identity(stored, made_from))

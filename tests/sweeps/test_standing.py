@@ -494,6 +494,7 @@ def done(swept: Workspace, planned: PlannedRun) -> PlannedRun:
         ("config.yaml", "a: [b\n"),
         ("config.yaml", ""),
         ("config.yaml", "- a\n"),
+        ("config.yaml", "a: b\n"),
         ("provenance.json", ""),
         ("provenance.json", "{}"),
     ],
