@@ -48,6 +48,12 @@ def optimizer_history(step: int) -> dict[str, Any]:
     return {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": step}
 
 
+def checkpoint_of(model: torch.nn.Module, step: int, cfg: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Return a model's weights after `step` steps as fairseq's loading functions read them. `cfg` is its settings."""
+    weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    return {"args": None, "cfg": cfg, "model": weights, "optimizer_history": [optimizer_history(step)], **more}
+
+
 @dataclass
 class ClassificationConfig(FairseqDataclass):
     """The settings of the task. The interpolations refer to other nodes of fairseq's configuration."""
@@ -167,17 +173,12 @@ class ClassificationTask(EvaluatedTask):
     def save_best(self, model: torch.nn.Module, evaluation: dict[str, Any]) -> None:
         """Write checkpoint_best.pt so that fairseq's own loading functions can read it."""
         assert self.model_cfg is not None
-        state = {
-            "args": None,
-            "cfg": {
-                "model": OmegaConf.to_container(self.model_cfg, resolve=True),
-                "task": OmegaConf.to_container(OmegaConf.create(self.cfg), resolve=True),
-                "criterion": {"_name": "warmstart_classification"},
-            },
-            "model": {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
-            "optimizer_history": [optimizer_history(evaluation["step"])],
-            "extra_state": {"best_valid": evaluation},
+        cfg = {
+            "model": OmegaConf.to_container(self.model_cfg, resolve=True),
+            "task": OmegaConf.to_container(OmegaConf.create(self.cfg), resolve=True),
+            "criterion": {"_name": "warmstart_classification"},
         }
+        state = checkpoint_of(model, evaluation["step"], cfg, extra_state={"best_valid": evaluation})
         with replaced(Path(self.cfg.save_dir) / "checkpoint_best.pt") as temporary:
             torch.save(state, temporary)
 

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, open_dict
 
 from data_prep.__main__ import prepare_model
 from data_prep.corpus import corpus_folder, prepare_corpus
-from data_prep.doses import ABOUT, UNITS, dose_name, doses_of_model
+from data_prep.doses import ABOUT, UNITS, dose_name, doses_of_model, steps_of
 from foundation.errors import UsageError
 from foundation.whole_files import require_no_dead_link, sha256_of, write_json, write_text
 from hydra_conf.compose import choices, compose_config, group_words, parse_words, quoted
@@ -135,16 +135,16 @@ def train(folder: Path, config: DictConfig) -> None:
             "identity": identity(config, inputs),
             "checked": checked_by(config),
         }
-        steps = steps_of(config, config.tokens)
+        steps = steps_of(config.tokens, pretraining.batch_tokens)
         settings.optimization.max_update = settings.optimization.max_epoch = steps
-        settings.lr_scheduler.warmup_updates = max(1, steps_of(config, pretraining.warmup_tokens))
+        settings.lr_scheduler.warmup_updates = max(1, steps_of(pretraining.warmup_tokens, pretraining.batch_tokens))
     settings = resolved(settings)
     checkpoint, taken_up, damaged = take_up(folder)
     if changed := differing_inputs(read_json(folder / "provenance.json").get("inputs", inputs), inputs):
         raise UsageError(f"{', '.join(changed)}: the corpus is not the one that the training began with")
     begun = taken_up.get("step", 0)
     for dose in missing(config):
-        if checkpoint is not None and steps_of(config, dose) <= begun:
+        if checkpoint is not None and steps_of(dose, pretraining.batch_tokens) <= begun:
             raise UsageError(
                 f"{model_folder(config, dose)} is not there, and the training is past it, at "
                 f"{begun * pretraining.batch_tokens:,} tokens; put it back, or begin the training anew with FORCE=1"
@@ -155,15 +155,10 @@ def train(folder: Path, config: DictConfig) -> None:
         print(f"going on from step {begun}", flush=True)
     if begun >= steps:  # it was stopped after its last step, or was longer before
         return
-    evaluations = sorted({steps_of(config, dose) for dose in doses})
+    evaluations = sorted({steps_of(dose, pretraining.batch_tokens) for dose in doses})
     train_with_fairseq(settings, steps, evaluations, Saver(folder, 10, begun), checkpoint, save_at_end=True)
     if missing(config) or read_json(folder / "progress.json").get("batches") != steps:
         raise UsageError("training stopped before its plan was complete; train.log says why")
-
-
-def steps_of(config: DictConfig, tokens: int) -> int:
-    """Return after how many steps the model has been trained on at least `tokens` tokens."""
-    return -(-tokens // int(config.pretraining.batch_tokens))
 
 
 def missing(config: DictConfig) -> list[int]:
