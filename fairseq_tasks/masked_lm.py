@@ -147,6 +147,7 @@ class PretrainingTask(EvaluatedTask, MaskedLMTask):
         assert self.model_cfg is not None
         folder = Path(f"{self.cfg.models}{dose_name(dose)}")
         run = json.loads((Path(self.cfg.save_dir) / "provenance.json").read_text(encoding="utf-8"))
+        run |= run.get("resumed", [{}])[-1]  # where it goes on, if not where it began
         about = {
             "name": folder.name,
             **OmegaConf.to_container(OmegaConf.create(dict(self.cfg.about))),  # type: ignore[dict-item]

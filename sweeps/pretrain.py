@@ -29,7 +29,8 @@ from sweeps.device import Machine, require_device, resolve_machine
 from sweeps.folders import EXIT_NOT_OURS, EXIT_STOPPED, PRETRAINING, delete, lock_of, read_json, read_status, set_status
 from sweeps.grid import resolved_yaml, shape_words
 from sweeps.pool import POLL_SECONDS, Signals, SweepInterrupted
-from sweeps.provenance import comparable, differing_inputs, differing_keys, provenance
+from sweeps.provenance import comparable, differing_inputs, differing_keys
+from sweeps.run import begin
 from sweeps.screen import duration
 from sweeps.standing import last_step, stored_config
 
@@ -107,17 +108,12 @@ def train(folder: Path, config: DictConfig) -> None:
 
     Raises any error that stops the training.
     """
-    import torch
-
-    from fairseq_tasks.resume import Saver, take_up
+    from fairseq_tasks.resume import Saver
     from fairseq_tasks.training import train as train_with_fairseq
-    from fairseq_tasks.training import use_deterministic_algorithms
     from sweeps.fairseq_config import fairseq_config, resolved
 
-    if config.device == "cuda":
-        use_deterministic_algorithms()
-    torch.set_num_threads(config.threads)
-    inputs, pretraining = inputs_of(config), config.pretraining
+    checkpoint, begun, record = begin(folder, config, config.threads, inputs_of)
+    pretraining = config.pretraining
     doses = doses_of(config.tokens, pretraining.first_dose)
     settings = fairseq_config(config, corpus_folder(config) / "input0", folder, config.device, config.precision.name)
     with open_dict(settings):
@@ -132,27 +128,20 @@ def train(folder: Path, config: DictConfig) -> None:
             "added": list(config.corpus.add),
             "learning_rate": pretraining.learning_rate,
             "batch_tokens": pretraining.batch_tokens,
-            "identity": identity(config, inputs),
+            "identity": identity(config, record["inputs"]),
             "checked": checked_by(config),
         }
         steps = steps_of(config.tokens, pretraining.batch_tokens)
         settings.optimization.max_update = settings.optimization.max_epoch = steps
         settings.lr_scheduler.warmup_updates = max(1, steps_of(pretraining.warmup_tokens, pretraining.batch_tokens))
     settings = resolved(settings)
-    checkpoint, taken_up, damaged = take_up(folder)
-    if changed := differing_inputs(read_json(folder / "provenance.json").get("inputs", inputs), inputs):
-        raise UsageError(f"{', '.join(changed)}: the corpus is not the one that the training began with")
-    begun = taken_up.get("step", 0)
     for dose in missing(config):
         if checkpoint is not None and steps_of(dose, pretraining.batch_tokens) <= begun:
             raise UsageError(
                 f"{model_folder(config, dose)} is not there, and the training is past it, at "
                 f"{begun * pretraining.batch_tokens:,} tokens; put it back, or begin the training anew with FORCE=1"
             )
-    write_json(folder / "provenance.json", provenance(config, inputs, config.threads))
-    set_status(folder, planned_steps=steps, notes=damaged)
-    if checkpoint is not None:
-        print(f"going on from step {begun}", flush=True)
+    set_status(folder, planned_steps=steps)
     if begun >= steps:  # it was stopped after its last step, or was longer before
         return
     evaluations = sorted({steps_of(dose, pretraining.batch_tokens) for dose in doses})

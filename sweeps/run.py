@@ -180,31 +180,28 @@ def with_schedule(settings: DictConfig, config: DictConfig, steps: int) -> DictC
     return settings
 
 
-def train(folder: Path, config: DictConfig) -> None:
-    """Train the run. A run that was interrupted goes on from its last checkpoint.
+def begin(
+    folder: Path, config: DictConfig, threads: int, hashes: Callable[[DictConfig], dict[str, Any]]
+) -> tuple[Path | None, int, dict[str, Any]]:
+    """Set up torch, and take up the last checkpoint of a run or a pre-training. Write provenance.json.
 
-    Raises any error that stops the run. Returns only after `check_finished` has found the plan complete.
+    `hashes` returns the hashes of the inputs. Returns the checkpoint (None if the run starts anew), its step, and the
+    provenance. Raises `UsageError` when there is no CUDA device, or when an input has changed.
     """
     import torch
 
-    from fairseq_tasks.resume import Saver, take_up
-    from fairseq_tasks.training import train as train_with_fairseq
+    from fairseq_tasks.resume import take_up
     from fairseq_tasks.training import use_deterministic_algorithms
-    from sweeps.fairseq_config import fairseq_config, resolved
 
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("this machine has no CUDA device that torch can use, and the run was planned for one")
     if config.device == "cuda":
+        if not torch.cuda.is_available():
+            raise UsageError("this machine has no CUDA device that torch can use, and the run was planned for one")
         use_deterministic_algorithms()
-    torch.set_num_threads(config.launcher.threads)
-    settings = resolved(fairseq_config(config, binarised_folder(config), folder, config.device, config.precision.name))
-    settings, plan = planned(settings, config)
-    steps = plan.steps
-    if config.backend.name == "fairseq":
-        write_text(folder / "fairseq.yaml", OmegaConf.to_yaml(settings))
+    torch.set_num_threads(threads)
     checkpoint, taken_up, damaged = take_up(folder)
+    step = int(taken_up.get("step", 0))
     before = read_json(folder / "provenance.json")
-    record = provenance(config, input_hashes(config), config.launcher.threads)
+    record = provenance(config, hashes(config), threads)
     made_from = before.get("inputs", record["inputs"] if checkpoint is None else {})
     if changed := differing_inputs(made_from, record["inputs"]):
         raise UsageError(
@@ -212,12 +209,30 @@ def train(folder: Path, config: DictConfig) -> None:
             "call again with FORCE=1"
         )
     if checkpoint is not None:
-        record = resumed_record(before, record, taken_up["step"])
-        print(f"going on from step {taken_up['step']}", flush=True)
+        record = resumed_record(before, record, step)
+        print(f"going on from step {step}", flush=True)
     write_json(folder / "provenance.json", record)
-    notes = [*read_json(folder / "status.json").get("notes", []), *damaged]
-    set_status(folder, planned_steps=steps, planned_batches=plan.batches, notes=notes)
-    saver = Saver(folder, config.launcher.save_every, taken_up.get("step", 0))
+    set_status(folder, notes=[*read_json(folder / "status.json").get("notes", []), *damaged])
+    return checkpoint, step, record
+
+
+def train(folder: Path, config: DictConfig) -> None:
+    """Train the run. A run that was interrupted goes on from its last checkpoint.
+
+    Raises any error that stops the run. Returns only after `check_finished` has found the plan complete.
+    """
+    from fairseq_tasks.resume import Saver
+    from fairseq_tasks.training import train as train_with_fairseq
+    from sweeps.fairseq_config import fairseq_config, resolved
+
+    checkpoint, begun, record = begin(folder, config, config.launcher.threads, input_hashes)
+    settings = resolved(fairseq_config(config, binarised_folder(config), folder, config.device, config.precision.name))
+    settings, plan = planned(settings, config)
+    steps = plan.steps
+    if config.backend.name == "fairseq":
+        write_text(folder / "fairseq.yaml", OmegaConf.to_yaml(settings))
+    set_status(folder, planned_steps=steps, planned_batches=plan.batches)
+    saver = Saver(folder, config.launcher.save_every, begun)
     try:
         if config.backend.name == "hf":
             from hf_tasks.train import train as train_with_transformers

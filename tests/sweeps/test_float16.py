@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,14 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from omegaconf import DictConfig
 
 from fairseq_tasks import training
 from foundation.errors import UsageError
 from hydra_conf.compose import compose_config
+from sweeps import pretrain, run
 from sweeps.fairseq_config import fairseq_config
 from sweeps.fairseq_keys import refuse_unheeded, with_nothing_given
 from sweeps.folders import read_json, read_status
-from sweeps.run import train
 from tests.conftest import Workspace
 from tests.sweeps.test_cut_runs import same
 from tests.sweeps.test_processes import step_of, until
@@ -51,13 +53,17 @@ def test_batches_a_step_that_change_ask_for_how_long_a_scale_is_kept(workspace: 
     fairseq_config(given, workspace.binarised, tmp_path, "cuda", "fp16")
 
 
+@pytest.mark.parametrize(("train", "root"), [(run.train, "warmstart"), (pretrain.train, "pretrain")])
 def test_a_run_on_a_gpu_asks_for_the_same_bits_before_it_computes(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    train: Callable[[Path, DictConfig], None], root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def asked() -> None:
         raise UsageError("asked")
 
-    config = compose_config(["model=tiny", "init=random", "seed=0", "device=cuda", "precision=bf16"])
+    config = compose_config(["model=tiny", "seed=0", "device=cuda", "precision=bf16"], root)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="this machine has no CUDA device that torch can use"):
+        train(tmp_path, config)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(training, "use_deterministic_algorithms", asked)
     with pytest.raises(UsageError, match="^asked$"):

@@ -138,6 +138,7 @@ def test_a_training_that_is_killed_ends_with_the_same_weights(pretrained: Worksp
     assert not half_written.exists()
     assert being_written.exists()
     assert "going on from step" in (folder / "train.log").read_text(encoding="utf-8")
+    assert read_json(folder / "provenance.json")["resumed"][0]["step"] > 0
     for dose in DOSES:
         assert same(weights_of(made, dose), weights_of(pretrained, dose)), dose
         assert loss_of(made, dose) == loss_of(pretrained, dose)
