@@ -16,7 +16,7 @@ from foundation.counts import counted
 from foundation.errors import LastingOutput, UsageError, exit_code
 from hydra_conf.compose import parse_words
 from sweeps import slurm
-from sweeps.device import Machine, choice_of, require_device
+from sweeps.device import Machine, require_device
 from sweeps.folders import ALL, RunKey, read_status
 from sweeps.grid import PlannedRun
 from sweeps.planning import arguments_of_run, plan, prepared_folders, words_of
@@ -26,7 +26,7 @@ from sweeps.pretrain import run_pretrain
 from sweeps.prune import prune_sweep
 from sweeps.screen import Screen, duration
 from sweeps.search import run_search
-from sweeps.standing import chosen_in, outcome, standing, to_do
+from sweeps.standing import outcome, standing, to_do
 from sweeps.status import show_status
 
 
@@ -77,8 +77,7 @@ def sweep(arguments: argparse.Namespace) -> int:
             found = standing(run.folder, run)
             if found.goes_on and not arguments.force:
                 console.print(f"  {run.key} goes on from step {found.step}")
-        auto = choice_of(machine, chosen_in(root))
-        with prepared_folders(left, runs, root, commands, arguments.force, auto, queued):
+        with prepared_folders(left, runs, machine, commands, arguments.force, queued):
             if launcher.name == "slurm":
                 jobs = slurm.submit([run for run in left if run.folder not in queued], launcher, root, arguments.sweep)
                 which = f": {jobs[0]} to {jobs[-1]}" if jobs else ""

@@ -15,8 +15,8 @@ from foundation.errors import UsageError
 from foundation.whole_files import require_no_dead_link
 from hydra_conf.compose import choices, compose_config, group_words, parse_list, quoted
 from sweeps.commands import commands_of
-from sweeps.device import Machine, cluster_machine, resolve_machine, share_machine
-from sweeps.folders import PRETRAINING, require_name
+from sweeps.device import Machine, choice_of, cluster_machine, resolve_machine, share_machine
+from sweeps.folders import PRETRAINING, require_name, sweep_folder_of
 from sweeps.grid import Axes, PlannedRun, compose_runs, number_words, parse_seeds, parse_train, refuse_axes
 from sweeps.provenance import own_tables
 from sweeps.standing import chosen_in, claimed, keep_precision, list_runs, prepare
@@ -152,27 +152,29 @@ def require_transformers(axes: Axes) -> None:
 def prepared_folders(
     left: list[PlannedRun],
     runs: list[PlannedRun],
-    root: Path,
+    machine: Machine,
     commands: list[str],
     force: bool,
-    auto: dict[str, str],
     queued: frozenset[Path] = frozenset(),
 ) -> Iterator[None]:
-    """Write sweep.json, prepare the folders of the runs in `left`, and hold this sweep's claim on these runs.
+    """Write sweep.json, prepare the folders of the runs in `left`, and hold a claim on these runs.
 
-    Runs whose jobs wait in a cluster's queue stay as they are. Prints a line for each run whose earlier attempt is
-    discarded.
+    `runs` are all runs that are asked for, of one sweep or of several. Runs whose jobs wait in a cluster's queue stay
+    as they are. Prints a line for each run whose earlier attempt is discarded.
     """
     with ExitStack() as held:
-        try:
-            list_runs(root, [], [], auto)
-            claim = held.enter_context(claimed(root))
-            for run in left:
-                if run.folder not in queued and (emptied := prepare(run, force, claim)):
-                    print(f"  {emptied}", flush=True)
-            list_runs(root, runs, commands, auto)  # a command that is refused has made nothing
-        except OSError as error:
-            raise UsageError(
-                f"{error.filename or root} cannot be written ({error.strerror}); give another RUNS_DIR"
-            ) from error
+        for root in dict.fromkeys(sweep_folder_of(run.folder) for run in left):
+            auto = choice_of(machine, chosen_in(root))
+            try:
+                list_runs(root, [], [], auto)
+                claim = held.enter_context(claimed(root))
+                for run in [run for run in left if root in run.folder.parents and run.folder not in queued]:
+                    if emptied := prepare(run, force, claim):
+                        print(f"  {emptied}", flush=True)
+                asked = [run for run in runs if root in run.folder.parents]
+                list_runs(root, asked, commands, auto)  # a command that is refused has made nothing
+            except OSError as error:
+                raise UsageError(
+                    f"{error.filename or root} cannot be written ({error.strerror}); give another RUNS_DIR"
+                ) from error
         yield

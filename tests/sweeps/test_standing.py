@@ -31,6 +31,7 @@ from fairseq_tasks.resume import Stopped
 from foundation.errors import UsageError
 from hydra_conf.compose import compose_config
 from sweeps import grid, planning, pool, run, standing
+from sweeps.device import Machine
 from sweeps.folders import EXIT_FAILED, EXIT_NOT_OURS, find_runs, lease, read_json, read_status, set_status
 from sweeps.grid import PlannedRun
 from sweeps.planning import arguments_of_run, prepared_folders
@@ -618,14 +619,13 @@ def test_a_sweep_without_its_list_keeps_the_precision_of_its_runs(done: PlannedR
 
 def test_a_refused_command_is_not_listed_among_those_that_made_the_sweep(planned: PlannedRun) -> None:
     root = planned.folder.parents[5]
-    auto = {"device": "cpu", "cpu": "fp32"}
     with lease(root / "another"):
         prepare(planned, False, root / "another")
         other = replace(planned, config=planned.config.copy())
         other.config.recipe.epochs += 1
         with (
             pytest.raises(UsageError, match="is about to be trained by another sweep"),
-            prepared_folders([other], [other], root, ["make sweep EPOCHS=9"], False, auto),
+            prepared_folders([other], [other], Machine("cpu", "fp32", ()), ["make sweep EPOCHS=9"], False),
         ):
             pass
     assert read_json(root / "sweep.json")["commands"] == read_json(root / "sweep.json")["runs"] == []
