@@ -33,7 +33,7 @@ CASES = [
     (("--epochs", "many"), "EPOCHS=many: give a whole number above 0"),
     (("recipe.learning_rate=fast",), "recipe.learning_rate=fast: it is no number"),
     (("--jobs", "0"), "JOBS=0: give a whole number above 0"),
-    (("launcher.jobs=0",), "launcher.jobs=0: it must be at least 1"),
+    (("launcher.jobs=0",), "launcher.jobs=0: it is a number from 1"),
     (("--sweep", "a/b"), "SWEEP=a/b: it names one folder"),
     (("--sweep", ".."), "SWEEP=..: it names one folder"),
     (("--sweep", "pretraining"), "SWEEP=pretraining: `make pretrain` writes there"),
