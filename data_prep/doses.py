@@ -22,6 +22,11 @@ def dose_name(tokens: int) -> str:
     return f"{tokens // UNITS[unit]}{unit}"
 
 
+def steps_of(tokens: int, batch_tokens: int) -> int:
+    """Return after how many steps of `batch_tokens` a model has been trained on at least `tokens` tokens."""
+    return -(-tokens // batch_tokens)
+
+
 def base_and_dose(model: str) -> tuple[str, int | None]:
     """Return `roberta_small_fr` and 16,000,000 for `roberta_small_fr@16M`, and None for a name without a dose."""
     found = re.fullmatch(r"(.+)@([0-9]+)([kMG]?)", model)

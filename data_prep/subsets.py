@@ -27,13 +27,18 @@ def nested_order(classes: Sequence[int]) -> NDArray[np.int64]:
     return np.lexsort((labels, places))
 
 
+def require_texts(asked: int, there: int) -> None:
+    """Raise `UsageError` when TRAIN asks for more training texts than are there."""
+    if asked > there:
+        raise UsageError(f"TRAIN={asked}: there are {counted(there, 'training text')}; give fewer, or all")
+
+
 def nested_subset(classes: Sequence[int], n: int, names: Sequence[str]) -> NDArray[np.int64]:
     """Return the rows of the subset of `n` texts, ascending. `names` has the names of the classes.
 
     Raises `UsageError` when there are no `n` texts, or when a class has no text in the subset.
     """
-    if n > len(classes):
-        raise UsageError(f"TRAIN={n}: there are {counted(len(classes), 'training text')}; give fewer, or all")
+    require_texts(n, len(classes))
     rows = np.sort(nested_order(classes)[:n])
     without = [names[label] for label in sorted(set(classes) - {classes[row] for row in rows})]
     if without:

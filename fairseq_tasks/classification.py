@@ -44,6 +44,12 @@ from foundation.whole_files import replaced, write_json
 HEAD = "sentence_classification_head"
 
 
+def checkpoint_of(model: torch.nn.Module, step: int, cfg: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Return a model's weights after `step` steps as fairseq's loading functions read them. `cfg` is its settings."""
+    weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    return {"args": None, "cfg": cfg, "model": weights, "optimizer_history": [optimizer_history(step)], **more}
+
+
 @dataclass
 class ClassificationConfig(FairseqDataclass):
     """The settings of the task. The interpolations refer to other nodes of fairseq's configuration."""
@@ -76,15 +82,7 @@ class ClassificationTask(EvaluatedTask):
         super().__init__(cfg)
         self.dictionary, self.label_dictionary, self.manifest = dictionary, labels, manifest
         self.model_cfg: DictConfig | None = None
-        self.evaluated: torch.nn.Module | None = None
-        self.progress = Progress(
-            Path(cfg.save_dir),
-            Path(cfg.data),
-            manifest,
-            lambda best: self.save_best(self.evaluated, best),
-            cfg.goes_on,
-            cfg.fp16,
-        )
+        self.progress = Progress(Path(cfg.save_dir), Path(cfg.data), manifest, self.save_best, cfg.goes_on, cfg.fp16)
 
     @classmethod
     def setup_task(cls, cfg: ClassificationConfig, **kwargs: Any) -> "ClassificationTask":
@@ -158,31 +156,25 @@ class ClassificationTask(EvaluatedTask):
 
     def valid_step(self, sample: dict[str, Any], model: torch.nn.Module, criterion: Any) -> Any:
         answer = super().valid_step(sample, model, criterion)
-        self.progress.scored(sample["id"], criterion.logits, sample["target"])
+        self.progress.predictions.add(sample["id"], criterion.logits, sample["target"])
         return answer
 
     # --- evaluation
 
     def after_evaluation(self, split: str, model: torch.nn.Module, stats: dict[str, Any]) -> None:
         """Check that every example was scored, record the result, and keep the checkpoint if it is the best so far."""
-        self.evaluated = model
         counts = {name: int(stats[name]) for name in ("n", "n_correct")}
         self.progress.evaluated(split, int(stats["num_updates"]), **counts, loss=float(stats["loss"]), model=model)
 
-    def save_best(self, model: Any, evaluation: dict[str, Any]) -> None:
+    def save_best(self, model: torch.nn.Module, evaluation: dict[str, Any]) -> None:
         """Write checkpoint_best.pt so that fairseq's own loading functions can read it."""
         assert self.model_cfg is not None
-        state = {
-            "args": None,
-            "cfg": {
-                "model": OmegaConf.to_container(self.model_cfg, resolve=True),
-                "task": OmegaConf.to_container(OmegaConf.create(self.cfg), resolve=True),
-                "criterion": {"_name": "warmstart_classification"},
-            },
-            "model": {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
-            "optimizer_history": [optimizer_history(evaluation["step"])],
-            "extra_state": {"best_valid": evaluation},
+        cfg = {
+            "model": OmegaConf.to_container(self.model_cfg, resolve=True),
+            "task": OmegaConf.to_container(OmegaConf.create(self.cfg), resolve=True),
+            "criterion": {"_name": "warmstart_classification"},
         }
+        state = checkpoint_of(model, evaluation["step"], cfg, extra_state={"best_valid": evaluation})
         with replaced(Path(self.cfg.save_dir) / "checkpoint_best.pt") as temporary:
             torch.save(state, temporary)
 

@@ -27,9 +27,9 @@ from fairseq.tasks import register_task
 from fairseq.tasks.masked_lm import MaskedLMConfig, MaskedLMTask
 from omegaconf import II, MISSING, DictConfig, OmegaConf
 
-from data_prep.doses import dose_name
-from data_prep.models.checkpoints import optimizer_history
+from data_prep.doses import dose_name, steps_of
 from fairseq_tasks.batches import ShuffledDataset, SubsetDataset
+from fairseq_tasks.classification import checkpoint_of
 from fairseq_tasks.evaluated import EvaluatedTask
 from fairseq_tasks.progress import TrainingProgress
 from foundation.errors import UsageError
@@ -97,20 +97,15 @@ class PretrainingTask(EvaluatedTask, MaskedLMTask):
         targets = RightPadDataset(sides[1], pad_idx=self.dictionary.pad())
         dataset = self._regular_dataset(sides[0], targets)
         whole = (blocks.sizes == self.cfg.tokens_per_sample).nonzero()[0]
-        used = len(whole)
+        used, unit = len(whole), "block"
         if split == self.cfg.train_subset:
             assert self.cfg.batch_size
-            used -= used % self.cfg.batch_size
+            used, unit = used - used % self.cfg.batch_size, "batch"
             dataset = ShuffledDataset(SubsetDataset(dataset, whole[:used]), self.cfg.seed, True)
-        if not used and split == self.cfg.valid_subset:
-            raise UsageError(
-                f"{self.cfg.data}: the held-out paragraphs have only {int(blocks.sizes.sum()):,} tokens, less than a "
-                "block; give more text, or lower pretraining.block_tokens"
-            )
         if not used:
             raise UsageError(
-                f"{self.cfg.data}: {split} has only {int(blocks.sizes.sum()):,} tokens, less than a step takes; give "
-                "more text, or lower pretraining.batch_tokens and pretraining.block_tokens"
+                f"{self.cfg.data}: {split} has only {int(blocks.sizes.sum()):,} tokens, less than a {unit}; give more "
+                f"text, or lower pretraining.{unit}_tokens"
             )
         self.datasets[split] = dataset
         return dataset
@@ -119,10 +114,6 @@ class PretrainingTask(EvaluatedTask, MaskedLMTask):
     def batch_tokens(self) -> int:
         assert self.cfg.batch_size
         return self.cfg.batch_size * int(self.cfg.tokens_per_sample)
-
-    def steps_of(self, tokens: int) -> int:
-        """Return the number of the step after which the model has been trained on at least `tokens` tokens."""
-        return -(-tokens // self.batch_tokens)
 
     # --- model
 
@@ -146,7 +137,7 @@ class PretrainingTask(EvaluatedTask, MaskedLMTask):
         step, loss = int(stats["num_updates"]), float(stats["loss"])
         self.progress.require_finite(split, step, loss)
         for dose in self.cfg.doses:
-            if self.steps_of(dose) == step:
+            if steps_of(dose, self.batch_tokens) == step:
                 self._write_model(dose, step, loss, model)
         losses = {**self.progress.state["losses"], str(step * self.batch_tokens): loss}
         self.progress.end_evaluation(split, step, losses=losses)
@@ -156,6 +147,7 @@ class PretrainingTask(EvaluatedTask, MaskedLMTask):
         assert self.model_cfg is not None
         folder = Path(f"{self.cfg.models}{dose_name(dose)}")
         run = json.loads((Path(self.cfg.save_dir) / "provenance.json").read_text(encoding="utf-8"))
+        run |= run.get("resumed", [{}])[-1]  # where it goes on, if not where it began
         about = {
             "name": folder.name,
             **OmegaConf.to_container(OmegaConf.create(dict(self.cfg.about))),  # type: ignore[dict-item]
@@ -166,14 +158,9 @@ class PretrainingTask(EvaluatedTask, MaskedLMTask):
             "hours": self.progress.state["seconds"] / 3600,
             **{key: run[key] for key in ("device", "precision", "threads")},
         }
-        state = {
-            "args": None,
-            "cfg": {"model": OmegaConf.to_container(self.model_cfg, resolve=True)},
-            "model": {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
-            "optimizer_history": [optimizer_history(step)],
-        }
+        cfg = {"model": OmegaConf.to_container(self.model_cfg, resolve=True)}
         with replaced_folder(folder) as scratch:
-            torch.save(state, scratch / "model.pt")
+            torch.save(checkpoint_of(model, step, cfg), scratch / "model.pt")
             for name in ("dict.txt", "sentencepiece.bpe.model"):
                 shutil.copyfile(Path(self.cfg.vocabulary) / name, scratch / name)
             write_json(scratch / "pretraining.json", about)

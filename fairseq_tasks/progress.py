@@ -86,15 +86,10 @@ class TrainingProgress:
 
     def end_evaluation(self, split: str, step: int, **news: Any) -> None:
         """Record that a split was evaluated at `step`, with the results `news`."""
-        before = self.state["evaluated"]
-        self.write(step=step, **news, evaluated={**before, split: [*before.get(split, []), step]}, **self._lasted())
-
-    def _lasted(self) -> dict[str, float]:
-        """Return the seconds of all evaluations so far, including the seconds since the last split was scored."""
-        now = time.monotonic()
-        seconds = self.state["evaluation_seconds"] + now - self.began
+        now, before = time.monotonic(), self.state["evaluated"]
+        self.state["evaluation_seconds"] += now - self.began
         self.began = now
-        return {"evaluation_seconds": seconds}
+        self.write(step=step, **news, evaluated={**before, split: [*before.get(split, []), step]})
 
     def write(self, **news: Any) -> None:
         """Add `news` to the state of the run, and write progress.json."""
@@ -106,8 +101,8 @@ class TrainingProgress:
 class Progress(TrainingProgress):
     """The progress of a classifier. Keeps the step of the highest validation accuracy, the earliest on a tie.
 
-    `data` is a folder of data/bin and `manifest` its manifest. `save_best` is called with an evaluation when it is the
-    best so far.
+    `data` is a folder of data/bin and `manifest` its manifest. `save_best` is called with the model and its evaluation
+    when it is the best so far. A back end adds each scored batch to `predictions`.
     """
 
     def __init__(
@@ -115,17 +110,13 @@ class Progress(TrainingProgress):
         folder: Path,
         data: Path,
         manifest: dict[str, Any],
-        save_best: Callable[[dict[str, Any]], None],
+        save_best: Callable[[torch.nn.Module, dict[str, Any]], None],
         goes_on: bool = False,
         fp16: bool = False,
     ) -> None:
         super().__init__(folder, goes_on, fp16, best_step=None, best_valid=None, weights=None)
         self.examples, self.save_best = manifest["examples"], save_best
         self.predictions = Predictions(folder, data, manifest)
-
-    def scored(self, rows: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
-        """Record a batch of an evaluation: (n,) rows in the split, (n, classes) logits, (n,) true classes."""
-        self.predictions.add(rows, logits, targets)
 
     def evaluated(self, split: str, step: int, n: int, n_correct: int, loss: float, model: torch.nn.Module) -> None:
         """Record an evaluation, and the digest of all weights of the evaluated model.
@@ -141,7 +132,7 @@ class Progress(TrainingProgress):
         weights = digest_of(model.named_parameters()) if split == "valid" else self.state["weights"]
         news: dict[str, Any] = {"weights": weights, split: evaluation}
         if split == "valid" and (best is None or n_correct > best["n_correct"]):
-            self.save_best(evaluation)
+            self.save_best(model, evaluation)
             self.predictions.keep(split, answers, first=True)
             news |= {"best_valid": evaluation, "best_step": step}
         elif split != "valid" and step == self.state["best_step"]:

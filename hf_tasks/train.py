@@ -246,7 +246,7 @@ class RunTrainer(TrainerCallback, Trainer):
             loss += float(torch.nn.functional.cross_entropy(logits, inputs["labels"], reduction="sum"))
             n_correct += int((logits.argmax(dim=-1) == inputs["labels"]).sum())
             n += len(logits)
-            self.progress.scored(sample["id"], logits, inputs["labels"])
+            self.progress.predictions.add(sample["id"], logits, inputs["labels"])
         self.progress.evaluated(split, self.step, n, n_correct, loss / n, self.model)
         self.write(split, loss / n, n_correct, n)
 
@@ -398,7 +398,7 @@ def train(
     tokenizer, without_tokenizer = _tokenizer_of(Path(config.model.folder), max_positions) if is_lora else (None, [])
     unused = {name: weight for name, weight in opened.model.state_dict().items() if name.startswith("encoder.lm_head.")}
 
-    def save_best(evaluation: dict[str, Any]) -> None:
+    def save_best(model: Any, evaluation: dict[str, Any]) -> None:
         plain = copy.deepcopy(model).merge_and_unload() if is_lora else model
         weights = {name: tensor.detach().cpu() for name, tensor in plain.state_dict().items()}
         opened.model.load_state_dict({**to_fairseq(weights), **unused})  # strict: each weight has its counterpart

@@ -36,7 +36,7 @@ def _one_of(*words: str) -> Check:
 
 
 def _from(smallest: int) -> Check:
-    return f"it is a number from {smallest}", lambda value: value >= smallest
+    return f"it is a number from {smallest}", lambda value: value is None or value >= smallest
 
 
 ABOVE_0: Check = "it must be above 0", lambda value: 0 < value < math.inf
@@ -63,6 +63,13 @@ CHECKS: dict[str, Check] = {
     "method.bias": _one_of("none", "all", "lora_only"),  # which biases LoRA trains, in peft's words
     "launcher.save_every": _from(0),
     "launcher.retries": _from(0),
+    "launcher.jobs": _from(1),
+    "launcher.threads": _from(1),
+    "launcher.minutes": _from(2),
+    "launcher.memory_gb": _from(1),
+    "launcher.gpus": _from(0),
+    "threads": _from(1),
+    "seed": ("it is a number from 0 to 2000", lambda value: 0 <= value <= 2_000),
 }
 
 # Hydra copies its store for each configuration and only reads the copy. With fairseq's nodes in it, this is a third of
@@ -217,14 +224,18 @@ def _admitted(override: str, root: str) -> str:
 def _is_text(key: str, root: str) -> bool:
     """Return whether a key holds a string according to the schema: a name, a path, a column."""
     *groups, last = key.split(".")
+    node = _schema_of(groups, root)
+    hint = get_type_hints(node).get(last) if node else None
+    return hint is str or set(get_args(hint)) == {str, NoneType}
+
+
+def _schema_of(groups: list[str], root: str) -> Any:
+    """Return the class of the schema at a path, such as `ModelConfig` at `["model"]`, or None."""
     node: Any = hydra_conf.schema.ROOTS[root]
     for part in groups:
-        hint = get_type_hints(node).get(part)
+        hint = get_type_hints(node).get(part) if node else None
         node = next((kind for kind in (hint, *get_args(hint)) if is_dataclass(kind)), None)
-        if node is None:
-            return False
-    hint = get_type_hints(node).get(last)
-    return hint is str or set(get_args(hint)) == {str, NoneType}
+    return node
 
 
 def _plain(value: str) -> str:
@@ -253,20 +264,14 @@ def _explain(error: Exception, root: str) -> str:
     unknown = re.search(r"Key '([^']+)' (?:is )?not in (?:struct|'\w+')", text)
     unknown = (full or unknown) if unknown else re.search(r"Could not override '([\w./@]+)'", text)
     if unknown:
-        known = _known_keys(unknown[1], root)
-        return f"unknown configuration key {unknown[1]!r}{nearest(unknown[1].split('.')[-1], known)}"
+        *groups, last = unknown[1].split(".")
+        while not (node := _schema_of(groups, root)):
+            groups.pop()
+        return f"unknown configuration key {unknown[1]!r}{nearest(last, [field.name for field in fields(node)])}"
     kind = re.search(r"Value '([^']*)' of type '\w+' could not be converted to (\w+)", text)
     if kind and full:
         return f"{full[1]}={kind[1]}: it is no {KINDS.get(kind[2], kind[2])}"
     return text.split(" full_key:")[0]
-
-
-def _known_keys(path: str, root: str) -> list[str]:
-    node: Any = hydra_conf.schema.ROOTS[root]
-    for part in path.split(".")[:-1]:
-        hint = get_type_hints(node).get(part)
-        node = next((kind for kind in (hint, *get_args(hint)) if is_dataclass(kind)), node)
-    return [field.name for field in fields(node)]
 
 
 def _check_names(config: DictConfig, chosen: DictConfig) -> None:
@@ -305,16 +310,11 @@ def _check_values(config: DictConfig) -> None:
         _check_evaluation(config.recipe.evaluate_every)
         _check_launcher(config.launcher)
     else:
-        _check_pretraining(config)
+        _check_pretraining(config.pretraining)
     _refuse_no_numbers(config)
 
 
-def _check_pretraining(config: DictConfig) -> None:
-    settings = config.pretraining
-    if config.threads is not None and config.threads < 1:
-        raise UsageError(f"threads={config.threads}: it is a number from 1")
-    if not 0 <= config.seed <= 2_000:
-        raise UsageError(f"seed={config.seed}: it is a number from 0 to 2000")
+def _check_pretraining(settings: DictConfig) -> None:
     if settings.batch_tokens % settings.block_tokens:
         raise UsageError(
             f"pretraining.batch_tokens={settings.batch_tokens}: give a multiple of pretraining.block_tokens, "
@@ -330,10 +330,16 @@ def _check_evaluation(every: str) -> None:
 
 
 def _check_fairseq(node: DictConfig) -> None:
-    """Check the structure of the node and the learning rates before fairseq is imported."""
+    """Check the structure of the node, the splits and the learning rates before fairseq is imported."""
     for group, settings in node.items():
         if not isinstance(settings, DictConfig):
             raise UsageError(f"fairseq.{group!s}={settings}: it holds keys, as in fairseq.{group!s}.KEY=VALUE")
+    splits = OmegaConf.select(node, "dataset.valid_subset")
+    if splits not in ("valid,test", "valid"):
+        raise UsageError(
+            f"fairseq.dataset.valid_subset={splits}: it is `valid,test`, or `valid` alone; the best step is chosen on "
+            "valid"
+        )
     rates = OmegaConf.select(node, "optimization.lr")
     one = rates[0] if isinstance(rates, ListConfig) and len(rates) == 1 else None
     if isinstance(one, bool) or not isinstance(one, int | float) or not 0 < one < math.inf:
@@ -380,8 +386,5 @@ def _check_launcher(launcher: DictConfig) -> None:
                 f"launcher.{key}={launcher[key]}: LAUNCHER={launcher.name} has no such setting"
                 f"{nearest(key, list(known), 'its settings')}"
             )
-    for key, smallest in {"jobs": 1, "threads": 1, "minutes": 2, "memory_gb": 1, "gpus": 0}.items():
-        if launcher[key] is not None and launcher[key] < smallest:
-            raise UsageError(f"launcher.{key}={launcher[key]}: it must be at least {smallest}")
     if launcher.name == "slurm" and launcher.gpus not in (0, 1):
         raise UsageError(f"launcher.gpus={launcher.gpus:g}: a run uses one GPU of a SLURM job; 0 trains on the CPU")

@@ -16,19 +16,17 @@ from foundation.counts import counted
 from foundation.errors import LastingOutput, UsageError, exit_code
 from hydra_conf.compose import parse_words
 from sweeps import slurm
-from sweeps.commands import commands_of
-from sweeps.device import Machine, choice_of, require_device
+from sweeps.device import Machine, require_device
 from sweeps.folders import ALL, RunKey, read_status
 from sweeps.grid import PlannedRun
 from sweeps.planning import arguments_of_run, plan, prepared_folders, words_of
 from sweeps.pool import SweepInterrupted, run_all, start_server
 from sweeps.preflight import preflight
 from sweeps.pretrain import run_pretrain
-from sweeps.provenance import own_tables
 from sweeps.prune import prune_sweep
-from sweeps.screen import Progress, duration
+from sweeps.screen import Screen, duration
 from sweeps.search import run_search
-from sweeps.standing import chosen_in, outcome, standing, to_do
+from sweeps.standing import outcome, standing, to_do
 from sweeps.status import show_status
 
 
@@ -36,7 +34,7 @@ def sweep(arguments: argparse.Namespace) -> int:
     """Train the runs of the sweep that are not done. Return 0 when all runs are done, 1 when a run is not."""
     start = time.monotonic()
     console = Console(highlight=False, markup=False)
-    runs, machine = plan(arguments)
+    runs, machine, commands = plan(arguments)
     root = arguments.runs_dir.absolute() / arguments.sweep
     queued = slurm.queued(run.folder for run in runs)
     left = to_do(runs, arguments.force, queued)
@@ -79,9 +77,7 @@ def sweep(arguments: argparse.Namespace) -> int:
             found = standing(run.folder, run)
             if found.goes_on and not arguments.force:
                 console.print(f"  {run.key} goes on from step {found.step}")
-        auto = choice_of(machine, chosen_in(root))
-        commands = commands_of(arguments, arguments_of_run(), own_tables(runs[0].config))
-        with prepared_folders(left, runs, root, commands, arguments.force, auto, queued):
+        with prepared_folders(left, runs, machine, commands, arguments.force, queued):
             if launcher.name == "slurm":
                 jobs = slurm.submit([run for run in left if run.folder not in queued], launcher, root, arguments.sweep)
                 which = f": {jobs[0]} to {jobs[-1]}" if jobs else ""
@@ -89,8 +85,8 @@ def sweep(arguments: argparse.Namespace) -> int:
             if arguments.no_wait:
                 console.print(f"`python -m sweeps status --sweep {arguments.sweep} --watch` follows them")
                 return 0
-            with Progress({run.folder: run.key for run in left}) as progress:
-                launch(left, launcher, machine, progress.update)
+            with Screen({run.folder: run.key for run in left}) as screen:
+                launch(left, launcher, machine, screen.update)
     for run in runs:
         for note in read_status(run.folder).get("notes", []):
             console.print(Text("note", "yellow"), f"{run.key}: {note}")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sweeps.folders import DONE, NOT_OURS, STOPPED, read_json, set_status
+from sweeps.folders import EXIT_DONE, EXIT_NOT_OURS, EXIT_STOPPED, read_json, set_status
 from sweeps.run import explain
 
 ANSWERED = (signal.SIGINT, signal.SIGTERM)  # the sweep handles these signals
@@ -54,7 +54,7 @@ def start(folder: Path, environment: dict[str, str], digest: str) -> NewInterpre
 def note_death(folder: Path, code: int, ended_here: bool = False) -> None:
     """Write the status that a run's process could not write itself. `ended_here`: the sweep killed the process."""
     state = read_json(folder / "status.json").get("state")
-    if state in ("done", "failed") or code in (NOT_OURS, STOPPED):
+    if state in ("done", "failed") or code in (EXIT_NOT_OURS, EXIT_STOPPED):
         return
     news = {"state": "failed", "exit_code": code}
     how = f"ended with exit code {code}"
@@ -64,7 +64,7 @@ def note_death(folder: Path, code: int, ended_here: bool = False) -> None:
     if ended_here:
         news, how = {"state": "pending", "exit_code": code}, "ended with its sweep, before it could save"
     elif was_stopped(code):
-        news, how = {"state": "pending", "exit_code": STOPPED}, "asked to stop before it had begun"
+        news, how = {"state": "pending", "exit_code": EXIT_STOPPED}, "asked to stop before it had begun"
     else:
         how += f"; last line: {_last_line(folder / 'train.log')}"
     if code > 0 and shutil.disk_usage(folder).free < STATUS_BYTES:
@@ -77,7 +77,7 @@ def note_death(folder: Path, code: int, ended_here: bool = False) -> None:
 
 def was_stopped(code: int) -> bool:
     """Return whether the exit code belongs to a run that was asked to stop, by a signal that it handles."""
-    return code in (STOPPED, -signal.SIGTERM, -signal.SIGUSR2)
+    return code in (EXIT_STOPPED, -signal.SIGTERM, -signal.SIGUSR2)
 
 
 def _last_line(log: Path) -> str:
@@ -121,6 +121,6 @@ def train_here(folder: Path, threads: int, retries: int, digest: str, began: Cal
     code = child.wait()
     assert code is not None
     note_death(folder, code)
-    if retries and code not in (DONE, NOT_OURS) and not was_stopped(code):
+    if retries and code not in (EXIT_DONE, EXIT_NOT_OURS) and not was_stopped(code):
         return train_here(folder, threads, retries - 1, digest, began)
     return code

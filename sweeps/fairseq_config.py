@@ -16,30 +16,6 @@ from hydra_conf.compose import betas_of, nearest
 from sweeps.seeds import internal_seed
 
 PLUGIN = Path(fairseq_tasks.__file__).parent
-OURS = {  # keys that are filled in here -> what the user sets instead
-    "common.seed": "SEEDS",
-    "common.cpu": "DEVICE",
-    "common.fp16": "PRECISION",
-    "common.bf16": "PRECISION",
-    "common.memory_efficient_fp16": "PRECISION",
-    "common.memory_efficient_bf16": "PRECISION",
-    "common.amp": "PRECISION",
-    "common.tpu": "DEVICE",
-    "common.user_dir": "nothing: it is this project's plug-in",
-    "common.tensorboard_logdir": "RUNS_DIR",
-    "dataset.validate_interval": "recipe.evaluate_every",
-    "dataset.validate_interval_updates": "recipe.evaluate_every",
-    "dataset.validate_after_updates": "recipe.evaluate_every",
-    "dataset.disable_validation": "recipe.evaluate_every",
-    "checkpoint.save_dir": "RUNS_DIR",
-    "checkpoint.restore_file": "model.checkpoint",
-    "checkpoint.finetune_from_model": "model.checkpoint",
-    "task.autocast": "PRECISION",
-    "task.fp16": "PRECISION",
-    "task.data": "DATASET, MODEL and DATA_DIR",
-    "task.n_train": "TRAIN",
-    "task.frozen": "METHOD",
-}
 
 
 def _dataclasses() -> dict[str, dict[str, Any]]:
@@ -61,9 +37,6 @@ def fairseq_config(config: DictConfig, data: Path, run_folder: Path, device: str
     from fairseq.dataclass.configs import FairseqConfig
 
     node = OmegaConf.create(OmegaConf.to_container(config.fairseq, resolve=True))
-    for owned, instead in OURS.items():
-        if OmegaConf.select(node, owned) is not None:
-            raise UsageError(f"fairseq.{owned} cannot be given; use {instead}")
     merged = OmegaConf.structured(FairseqConfig)
     registries = _dataclasses()
     for key, settings in node.items():
@@ -95,7 +68,6 @@ def fairseq_config(config: DictConfig, data: Path, run_folder: Path, device: str
         merged.task.frozen = config.method.name == "frozen"
     merged.checkpoint.save_dir = str(run_folder)
     merged.common.tensorboard_logdir = str(run_folder / "tb")
-    _check_subsets(merged.dataset.valid_subset)
     if "adam_betas" in merged.optimizer:
         given = str(merged.optimizer.adam_betas)  # fairseq runs this text as Python
         merged.optimizer.adam_betas = str(betas_of(given, "fairseq.optimizer.adam_betas"))
@@ -119,15 +91,6 @@ def _merge(group: str, base: DictConfig, settings: DictConfig) -> DictConfig:
         raise UsageError(f"fairseq.{group}.{key}: {str(error).splitlines()[0]}") from error
     assert isinstance(merged, DictConfig)
     return merged
-
-
-def _check_subsets(subsets: str) -> None:
-    names = subsets.split(",")
-    if names[0] != "valid" or not set(names) <= {"valid", "test"} or len(set(names)) != len(names):
-        raise UsageError(
-            f"fairseq.dataset.valid_subset={subsets}: it is `valid,test`, or `valid` alone; the best "
-            "step is chosen on valid"
-        )
 
 
 def resolved(config: DictConfig) -> DictConfig:

@@ -62,20 +62,37 @@ BEST = "the best step has the highest validation accuracy"
 KEPT = "a run keeps checkpoint_best.pt, and its last state until it is done"
 ALL_SCORED = "every example is scored at every evaluation"
 ONE_DEVICE = "a run is one process on one device; JOBS says how many run at a time"
-WHY_NOT = {  # why a key or a whole node is refused
+EVALUATED = "use recipe.evaluate_every"
+WHY_NOT = {  # why a key or a whole node is refused, and what the user sets instead
     "checkpoint": KEPT,
     "checkpoint.best_checkpoint_metric": BEST,
+    "checkpoint.finetune_from_model": "use model.checkpoint",
     "checkpoint.maximize_best_checkpoint_metric": BEST,
     "checkpoint.patience": PLANNED,
+    "checkpoint.restore_file": "use model.checkpoint",
+    "checkpoint.save_dir": "use RUNS_DIR",
     "checkpoint.save_interval": "use launcher.save_every",
     "checkpoint.save_interval_updates": "use launcher.save_every",
+    "common.amp": "use PRECISION",
+    "common.bf16": "use PRECISION",
+    "common.cpu": "use DEVICE",
+    "common.fp16": "use PRECISION",
+    "common.memory_efficient_bf16": "use PRECISION",
+    "common.memory_efficient_fp16": "use PRECISION",
+    "common.tensorboard_logdir": "use RUNS_DIR",
+    "common.tpu": "use DEVICE",
+    "common.user_dir": "it is this project's plug-in",
     "criterion": "the loss is cross-entropy",
+    "dataset.disable_validation": EVALUATED,
     "dataset.max_tokens_valid": "use fairseq.dataset.batch_size_valid",
     "dataset.max_valid_steps": ALL_SCORED,
     "dataset.num_shards": ONE_DEVICE,
     "dataset.num_workers": "the texts fit into memory, and are read in the run's own process",
     "dataset.shard_id": ONE_DEVICE,
     "dataset.train_subset": "runs train on train",
+    "dataset.validate_after_updates": EVALUATED,
+    "dataset.validate_interval": EVALUATED,
+    "dataset.validate_interval_updates": EVALUATED,
     "distributed_training": ONE_DEVICE,
     "lr_scheduler.lr": "use fairseq.optimization.lr",
     "model._name": "use model.architecture",
@@ -88,7 +105,11 @@ WHY_NOT = {  # why a key or a whole node is refused
     "optimizer._name": "use speed.adam",
     "optimizer.lr": "use fairseq.optimization.lr",
     "task._name": "runs classify texts",
+    "task.autocast": "use PRECISION",
     "task.checkpoint": "use model.checkpoint",
+    "task.data": "use DATASET, MODEL and DATA_DIR",
+    "task.fp16": "use PRECISION",
+    "task.frozen": "use METHOD",
     "task.init": "use INIT",
     "task.reshuffle": "use recipe.reshuffle",
 }
@@ -131,9 +152,9 @@ def refuse_unheeded(config: DictConfig, settings: DictConfig, usual: DictConfig)
     """
     on_hf = config.backend.name == "hf"
     for group, given in config.fairseq.items():
-        for key in given:
+        for key, value in given.items():
             name = f"{group}.{key}"
-            if key in usual[group] and settings[group][key] == usual[group][key]:
+            if key in usual[group] and value == usual[group][key]:  # of some keys `settings` has another value
                 continue
             if key not in HEEDED.get(str(group), ()):
                 why = WHY_NOT.get(name, WHY_NOT.get(str(group), "runs do not heed it"))

@@ -1,12 +1,12 @@
 """The run folder: its path, its status, its lock."""
 
 import json
+import math
 import os
 import shutil
-import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ _claims: dict[Path, tuple[int, float]] = {}  # lock file: its mtime (ns), when t
 PRETRAINING = "pretraining"  # the folder of RUNS_DIR that `make pretrain` writes
 ALL = 0  # as a number of training texts: all of the split
 STATES = ("pending", "running", "done", "failed")
-DONE, FAILED, NOT_OURS, STOPPED = 0, 1, 3, 75  # exit codes of a run's process
+EXIT_DONE, EXIT_FAILED, EXIT_NOT_OURS, EXIT_STOPPED = 0, 1, 3, 75  # exit codes of a run's process
 
 
 @dataclass(frozen=True, order=True)
@@ -106,17 +106,20 @@ def lease(marker: Path, on_loss: Callable[[LeaseCompromise], None] | None = None
     return SoftFileLease(marker, lease_duration=LEASE, on_compromise=on_loss)
 
 
-@contextmanager
-def holding(marker: Path) -> Iterator[None]:
-    """Hold the lock for the `with` block. Wait for it as long as another process keeps it."""
+def acquire(
+    marker: Path, patience: float = math.inf, on_loss: Callable[[LeaseCompromise], None] | None = None
+) -> AcquireReturnProxy[SoftFileLease]:
+    """Take the lock and return it. Raises `Timeout` if other processes keep it for `patience` seconds.
+
+    It is asked for anew after a little more than LEASE seconds: an empty lock file is then old enough to be deleted.
+    """
+    end = time.monotonic() + patience
     while True:
         try:
-            lock = lease(marker).acquire(timeout=LEASE)  # retried: a killed process may leave the file empty
+            return lease(marker, on_loss).acquire(timeout=min(LEASE + 5, max(0, end - time.monotonic())))
         except Timeout:
-            continue
-        with lock:
-            yield
-        return
+            if time.monotonic() >= end:
+                raise
 
 
 def lock_of(folder: Path) -> SoftFileLease:
@@ -129,15 +132,12 @@ def take(folder: Path) -> AcquireReturnProxy[SoftFileLease]:
 
     Raises `Timeout` if another process keeps the lock, `OSError` if the folder cannot be written.
     """
-    try:
-        return lock_of(folder).acquire(timeout=LEASE + 5)
-    except Timeout:
-        return lock_of(folder).acquire(timeout=30)  # an empty lock file is old enough to be deleted by now
+    return acquire(folder / ".lock", LEASE + 35, _lost)
 
 
 def _lost(loss: LeaseCompromise) -> None:
     print(f"error: {loss.lock_file} was lost ({loss.reason}); another process trains this run", flush=True)
-    os._exit(NOT_OURS)
+    os._exit(EXIT_NOT_OURS)
 
 
 def is_owned(folder: Path) -> bool:
@@ -200,7 +200,3 @@ def delete(paths: list[Path]) -> None:
             shutil.rmtree(path)
         elif not path.name.startswith(".lock"):
             path.unlink()
-
-
-def this_process() -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": os.getpid()}

@@ -11,8 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from data_prep.doses import require_checked
-from data_prep.subsets import halves
-from foundation.counts import counted
+from data_prep.subsets import halves, require_texts
 from foundation.errors import UsageError
 from hydra_conf.compose import CONF_DIR, compose_config, group_words, parse_list
 from sweeps.device import Machine
@@ -23,10 +22,10 @@ from sweeps.seeds import LARGEST
 
 WORDS = {"seed": "SEEDS", "device": "DEVICE", "data_dir": "DATA_DIR", "n_train": "TRAIN", "axes": "EXPERIMENT"}
 WORDS |= {"init.layers": "INIT", "init.checkpoint": "model.checkpoint"}
+WORDS |= {"fairseq.common.seed": "SEEDS", "fairseq.task.n_train": "TRAIN"}
 WORDS |= {
     key: group.upper() for group in ("precision", "init", "backend", "method") for key in (group, f"{group}.name")
 }
-GROUPS = ("dataset", "model", "backend", "method", "init")  # the configuration groups that name a run
 MAY_DIFFER = ("recipe.learning_rate", "recipe.warmup_share", "recipe.source", "fairseq.optimization.lr")
 OF_INIT = ("init.", "fairseq.task.init", *MAY_DIFFER)  # keys, or their beginnings, that may differ between inits
 
@@ -52,10 +51,14 @@ class Axes:
             if method != "lora" or backend == "hf"
         ]
 
-    def left_out(self) -> list[tuple[str, str]]:
-        """Return the requested (backend, method) pairs that do not exist."""
-        asked = [(backend, method) for backend in self.backends for method in self.methods]
-        return [pair for pair in asked if pair not in self.pairs()]
+    def kinds(self) -> list[list[str]]:
+        """Return the overrides that choose a kind of run, for each dataset, model, backend, method and init."""
+        return [
+            group_words(dataset=dataset, model=model, backend=backend, method=method, init=init)
+            for dataset, model, (backend, method), init in itertools.product(
+                self.datasets, self.models, self.pairs(), self.inits
+            )
+        ]
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,8 @@ def train_sizes(words: list[int | str], n: int) -> list[int | None]:
     sizes = [word if isinstance(word, int) else None for word in words]
     if n in sizes:
         raise UsageError(f"TRAIN={n}: these are all training texts; say all")
-    if more := [size for size in sizes if size is not None and size > n]:
-        raise UsageError(f"TRAIN={more[0]}: there are {counted(n, 'training text')}; give fewer, or all")
+    for size in sizes:
+        require_texts(size or n, n)
     return sizes
 
 
@@ -163,32 +166,32 @@ def compose_runs(
     `prep` is the command that prepares their data. Raises `UsageError` for a bad configuration, for data that is not
     prepared, or if inits would differ in more than learning rate and warm-up.
     """
-    runs = []
-    for dataset, model, (backend, method) in itertools.product(axes.datasets, axes.models, axes.pairs()):
-        first_of_init = {}
-        for init in axes.inits:
-            of_kind = group_words(dataset=dataset, model=model, backend=backend, method=method, init=init)
-            chosen = [*words, *of_kind]
-            config = compose_config([*chosen, *overrides])
-            manifest = prepared(config, prep)
-            if config.model.shape_from_checkpoint:
-                config = compose_config([*chosen, *shape_words(manifest, prep), *overrides])
-            as_prepared(config, manifest, overrides, prep)
-            with open_dict(config):
-                config.device, config.precision.name = machine.device, machine.precision
-            inputs = input_hashes(config, prep)
-            if config.init.checkpoint is not None:
-                require_checked(Path(config.init.checkpoint), Path(config.data_dir) / "splits" / config.dataset.name)
-            first_of_init[init] = comparable(config)
-            sizes = train_sizes(axes.trains, inputs["examples"]["train"])
-            for size, seed in itertools.product(sizes, axes.seeds):
-                own = config.copy()
-                own.n_train, own.seed = size, seed
-                named = "/".join(own[group].name for group in GROUPS)
-                key = RunKey.parse(f"{named}/train={size or ALL}/seed={seed}")
-                folder = key.folder(root.parent, root.name)
-                runs.append(PlannedRun(key, own, inputs, folder, config.launcher.threads))
-        _refuse_unfair(first_of_init)
+    runs: list[PlannedRun] = []
+    compared: dict[str, dict[str, Any]] = {}  # what runs are compared within -> the configuration of each init
+    for kind in axes.kinds():
+        chosen = [*words, *kind]
+        config = compose_config([*chosen, *overrides])
+        manifest = prepared(config, prep)
+        if config.model.shape_from_checkpoint:
+            config = compose_config([*chosen, *shape_words(manifest, prep), *overrides])
+        as_prepared(config, manifest, overrides, prep)
+        with open_dict(config):
+            config.device, config.precision.name = machine.device, machine.precision
+        inputs = input_hashes(config, prep)
+        if config.init.checkpoint is not None:
+            require_checked(Path(config.init.checkpoint), Path(config.data_dir) / "splits" / config.dataset.name)
+        within = "/".join(config[group].name for group in ("dataset", "model", "backend", "method"))
+        init = config.init.name
+        compared.setdefault(within, {})[init] = comparable(config)
+        sizes = train_sizes(axes.trains, inputs["examples"]["train"])
+        for size, seed in itertools.product(sizes, axes.seeds):
+            own = config.copy()
+            own.n_train, own.seed = size, seed
+            key = RunKey.parse(f"{within}/{init}/train={size or ALL}/seed={seed}")
+            folder = key.folder(root.parent, root.name)
+            runs.append(PlannedRun(key, own, inputs, folder, config.launcher.threads))
+    for by_init in compared.values():
+        _refuse_unfair(by_init)
     key, n = Counter(run.key for run in runs).most_common(1)[0]
     if n > 1:
         raise UsageError(f"{key} is asked for twice: two datasets or models have one name; give another")

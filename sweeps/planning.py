@@ -15,8 +15,8 @@ from foundation.errors import UsageError
 from foundation.whole_files import require_no_dead_link
 from hydra_conf.compose import choices, compose_config, group_words, parse_list, quoted
 from sweeps.commands import commands_of
-from sweeps.device import Machine, cluster_machine, resolve_machine, share_machine
-from sweeps.folders import PRETRAINING, require_name
+from sweeps.device import Machine, choice_of, cluster_machine, resolve_machine, share_machine
+from sweeps.folders import PRETRAINING, require_name, sweep_folder_of
 from sweeps.grid import Axes, PlannedRun, compose_runs, number_words, parse_seeds, parse_train, refuse_axes
 from sweeps.provenance import own_tables
 from sweeps.standing import chosen_in, claimed, keep_precision, list_runs, prepare
@@ -72,8 +72,7 @@ def axes_of(arguments: argparse.Namespace) -> Axes:
 def words_of(arguments: argparse.Namespace) -> tuple[Axes, list[str], list[DictConfig]]:
     """Return the axes, the overrides that choose groups and keys, and a configuration for each kind of run.
 
-    A kind is a dataset, a model, a backend, a method and an init. Nothing but the words is looked at: no data, no
-    machine. Raises `UsageError` for a word that no sweep takes.
+    Nothing but the words is looked at: no data, no machine. Raises `UsageError` for a word that no sweep takes.
     """
     axes = axes_of(arguments)
     require_transformers(axes)
@@ -87,16 +86,14 @@ def words_of(arguments: argparse.Namespace) -> tuple[Axes, list[str], list[DictC
     words += [f"data_dir={quoted(arguments.data_dir.absolute())}", *numbers]
     if arguments.precision and arguments.precision not in choices("precision"):
         raise UsageError(f"PRECISION={arguments.precision}: choose from {', '.join(choices('precision'))}")
-    composed = []
-    kinds = itertools.product(axes.datasets, axes.models, axes.pairs(), axes.inits)
-    for dataset, model, (backend, method), init in kinds:
-        kind = group_words(dataset=dataset, model=model, backend=backend, method=method, init=init)
-        composed.append(compose_config([*words, *kind, *arguments.overrides]))
-    return axes, words, composed
+    return axes, words, [compose_config([*words, *kind, *arguments.overrides]) for kind in axes.kinds()]
 
 
-def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
-    """Return the runs that the arguments ask for and the machine. The runs' jobs and threads are set, too."""
+def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine, list[str]]:
+    """Return the runs that the arguments ask for, the machine, and the commands that repeat the sweep.
+
+    The runs' jobs and threads are set, too.
+    """
     axes, words, composed = words_of(arguments)
     first = composed[0]
     launcher, precision = first.launcher, first.precision.name
@@ -111,8 +108,8 @@ def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
         raise UsageError(
             f"WAIT=0 needs LAUNCHER=slurm: runs of LAUNCHER={launcher.name} end with the command that started them"
         )
-    prep, _ = commands_of(arguments, arguments_of_run(), own_tables(first))
-    runs = compose_runs(words, axes, arguments.overrides, machine, root, prep)
+    commands = commands_of(arguments, arguments_of_run(), own_tables(first))
+    runs = compose_runs(words, axes, arguments.overrides, machine, root, commands[0])
     usual = {config.dataset.name: settings_of(config.dataset) for config in composed}
     for name, config in {run.key.dataset: run.config for run in runs}.items():
         for key, value in settings_of(config.dataset).items() if name in choices("dataset") else []:
@@ -124,7 +121,7 @@ def plan(arguments: argparse.Namespace) -> tuple[list[PlannedRun], Machine]:
         jobs, threads = share_machine(machine, len(runs), launcher.jobs, launcher.threads)
         for run in runs:
             run.config.launcher.jobs, run.config.launcher.threads = jobs, threads
-    return runs, machine
+    return runs, machine, commands
 
 
 def require_launcher(launcher: DictConfig) -> None:
@@ -146,35 +143,38 @@ def require_transformers(axes: Axes) -> None:
         raise UsageError(
             "BACKEND=hf needs transformers and peft, which are not installed; run `make setup EXTRAS=dev,hf`"
         )
-    for backend, method in axes.left_out():
-        print(f"  there is no METHOD={method} with BACKEND={backend}; these runs are left out", flush=True)
+    for backend, method in itertools.product(axes.backends, axes.methods):
+        if (backend, method) not in axes.pairs():
+            print(f"  there is no METHOD={method} with BACKEND={backend}; these runs are left out", flush=True)
 
 
 @contextmanager
 def prepared_folders(
     left: list[PlannedRun],
     runs: list[PlannedRun],
-    root: Path,
+    machine: Machine,
     commands: list[str],
     force: bool,
-    auto: dict[str, str],
     queued: frozenset[Path] = frozenset(),
 ) -> Iterator[None]:
-    """Write sweep.json, prepare the folders of the runs in `left`, and hold this sweep's claim on these runs.
+    """Write sweep.json, prepare the folders of the runs in `left`, and hold a claim on these runs.
 
-    Runs whose jobs wait in a cluster's queue stay as they are. Prints a line for each run whose earlier attempt is
-    discarded.
+    `runs` are all runs that are asked for, of one sweep or of several. Runs whose jobs wait in a cluster's queue stay
+    as they are. Prints a line for each run whose earlier attempt is discarded.
     """
     with ExitStack() as held:
-        try:
-            list_runs(root, [], [], auto)
-            claim = held.enter_context(claimed(root))
-            for run in left:
-                if run.folder not in queued and (emptied := prepare(run, force, claim)):
-                    print(f"  {emptied}", flush=True)
-            list_runs(root, runs, commands, auto)  # a command that is refused has made nothing
-        except OSError as error:
-            raise UsageError(
-                f"{error.filename or root} cannot be written ({error.strerror}); give another RUNS_DIR"
-            ) from error
+        for root in dict.fromkeys(sweep_folder_of(run.folder) for run in left):
+            auto = choice_of(machine, chosen_in(root))
+            try:
+                list_runs(root, [], [], auto)
+                claim = held.enter_context(claimed(root))
+                for run in [run for run in left if root in run.folder.parents and run.folder not in queued]:
+                    if emptied := prepare(run, force, claim):
+                        print(f"  {emptied}", flush=True)
+                asked = [run for run in runs if root in run.folder.parents]
+                list_runs(root, asked, commands, auto)  # a command that is refused has made nothing
+            except OSError as error:
+                raise UsageError(
+                    f"{error.filename or root} cannot be written ({error.strerror}); give another RUNS_DIR"
+                ) from error
         yield

@@ -14,15 +14,14 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from sweeps.child import ANSWERED, NewInterpreter, environment_of, note_death, start, was_stopped
-from sweeps.folders import DONE, NOT_OURS, is_owned, read_json
+from sweeps.folders import EXIT_DONE, EXIT_NOT_OURS, is_owned, read_json
 from sweeps.grid import PlannedRun
 from sweeps.run import run_forked
 from sweeps.standing import to_start
@@ -143,28 +142,33 @@ def run_all(
     waiting, free = list(runs), list(range(jobs))
     attempts = {run.folder: 0 for run in runs}
     failed_before = {run.folder: read_json(run.folder / "status.json").get("attempts", 0) for run in runs}
-    with Signals() as signals, _children() as children:
-        while waiting or children:
-            if not signals.got:
-                for run in [run for run in waiting if free]:
-                    if free and not is_owned(run.folder):
+    children: list[_Child] = []
+    with Signals() as signals:
+        try:
+            while waiting or children:
+                for run in list(waiting):
+                    if free and not signals.got and not is_owned(run.folder):
                         waiting.remove(run)
                         if digest := to_start(run, failed_before[run.folder]):
                             attempts[run.folder] += 1
                             children.append(_start(run, free.pop(0), gpus, digest))
-            time.sleep(POLL_SECONDS)
-            signals.answer(children, lambda child: child.process.terminate(), _Child.end)
-            for child in [child for child in children if child.process.exitcode is not None]:
-                code = child.note_death()
-                children.remove(child)
-                free.append(child.slot)
-                failed = code not in (DONE, NOT_OURS) and not was_stopped(code)
-                if code == NOT_OURS or (failed and attempts[child.run.folder] <= retries):
-                    failed_before[child.run.folder] = read_json(child.run.folder / "status.json").get("attempts", 0)
-                    waiting.append(child.run)
-            on_poll()
-            if signals.got and not children:
-                raise SweepInterrupted(signals.got[0])
+                time.sleep(POLL_SECONDS)
+                signals.answer(children, lambda child: child.process.terminate(), _Child.end)
+                for child in [child for child in children if child.process.exitcode is not None]:
+                    code = child.note_death()
+                    children.remove(child)
+                    free.append(child.slot)
+                    failed = code not in (EXIT_DONE, EXIT_NOT_OURS) and not was_stopped(code)
+                    if code == EXIT_NOT_OURS or (failed and attempts[child.run.folder] <= retries):
+                        failed_before[child.run.folder] = read_json(child.run.folder / "status.json").get("attempts", 0)
+                        waiting.append(child.run)
+                on_poll()
+                if signals.got and not children:
+                    raise SweepInterrupted(signals.got[0])
+        finally:
+            for child in children:
+                child.end()
+                child.note_death()
 
 
 class SweepInterrupted(Exception):  # noqa: N818  not an error
@@ -173,15 +177,3 @@ class SweepInterrupted(Exception):  # noqa: N818  not an error
     @property
     def exit_code(self) -> int:
         return 128 + int(self.args[0])
-
-
-@contextmanager
-def _children() -> Iterator[list[_Child]]:
-    """Yield a list for the child processes. End the children still in it when the block ends."""
-    children: list[_Child] = []
-    try:
-        yield children
-    finally:
-        for child in children:
-            child.end()
-            child.note_death()

@@ -16,26 +16,28 @@ from pathlib import Path
 from typing import Any
 
 from filelock import Timeout
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from data_prep.__main__ import prepare_model
 from data_prep.corpus import corpus_folder, prepare_corpus
-from data_prep.doses import ABOUT, UNITS, dose_name, doses_of_model
+from data_prep.doses import ABOUT, UNITS, dose_name, doses_of_model, steps_of
 from foundation.errors import UsageError
 from foundation.whole_files import require_no_dead_link, sha256_of, write_json, write_text
-from hydra_conf.compose import choices, compose_config, flat, group_words, parse_words, quoted
+from hydra_conf.compose import choices, compose_config, group_words, parse_words, quoted
 from sweeps.child import environment_of, note_death, start
 from sweeps.device import Machine, require_device, resolve_machine
-from sweeps.folders import NOT_OURS, PRETRAINING, STOPPED, delete, lock_of, read_json, read_status, set_status
+from sweeps.folders import EXIT_NOT_OURS, EXIT_STOPPED, PRETRAINING, delete, lock_of, read_json, read_status, set_status
 from sweeps.grid import resolved_yaml, shape_words
 from sweeps.pool import POLL_SECONDS, Signals, SweepInterrupted
-from sweeps.provenance import differing_inputs, differing_keys, provenance
+from sweeps.provenance import comparable, differing_inputs, differing_keys
+from sweeps.run import begin
 from sweeps.screen import duration
+from sweeps.standing import last_step, stored_config
 
 SAY_EVERY = 30.0  # seconds
 PATIENCE = 10.0  # seconds to wait for a process that is ending
 LEFT_BEHIND = 600.0  # seconds after which a model folder is not being written any more
-NOT_COMPARED = (
+NOT_COMPARED = (  # they do not decide the weights of a given dose
     *("tokens", "threads", "data_dir", "corpus.file", "corpus.how_to_get", "corpus.licence", "corpus.citation"),
     *(f"model.{key}" for key in ("folder", "checkpoint", "files", "licence", "citation", "max_unknown_share")),
     *(f"model.published_{key}" for key in ("matrices", "vocabulary", "architecture")),
@@ -90,13 +92,6 @@ def _models(config: DictConfig) -> str:
     return str(Path(config.data_dir).absolute() / "models" / f"{config.model.name}@")
 
 
-def comparable(config: DictConfig) -> dict[str, Any]:
-    """Return the settings that decide the weights of a given dose, as {dotted key: value}."""
-    whole = flat(OmegaConf.to_container(config, resolve=True))
-    left_out = tuple(f"{name}." for name in NOT_COMPARED)
-    return {key: value for key, value in whole.items() if not f"{key}.".startswith(left_out)}
-
-
 def inputs_of(config: DictConfig) -> dict[str, Any]:
     """Return the hashes of the binarised corpus."""
     folder = corpus_folder(config) / "input0"
@@ -113,17 +108,12 @@ def train(folder: Path, config: DictConfig) -> None:
 
     Raises any error that stops the training.
     """
-    import torch
-
-    from fairseq_tasks.resume import Saver, take_up
+    from fairseq_tasks.resume import Saver
     from fairseq_tasks.training import train as train_with_fairseq
-    from fairseq_tasks.training import use_deterministic_algorithms
     from sweeps.fairseq_config import fairseq_config, resolved
 
-    if config.device == "cuda":
-        use_deterministic_algorithms()
-    torch.set_num_threads(config.threads)
-    inputs, pretraining = inputs_of(config), config.pretraining
+    checkpoint, begun, record = begin(folder, config, config.threads, inputs_of)
+    pretraining = config.pretraining
     doses = doses_of(config.tokens, pretraining.first_dose)
     settings = fairseq_config(config, corpus_folder(config) / "input0", folder, config.device, config.precision.name)
     with open_dict(settings):
@@ -138,38 +128,26 @@ def train(folder: Path, config: DictConfig) -> None:
             "added": list(config.corpus.add),
             "learning_rate": pretraining.learning_rate,
             "batch_tokens": pretraining.batch_tokens,
-            "identity": identity(config, inputs),
+            "identity": identity(config, record["inputs"]),
             "checked": checked_by(config),
         }
-        steps = steps_of(config, config.tokens)
+        steps = steps_of(config.tokens, pretraining.batch_tokens)
         settings.optimization.max_update = settings.optimization.max_epoch = steps
-        settings.lr_scheduler.warmup_updates = max(1, steps_of(config, pretraining.warmup_tokens))
+        settings.lr_scheduler.warmup_updates = max(1, steps_of(pretraining.warmup_tokens, pretraining.batch_tokens))
     settings = resolved(settings)
-    checkpoint, taken_up, damaged = take_up(folder)
-    if changed := differing_inputs(read_json(folder / "provenance.json").get("inputs", inputs), inputs):
-        raise UsageError(f"{', '.join(changed)}: the corpus is not the one that the training began with")
-    begun = taken_up.get("step", 0)
     for dose in missing(config):
-        if checkpoint is not None and steps_of(config, dose) <= begun:
+        if checkpoint is not None and steps_of(dose, pretraining.batch_tokens) <= begun:
             raise UsageError(
                 f"{model_folder(config, dose)} is not there, and the training is past it, at "
                 f"{begun * pretraining.batch_tokens:,} tokens; put it back, or begin the training anew with FORCE=1"
             )
-    write_json(folder / "provenance.json", provenance(config, inputs, config.threads))
-    set_status(folder, planned_steps=steps, notes=damaged)
-    if checkpoint is not None:
-        print(f"going on from step {begun}", flush=True)
+    set_status(folder, planned_steps=steps)
     if begun >= steps:  # it was stopped after its last step, or was longer before
         return
-    evaluations = sorted({steps_of(config, dose) for dose in doses})
+    evaluations = sorted({steps_of(dose, pretraining.batch_tokens) for dose in doses})
     train_with_fairseq(settings, steps, evaluations, Saver(folder, 10, begun), checkpoint, save_at_end=True)
     if missing(config) or read_json(folder / "progress.json").get("batches") != steps:
         raise UsageError("training stopped before its plan was complete; train.log says why")
-
-
-def steps_of(config: DictConfig, tokens: int) -> int:
-    """Return after how many steps the model has been trained on at least `tokens` tokens."""
-    return -(-tokens // int(config.pretraining.batch_tokens))
 
 
 def missing(config: DictConfig) -> list[int]:
@@ -180,7 +158,7 @@ def missing(config: DictConfig) -> list[int]:
 
 def identity(config: DictConfig, inputs: dict[str, Any]) -> str:
     """Return a digest of what decides the weights of a dose: the settings and the corpus."""
-    return hashlib.sha256(json.dumps([comparable(config), inputs], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([comparable(config, NOT_COMPARED), inputs], sort_keys=True).encode()).hexdigest()
 
 
 def plan(arguments: argparse.Namespace) -> tuple[DictConfig, Path]:
@@ -191,8 +169,8 @@ def plan(arguments: argparse.Namespace) -> tuple[DictConfig, Path]:
     refuse_overrides(arguments.overrides)
     config = compose_config([*words, *arguments.overrides], "pretrain")
     folder = arguments.runs_dir.absolute() / PRETRAINING / f"{config.corpus.name}.{config.model.name}"
-    stored = read_config(folder)
-    chosen = {"device": stored.device, stored.device: stored.precision.name} if stored and not arguments.force else {}
+    stored = None if arguments.force else begun_with(folder)
+    chosen = {"device": stored.device, stored.device: stored.precision.name} if stored else {}
     machine = resolve_machine(arguments.device, arguments.precision, chosen)
     require_device(machine, PRETRAINING)
     precision = machine.precision
@@ -204,7 +182,7 @@ def plan(arguments: argparse.Namespace) -> tuple[DictConfig, Path]:
     if config.model.shape_from_checkpoint:
         config = compose_config([*words, *shape_words(known), *arguments.overrides], "pretrain")
     config.device, config.precision.name = machine.device, precision
-    config.threads = config.threads or (stored.threads if stored and not arguments.force else None) or _cores(machine)
+    config.threads = config.threads or (stored.threads if stored else None) or _cores(machine)
     if config.pretraining.block_tokens > config.model.max_positions:
         raise UsageError(
             f"pretraining.block_tokens={config.pretraining.block_tokens}: {config.model.name} takes at most "
@@ -232,10 +210,15 @@ def _cores(machine: Machine) -> int:
     return 1 if machine.device == "cuda" else len(os.sched_getaffinity(0))
 
 
-def read_config(folder: Path) -> DictConfig | None:
-    """Return the configuration of a training that has begun, or None."""
-    stored = OmegaConf.load(folder / "config.yaml") if (folder / "config.yaml").is_file() else None
-    return stored if isinstance(stored, DictConfig) else None
+def begun_with(folder: Path) -> DictConfig | None:
+    """Return the configuration of a training that has begun, or None. Raises `UsageError` if it cannot be read."""
+    stored = stored_config(folder)
+    if stored is None and last_step(folder) is not None:
+        raise UsageError(
+            f"{folder / 'config.yaml'} cannot be read, and a training has begun there; put it back, or begin the "
+            "training anew with FORCE=1"
+        )
+    return stored
 
 
 def prepare_folder(config: DictConfig, folder: Path, force: bool) -> bool:
@@ -252,11 +235,12 @@ def prepare_folder(config: DictConfig, folder: Path, force: bool) -> bool:
 
 
 def _prepare(config: DictConfig, folder: Path, force: bool) -> bool:
-    inputs, stored = inputs_of(config), read_config(folder)
+    inputs, stored = inputs_of(config), stored_config(folder) if force else begun_with(folder)
     own = {identity(config, inputs)}
     if stored is not None:
         made_from = read_json(folder / "provenance.json").get("inputs", inputs)
-        differs = differing_keys(comparable(stored), comparable(config)) + differing_inputs(made_from, inputs)
+        before, asked = (comparable(one, NOT_COMPARED) for one in (stored, config))
+        differs = differing_keys(before, asked) + differing_inputs(made_from, inputs)
         if differs and not force:
             raise UsageError(f"{folder} was begun otherwise ({'; '.join(differs)}); FORCE=1 begins it anew")
         own.add(identity(stored, made_from))
@@ -331,10 +315,10 @@ def _pretrain(arguments: argparse.Namespace) -> int:
             flush=True,
         )
         code = _train_in_child(config, folder)
-        if code == NOT_OURS:
+        if code == EXIT_NOT_OURS:
             raise UsageError(f"{folder} is being trained by another process; wait for it, or stop it")
         if read_status(folder).get("state") != "done":
-            said = "it was stopped; the same command goes on from here" if code == STOPPED else ""
+            said = "it was stopped; the same command goes on from here" if code == EXIT_STOPPED else ""
             print(f"error: {said or read_status(folder).get('error')}\n  log: {folder / 'train.log'}", flush=True)
             return 1
     checked = checked_by(config)  # perhaps more datasets than when the models were written

@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -101,11 +102,11 @@ def input_hashes(config: DictConfig, prep: str = PREP) -> dict[str, Any]:
     return found | ({"trained": "adapter and head"} if config.method.name == "lora" else {})
 
 
-def comparable(config: DictConfig) -> dict[str, Any]:
-    """Return the resolved configuration as {dotted key: value}, without keys that do not change what a run is."""
+def comparable(config: DictConfig, left_out: Sequence[str] = NOT_COMPARED) -> dict[str, Any]:
+    """Return the resolved configuration as {dotted key: value}, without the keys and nodes in `left_out`."""
     whole = flat(OmegaConf.to_container(config, resolve=True))
-    left_out = tuple(f"{name}." for name in NOT_COMPARED)
-    return {key: value for key, value in whole.items() if not f"{key}.".startswith(left_out)}
+    begins = tuple(f"{name}." for name in left_out)
+    return {key: value for key, value in whole.items() if not f"{key}.".startswith(begins)}
 
 
 def differing_keys(stored: dict[str, Any], asked: dict[str, Any]) -> list[str]:

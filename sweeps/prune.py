@@ -3,7 +3,6 @@
 import argparse
 import shutil
 from pathlib import Path
-from typing import Any
 
 from foundation.counts import counted
 from foundation.errors import UsageError
@@ -30,20 +29,15 @@ def prune_sweep(words: list[str]) -> int:
     summary = read_json(path)
     if summary.get("sweep_folder") != str(root.resolve()):
         raise UsageError(f"{path} is of {summary.get('sweep_folder', 'other runs')}; run `make figures` first")
-    told = in_report(summary)
-    pruned, freed = prune([found[key] for key in found if key in told], path.stat().st_mtime)
-    print(f"{pruned} of {counted(len(found), 'run')} pruned, {freed / 1e6:.1f} MB freed")
-    return 0
-
-
-def in_report(summary: dict[str, Any]) -> set[RunKey]:
-    """Return the runs whose test accuracies are in a report, according to its summary.json."""
     names = RunKey.__dataclass_fields__
-    return {
+    in_report = {
         RunKey(**{name: run[name] for name in names if name in run})
         for run in summary["runs"]
         if run["test"] is not None
     }
+    pruned, freed = prune([found[key] for key in found if key in in_report], path.stat().st_mtime)
+    print(f"{pruned} of {counted(len(found), 'run')} pruned, {freed / 1e6:.1f} MB freed")
+    return 0
 
 
 def prune(runs: list[Path], analysed: float) -> tuple[int, int]:

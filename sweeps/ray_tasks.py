@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from foundation.errors import UsageError
 from sweeps.child import Child, train_here
-from sweeps.folders import NOT_OURS, read_json, set_status
+from sweeps.folders import EXIT_NOT_OURS, read_json, set_status
 from sweeps.grid import PlannedRun
 from sweeps.pool import Signals, SweepInterrupted
 from sweeps.standing import to_start
@@ -62,7 +62,7 @@ def run_on_ray(runs: list[PlannedRun], launcher: DictConfig, on_poll: Callable[[
                 ended = ray.wait(list(tasks), num_returns=len(tasks), timeout=POLL_SECONDS)[0] if tasks else []
                 for reference in ended:
                     run = tasks.pop(reference)
-                    if _result(reference, run.folder, stopped=bool(signals.got)) == NOT_OURS:
+                    if _result(reference, run.folder, stopped=bool(signals.got)) == EXIT_NOT_OURS:
                         waiting.append(run)
                 on_poll()
                 signals.answer(tasks, ray.cancel, partial(ray.cancel, force=True))

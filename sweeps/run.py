@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import socket
 import sys
 import threading
 import traceback
@@ -29,17 +30,16 @@ from foundation.counts import counted
 from foundation.errors import UsageError, is_out_of_memory, print_anything
 from foundation.whole_files import sha256_of, write_json, write_text
 from sweeps.folders import (
-    DONE,
-    FAILED,
-    NOT_OURS,
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_NOT_OURS,
+    EXIT_STOPPED,
     PRETRAINING,
-    STOPPED,
     drop_leftovers,
     now,
     read_json,
     set_status,
     take,
-    this_process,
 )
 from sweeps.provenance import binarised_folder, differing_inputs, input_hashes, provenance
 from sweeps.seeds import STRIDE
@@ -180,31 +180,28 @@ def with_schedule(settings: DictConfig, config: DictConfig, steps: int) -> DictC
     return settings
 
 
-def train(folder: Path, config: DictConfig) -> None:
-    """Train the run. A run that was interrupted goes on from its last checkpoint.
+def begin(
+    folder: Path, config: DictConfig, threads: int, hashes: Callable[[DictConfig], dict[str, Any]]
+) -> tuple[Path | None, int, dict[str, Any]]:
+    """Set up torch, and take up the last checkpoint of a run or a pre-training. Write provenance.json.
 
-    Raises any error that stops the run. Returns only after `check_finished` has found the plan complete.
+    `hashes` returns the hashes of the inputs. Returns the checkpoint (None if the run starts anew), its step, and the
+    provenance. Raises `UsageError` when there is no CUDA device, or when an input has changed.
     """
     import torch
 
-    from fairseq_tasks.resume import Saver, take_up
-    from fairseq_tasks.training import train as train_with_fairseq
+    from fairseq_tasks.resume import take_up
     from fairseq_tasks.training import use_deterministic_algorithms
-    from sweeps.fairseq_config import fairseq_config, resolved
 
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("this machine has no CUDA device that torch can use, and the run was planned for one")
     if config.device == "cuda":
+        if not torch.cuda.is_available():
+            raise UsageError("this machine has no CUDA device that torch can use, and the run was planned for one")
         use_deterministic_algorithms()
-    torch.set_num_threads(config.launcher.threads)
-    settings = resolved(fairseq_config(config, binarised_folder(config), folder, config.device, config.precision.name))
-    settings, plan = planned(settings, config)
-    steps = plan.steps
-    if config.backend.name == "fairseq":
-        write_text(folder / "fairseq.yaml", OmegaConf.to_yaml(settings))
+    torch.set_num_threads(threads)
     checkpoint, taken_up, damaged = take_up(folder)
+    step = int(taken_up.get("step", 0))
     before = read_json(folder / "provenance.json")
-    record = provenance(config, input_hashes(config), config.launcher.threads)
+    record = provenance(config, hashes(config), threads)
     made_from = before.get("inputs", record["inputs"] if checkpoint is None else {})
     if changed := differing_inputs(made_from, record["inputs"]):
         raise UsageError(
@@ -212,12 +209,30 @@ def train(folder: Path, config: DictConfig) -> None:
             "call again with FORCE=1"
         )
     if checkpoint is not None:
-        record = resumed_record(before, record, taken_up["step"])
-        print(f"going on from step {taken_up['step']}", flush=True)
+        record = resumed_record(before, record, step)
+        print(f"going on from step {step}", flush=True)
     write_json(folder / "provenance.json", record)
-    notes = [*read_json(folder / "status.json").get("notes", []), *damaged]
-    set_status(folder, planned_steps=steps, planned_batches=plan.batches, notes=notes)
-    saver = Saver(folder, config.launcher.save_every, taken_up.get("step", 0))
+    set_status(folder, notes=[*read_json(folder / "status.json").get("notes", []), *damaged])
+    return checkpoint, step, record
+
+
+def train(folder: Path, config: DictConfig) -> None:
+    """Train the run. A run that was interrupted goes on from its last checkpoint.
+
+    Raises any error that stops the run. Returns only after `check_finished` has found the plan complete.
+    """
+    from fairseq_tasks.resume import Saver
+    from fairseq_tasks.training import train as train_with_fairseq
+    from sweeps.fairseq_config import fairseq_config, resolved
+
+    checkpoint, begun, record = begin(folder, config, config.launcher.threads, input_hashes)
+    settings = resolved(fairseq_config(config, binarised_folder(config), folder, config.device, config.precision.name))
+    settings, plan = planned(settings, config)
+    steps = plan.steps
+    if config.backend.name == "fairseq":
+        write_text(folder / "fairseq.yaml", OmegaConf.to_yaml(settings))
+    set_status(folder, planned_steps=steps, planned_batches=plan.batches)
+    saver = Saver(folder, config.launcher.save_every, begun)
     try:
         if config.backend.name == "hf":
             from hf_tasks.train import train as train_with_transformers
@@ -319,19 +334,20 @@ def run(folder: Path, digest: str | None = None) -> int:
         lock = take(folder)
     except (Timeout, OSError):
         print(f"error: {folder} is not a run folder, or another process is training it", file=sys.stderr)
-        return NOT_OURS
+        return EXIT_NOT_OURS
     with lock:
         if digest is not None and sha256_of(folder / "config.yaml") != digest:
             print(f"error: {folder} was asked for with another configuration in the meantime", file=sys.stderr)
-            return NOT_OURS
+            return EXIT_NOT_OURS
         if read_json(folder / "status.json").get("state") == "done":
-            return DONE  # another sweep was quicker
+            return EXIT_DONE  # another sweep was quicker
         for number in (signal.SIGTERM, signal.SIGUSR2):
             signal.signal(number, lambda *_: stop_asked.set())
         try:
             drop_leftovers(folder)
             attempts = read_json(folder / "status.json").get("attempts", 0) + 1
-            set_status(folder, state="running", attempts=attempts, started=now(), error=None, **this_process())
+            news = {"attempts": attempts, "started": now(), "host": socket.gethostname(), "pid": os.getpid()}
+            set_status(folder, state="running", error=None, **news)
             config = OmegaConf.load(folder / "config.yaml")
             assert isinstance(config, DictConfig)
             if "corpus" in config:
@@ -340,14 +356,14 @@ def run(folder: Path, digest: str | None = None) -> int:
                 pretrain(folder, config)
             else:
                 train(folder, config)
-            set_status(folder, state="done", exit_code=DONE, finished=now())
+            set_status(folder, state="done", exit_code=EXIT_DONE, finished=now())
             if "corpus" not in config:  # a pre-training may be made longer
                 shutil.rmtree(folder / "resume", ignore_errors=True)
-            return DONE
+            return EXIT_DONE
         except Stopped:
             print("stopped; called again it goes on", flush=True)
-            set_status(folder, state="pending", exit_code=STOPPED, finished=now())
-            return STOPPED
+            set_status(folder, state="pending", exit_code=EXIT_STOPPED, finished=now())
+            return EXIT_STOPPED
         except BaseException as error:
             said, whole = explain(error, folder), traceback.format_exc()
             let_go(error)
@@ -356,8 +372,8 @@ def run(folder: Path, digest: str | None = None) -> int:
                     print(whole, flush=True)
                 print(f"error: {said}", flush=True)
             with suppress(OSError):
-                set_status(folder, state="failed", error=said, exit_code=FAILED, finished=now())
-            return FAILED
+                set_status(folder, state="failed", error=said, exit_code=EXIT_FAILED, finished=now())
+            return EXIT_FAILED
 
 
 def main() -> int:

@@ -58,7 +58,7 @@ def short_names(runs: dict[Path, RunKey]) -> list[str]:
     return [" ".join(part[name] for name in shown) for part in parts]
 
 
-class Progress:
+class Screen:
     """A table redrawn in place on a terminal. Elsewhere, one plain line for each change of state or new evaluation."""
 
     def __init__(self, runs: dict[Path, RunKey]) -> None:
@@ -68,7 +68,7 @@ class Progress:
         self.first_step: dict[Path, tuple[float, int]] = {}
         self.live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "Screen":
         if self.live:
             self.live.start()
         return self

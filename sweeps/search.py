@@ -9,7 +9,6 @@ steps (`recipe.evaluate_every`), as in the runs that the rates are chosen for.
 
 import argparse
 import math
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,13 @@ from foundation.counts import counted
 from foundation.errors import UsageError
 from foundation.whole_files import require_no_dead_link, write_json
 from hydra_conf.compose import compose_config, group_words, parse_list, parse_words, quoted
-from sweeps.device import Machine, choice_of, require_device, resolve_machine, share_machine
-from sweeps.folders import read_status, sweep_folder_of
+from sweeps.device import Machine, require_device, resolve_machine, share_machine
+from sweeps.folders import read_status
 from sweeps.grid import Axes, PlannedRun, compose_runs, parse_train, refuse_axes
 from sweeps.planning import prepared_folders
 from sweeps.pool import run_all
 from sweeps.preflight import preflight
-from sweeps.screen import Progress
+from sweeps.screen import Screen
 from sweeps.standing import chosen_in, outcome, to_do
 
 SEED = 1000  # differs from every reported seed
@@ -171,12 +170,8 @@ def run_search(words: list[str]) -> int:
     if left:
         require_device(machine, "search")
         preflight(left, machine, arguments.overrides)
-        with ExitStack() as held, Progress({run.folder: run.key for run in left}) as progress:
-            for root in dict.fromkeys(sweep_folder_of(run.folder) for run in left):
-                of_root = [run for run in left if root in run.folder.parents]
-                auto = choice_of(machine, chosen_in(root))
-                held.enter_context(prepared_folders(of_root, of_root, root, [], False, auto))
-            run_all(left, launcher.jobs, machine.gpus, progress.update, launcher.retries)
+        with prepared_folders(left, runs, machine, [], False), Screen({run.folder: run.key for run in left}) as screen:
+            run_all(left, launcher.jobs, machine.gpus, screen.update, launcher.retries)
     failed = [run for run in runs if not outcome(run)[0]]
     if failed:
         raise UsageError(

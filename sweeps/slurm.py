@@ -131,14 +131,19 @@ def in_queue(ids: Iterable[str]) -> set[str] | None:
     return set(answer.stdout.split())
 
 
+def jobs_of(folders: Iterable[Path]) -> dict[Path, str]:
+    """Return the last job of each run folder that was submitted, according to its status."""
+    return {folder: job for folder in folders if (job := read_json(folder / "status.json").get("job"))}
+
+
 def has_jobs(folders: Iterable[Path]) -> bool:
     """Return whether SLURM has a job for any of the run folders. True also when SLURM does not answer."""
-    return in_queue(job for folder in folders if (job := read_json(folder / "status.json").get("job"))) != set()
+    return in_queue(jobs_of(folders).values()) != set()
 
 
 def queued(runs: Iterable[Path]) -> frozenset[Path]:
     """Return the run folders whose job waits or runs. Raises `UsageError` when SLURM does not answer."""
-    jobs = {folder: job for folder in runs if (job := read_json(folder / "status.json").get("job"))}
+    jobs = jobs_of(runs)
     known = in_queue(jobs.values())
     if known is None:
         raise UsageError("SLURM does not answer, and some of these runs were submitted to it; call again when it does")
@@ -147,7 +152,7 @@ def queued(runs: Iterable[Path]) -> frozenset[Path]:
 
 def note_gone(folders: list[Path]) -> list[Path]:
     """Return the run folders whose job has left the queue. A run that has not ended is marked as failed."""
-    jobs = {folder: job for folder in folders if (job := read_json(folder / "status.json").get("job"))}
+    jobs = jobs_of(folders)
     known = in_queue(jobs.values())
     if known is None:
         return []
@@ -178,7 +183,7 @@ def follow(folders: list[Path], on_poll: Callable[[], None]) -> None:
             if signals.got and not signals.told:
                 signals.told = True
                 print("cancelling the jobs: each run saves; once more does not wait for them", flush=True)
-                subprocess.run(["scancel", *(read_json(folder / "status.json")["job"] for folder in left)], check=False)
+                subprocess.run(["scancel", *jobs_of(left).values()], check=False)
             end = time.monotonic() + POLL_SECONDS
             while left and time.monotonic() < end and (signals.told or not signals.got):
                 time.sleep(0.2)

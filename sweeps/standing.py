@@ -26,9 +26,9 @@ from foundation.errors import UsageError
 from foundation.whole_files import sha256_of, write_json, write_text
 from sweeps.device import ALLOWED
 from sweeps.folders import (
+    acquire,
     delete,
     find_runs,
-    holding,
     is_held,
     is_known,
     is_owned,
@@ -105,7 +105,7 @@ def _differences(folder: Path, asked: PlannedRun, state: str, step: int | None) 
     """
     if not (folder / "config.yaml").is_file():
         return ["config.yaml: absent"] if state in (DONE, CUT, OWNED) else []
-    stored = _stored(folder)
+    stored = stored_config(folder)
     if stored is None:
         return ["config.yaml: it cannot be read"]
     differ = differing_keys(comparable(stored), comparable(asked.config))
@@ -115,13 +115,13 @@ def _differences(folder: Path, asked: PlannedRun, state: str, step: int | None) 
     return differ
 
 
-def _stored(folder: Path) -> DictConfig | None:
+def stored_config(folder: Path) -> DictConfig | None:
     """Return the configuration in a run's folder, or None if it cannot be read."""
     try:
         stored = OmegaConf.load(folder / "config.yaml")
     except (OSError, ValueError, yaml.YAMLError):
         return None
-    return stored if isinstance(stored, DictConfig) and stored else None
+    return stored if isinstance(stored, DictConfig) and "data_dir" in stored else None  # a whole one has this key
 
 
 def to_do(
@@ -196,7 +196,7 @@ def prepare(run: PlannedRun, force: bool, claim: Path) -> str | None:
 
 def _take_over(run: PlannedRun) -> None:
     """Write the requested configuration. Only paths and launcher settings differ from the stored configuration."""
-    stored = _stored(run.folder)
+    stored = stored_config(run.folder)
     run.config.launcher.threads = run.typed_threads or (stored or run.config).launcher.threads
     write_text(run.folder / "config.yaml", resolved_yaml(run.config))
 
@@ -238,7 +238,7 @@ def claimed(root: Path) -> Iterator[Path]:
     """Hold a lock file in the sweep's folder. The sweep's pending runs are reserved as long as the file is held."""
     marker = root / f".sweep-{socket.gethostname()}-{os.getpid()}"
     root.mkdir(parents=True, exist_ok=True)
-    with holding(marker):
+    with acquire(marker):
         yield marker
 
 
@@ -264,14 +264,14 @@ def chosen_in(root: Path) -> dict[str, str]:
     if isinstance(chosen, dict) and all(str(chosen[name]) in ALLOWED.get(name, ALLOWED) for name in chosen):
         return chosen
     for folder in find_runs(root).values():  # for a sweep whose sweep.json is lost, damaged or older
-        if stored := _stored(folder):
+        if stored := stored_config(folder):
             return {"device": stored.device, stored.device: stored.precision.name}
     return {}
 
 
 def keep_precision(run: PlannedRun) -> None:
     """Keep the precision of a run that has begun: PRECISION=auto asks for no other precision."""
-    stored = _stored(run.folder)
+    stored = stored_config(run.folder)
     if stored is not None and standing(run.folder).state != ABSENT and stored.device == run.config.device:
         run.config.precision.name = stored.precision.name
 
@@ -288,7 +288,7 @@ def list_runs(root: Path, runs: list[PlannedRun], commands: list[str], auto: dic
     """
     path = root / "sweep.json"
     root.mkdir(parents=True, exist_ok=True)
-    with holding(root / ".lock"):
+    with acquire(root / ".lock"):
         before = read_json(path)
         if {**auto, **chosen_in(root)} != auto:
             raise UsageError(f"another command has begun {root} at this moment, on other terms; call again")

@@ -11,7 +11,7 @@ from rich.console import Console
 from foundation.errors import UsageError
 from sweeps import slurm
 from sweeps.folders import RunKey, find_runs, require_name
-from sweeps.screen import COLOURS, Progress, short_names, shown_status, status_table
+from sweeps.screen import COLOURS, Screen, short_names, shown_status, status_table
 from sweeps.standing import DONE, FAILED, is_wanted, standing
 
 WATCH_SECONDS = 5.0
@@ -43,11 +43,11 @@ def show_status(words: list[str]) -> int:
 
 def watch(runs: dict[RunKey, Path]) -> None:
     """Show the runs until each is done or failed, no process is going to train the rest, or the user presses Ctrl-C."""
-    with contextlib.suppress(KeyboardInterrupt), Progress({folder: key for key, folder in runs.items()}) as progress:
+    with contextlib.suppress(KeyboardInterrupt), Screen({folder: key for key, folder in runs.items()}) as screen:
         left = list(runs.values())
         while left:
             slurm.note_gone(left)
-            progress.update()
+            screen.update()
             states = {folder: standing(folder).state for folder in left}
             left = [
                 folder for folder in left if states[folder] != DONE and (states[folder] != FAILED or is_wanted(folder))

@@ -53,10 +53,10 @@ def test_a_run_answers_every_example_of_valid_and_test_at_its_best_step(swept: W
 
 
 def test_the_answers_are_those_of_the_best_step_and_stand_in_the_order_of_the_split(data: Path) -> None:
-    progress = Progress(data, data, MANIFEST, lambda evaluation: None)
+    progress = Progress(data, data, MANIFEST, lambda *_: None)
 
     def evaluate(step: int, split: str, *answers: int) -> None:
-        progress.scored(torch.tensor([1, 0]), logits(*reversed(answers)), torch.tensor([1, 0]))
+        progress.predictions.add(torch.tensor([1, 0]), logits(*reversed(answers)), torch.tensor([1, 0]))
         n_correct = sum(a == b for a, b in zip(answers, (0, 1), strict=True))
         progress.evaluated(split, step, 2, n_correct, 0.5, torch.nn.Linear(1, 1))
 

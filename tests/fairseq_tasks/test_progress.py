@@ -26,7 +26,7 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def told(tmp_path: Path) -> Progress:
-    told = Progress(tmp_path, tmp_path, {"examples": {"valid": 1}, "labels": ["a", "b"]}, lambda _: None)
+    told = Progress(tmp_path, tmp_path, {"examples": {"valid": 1}, "labels": ["a", "b"]}, lambda *_: None)
     told.write()
     return told
 

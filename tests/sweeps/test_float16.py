@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,13 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from omegaconf import DictConfig
 
 from fairseq_tasks import training
 from foundation.errors import UsageError
 from hydra_conf.compose import compose_config
+from sweeps import pretrain, run
 from sweeps.fairseq_config import fairseq_config
+from sweeps.fairseq_keys import refuse_unheeded, with_nothing_given
 from sweeps.folders import read_json, read_status
-from sweeps.run import train
 from tests.conftest import Workspace
 from tests.sweeps.test_cut_runs import same
 from tests.sweeps.test_processes import step_of, until
@@ -33,8 +36,12 @@ TOO_MANY = f"fairseq.common.fp16_init_scale={2**40}"
 @pytest.mark.parametrize("key", ["memory_efficient_fp16", "memory_efficient_bf16", "amp"])
 def test_precision_is_chosen_by_one_word(key: str, workspace: Workspace, tmp_path: Path) -> None:
     config = compose_config(["model=tiny", "init=random", f"fairseq.common.{key}=true"])
-    with pytest.raises(UsageError, match=f"fairseq.common.{key} cannot be given; use PRECISION"):
-        fairseq_config(config, workspace.binarised, tmp_path, "cuda", "fp16")
+    settings, usual = (
+        fairseq_config(one, workspace.binarised, tmp_path, "cuda", "fp16")
+        for one in (config, with_nothing_given(config))
+    )
+    with pytest.raises(UsageError, match=f"fairseq.common.{key} cannot be given: use PRECISION"):
+        refuse_unheeded(config, settings, usual)
 
 
 def test_batches_a_step_that_change_ask_for_how_long_a_scale_is_kept(workspace: Workspace, tmp_path: Path) -> None:
@@ -46,13 +53,17 @@ def test_batches_a_step_that_change_ask_for_how_long_a_scale_is_kept(workspace: 
     fairseq_config(given, workspace.binarised, tmp_path, "cuda", "fp16")
 
 
+@pytest.mark.parametrize(("train", "root"), [(run.train, "warmstart"), (pretrain.train, "pretrain")])
 def test_a_run_on_a_gpu_asks_for_the_same_bits_before_it_computes(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    train: Callable[[Path, DictConfig], None], root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def asked() -> None:
         raise UsageError("asked")
 
-    config = compose_config(["model=tiny", "init=random", "seed=0", "device=cuda", "precision=bf16"])
+    config = compose_config(["model=tiny", "seed=0", "device=cuda", "precision=bf16"], root)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="this machine has no CUDA device that torch can use"):
+        train(tmp_path, config)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(training, "use_deterministic_algorithms", asked)
     with pytest.raises(UsageError, match="^asked$"):

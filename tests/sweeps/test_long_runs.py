@@ -13,7 +13,7 @@ from fairseq_tasks import resume
 from fairseq_tasks.resume import KEPT, Saver, take_up
 from sweeps.__main__ import main
 from sweeps.child import note_death
-from sweeps.folders import FAILED, find_runs, read_json, set_status
+from sweeps.folders import EXIT_FAILED, find_runs, read_json, set_status
 from sweeps.run import explain
 from tests.conftest import Refusals, Workspace
 
@@ -115,7 +115,7 @@ def test_what_ends_a_run_is_one_sentence_that_says_what_to_do(tmp_path: Path) ->
         (-9, "failed", "out of memory: lower JOBS"),
         (-15, "pending", "asked to stop"),
         (-12, "pending", "asked to stop"),
-        (FAILED, "failed", "last line: what it said"),
+        (EXIT_FAILED, "failed", "last line: what it said"),
     ],
 )
 def test_a_death_that_a_run_could_not_tell_of_is_told(tmp_path: Path, code: int, state: str, said: str) -> None:
@@ -133,7 +133,7 @@ def test_a_death_that_a_run_could_not_tell_of_is_told(tmp_path: Path, code: int,
         (["--launcher", "local", "launcher.minutes=5"], "LAUNCHER=local has no such setting"),
         (["--launcher", "ray", "launcher.partition=gpu"], "LAUNCHER=ray has no such setting"),
         (["--launcher", "slurm", "launcher.gpus=2"], "a run uses one GPU"),
-        (["--launcher", "slurm", "launcher.minutes=1"], "it must be at least 2"),
+        (["--launcher", "slurm", "launcher.minutes=1"], "it is a number from 2"),
         (["--launcher", "slurm", "launcher.gpus=0", "--device", "cuda"], "DEVICE=cuda, but launcher.gpus=0"),
         (["--launcher", "slurm", "--precision", "bf32"], "PRECISION=bf32"),
         (["--launcher", "local", "--no-wait"], "WAIT=0 needs LAUNCHER=slurm"),

@@ -138,6 +138,7 @@ def test_a_training_that_is_killed_ends_with_the_same_weights(pretrained: Worksp
     assert not half_written.exists()
     assert being_written.exists()
     assert "going on from step" in (folder / "train.log").read_text(encoding="utf-8")
+    assert read_json(folder / "provenance.json")["resumed"][0]["step"] > 0
     for dose in DOSES:
         assert same(weights_of(made, dose), weights_of(pretrained, dose)), dose
         assert loss_of(made, dose) == loss_of(pretrained, dose)
@@ -254,6 +255,20 @@ def test_shares_of_masks_and_what_stands_there(pretrained: Workspace) -> None:
     (_, first, text), (_, second, again) = epochs
     assert not torch.equal(first, second)
     assert torch.equal(text, again)  # the same text under other masks
+
+
+def test_a_damaged_configuration_is_one_sentence_and_force_begins_anew(pretrained: Workspace, tmp_path: Path) -> None:
+    made = Workspace(Path(shutil.copytree(pretrained.root, tmp_path / "made")), pretrained.overrides)
+    folder = made.root / "runs" / "pretraining" / "made.tiny"
+    words = words_of(made.root / "made.txt", "8k")
+    for damaged in ("{", "a", ""):
+        (folder / "config.yaml").write_text(damaged)
+        said = refused(made.python(*words))
+        assert f"{folder / 'config.yaml'} cannot be read, and a training has begun there" in said
+    assert list(folder.glob("resume/step=*"))
+    answer = made.python(*by_force(words))
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert same(weights_of(made, "8k"), weights_of(pretrained, "8k"))
 
 
 def test_another_training_is_not_replaced_unasked(pretrained: Workspace) -> None:

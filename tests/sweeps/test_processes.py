@@ -15,7 +15,7 @@ import torch
 from filelock import Timeout
 from filelock._marker import encode_marker
 
-from sweeps.folders import DONE, LEASE, RunKey, holding, is_owned, lock_of, read_status, take
+from sweeps.folders import EXIT_DONE, LEASE, RunKey, acquire, is_owned, lock_of, read_status, take
 from tests.conftest import Workspace, refused
 
 WAIT = 120
@@ -223,7 +223,7 @@ def test_a_lock_that_a_killed_process_left_empty_is_deleted_when_it_is_old(
     os.utime(marker, (minute, minute))
     assert not is_owned(tmp_path)
     monkeypatch.setattr("sweeps.folders.LEASE", 1.0)
-    for hold in (take, lambda folder: holding(folder / ".lock")):
+    for hold in (take, lambda folder: acquire(folder / ".lock")):
         marker.touch()
         with hold(tmp_path):
             assert marker.stat().st_size
@@ -264,4 +264,4 @@ def test_a_runs_process_ends_without_the_interpreters_end(tmp_path: Path, end: s
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
     line = f"{sys.executable} -m sweeps.run {tmp_path} {end}"
     answer = subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True)
-    assert answer.returncode == DONE, answer.stderr
+    assert answer.returncode == EXIT_DONE, answer.stderr

@@ -110,6 +110,6 @@ def test_the_experiment_chooses_its_precision_and_gives_way_to_ones_own(prepared
     ):
         given = ["--dataset", "amazon_fr", "--model", "roberta_small_fr", "--init", "random", "--device", "cpu", *words]
         given += ["--data-dir", str(tmp_path / "data"), "--runs-dir", str(tmp_path / "runs"), "--", *prepared.overrides]
-        runs, machine = plan(arguments_of_run().parse_args(given))
+        runs, machine, _ = plan(arguments_of_run().parse_args(given))
         assert (runs[0].config.precision.name, machine.precision) == (precision, precision)
         assert runs[0].config.recipe.reshuffle is False

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sweeps.folders import RunKey
-from sweeps.screen import Progress
+from sweeps.screen import Screen
 
 
 def status(step: int) -> dict[str, Any]:
@@ -22,10 +22,10 @@ def test_the_time_left_is_that_of_the_steps_taken_since_a_run_went_on(
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     key = RunKey("d", "m", "fairseq", "full", "random", 0)
     folder = key.folder(tmp_path, "default")
-    progress = Progress({folder: key})
-    assert progress._left(folder, status(13)) == "-"
+    screen = Screen({folder: key})
+    assert screen._left(folder, status(13)) == "-"
     now[0] = 50.0
-    assert progress._left(folder, status(10)) == "-"
+    assert screen._left(folder, status(10)) == "-"
     now[0] = 60.0
-    assert progress._left(folder, status(20)) == "0:01:20"
-    assert progress._left(folder, status(100)) == "its last evaluation"
+    assert screen._left(folder, status(20)) == "0:01:20"
+    assert screen._left(folder, status(100)) == "its last evaluation"

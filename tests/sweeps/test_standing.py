@@ -31,7 +31,8 @@ from fairseq_tasks.resume import Stopped
 from foundation.errors import UsageError
 from hydra_conf.compose import compose_config
 from sweeps import grid, planning, pool, run, standing
-from sweeps.folders import FAILED, NOT_OURS, find_runs, lease, read_json, read_status, set_status
+from sweeps.device import Machine
+from sweeps.folders import EXIT_FAILED, EXIT_NOT_OURS, find_runs, lease, read_json, read_status, set_status
 from sweeps.grid import PlannedRun
 from sweeps.planning import arguments_of_run, prepared_folders
 from sweeps.pool import SweepInterrupted
@@ -159,7 +160,7 @@ def test_a_runs_process_touches_no_configuration_but_the_one_it_was_given(swept:
     shutil.copy(swept.run_folder("random", 0) / "config.yaml", folder)
     set_status(folder, state="pending")
     before = (folder / "status.json").read_bytes()
-    assert run.run(folder, "another digest") == NOT_OURS
+    assert run.run(folder, "another digest") == EXIT_NOT_OURS
     assert (folder / "status.json").read_bytes() == before
 
 
@@ -170,7 +171,7 @@ def test_data_that_changed_since_a_run_was_planned_fails_it_with_a_sentence(swep
     inputs = input_hashes(OmegaConf.load(folder / "config.yaml"))  # type: ignore[arg-type]
     (folder / "provenance.json").write_text(json.dumps({"inputs": {**inputs, "data": {}}}))
     answer = swept.python("sweeps.run", str(folder))
-    assert answer.returncode == FAILED
+    assert answer.returncode == EXIT_FAILED
     assert "error: data (input): not the one that the run was planned or begun with" in answer.stdout
     assert not (folder / "checkpoint_best.pt").exists()
 
@@ -494,6 +495,7 @@ def done(swept: Workspace, planned: PlannedRun) -> PlannedRun:
         ("config.yaml", "a: [b\n"),
         ("config.yaml", ""),
         ("config.yaml", "- a\n"),
+        ("config.yaml", "a: b\n"),
         ("provenance.json", ""),
         ("provenance.json", "{}"),
     ],
@@ -617,14 +619,13 @@ def test_a_sweep_without_its_list_keeps_the_precision_of_its_runs(done: PlannedR
 
 def test_a_refused_command_is_not_listed_among_those_that_made_the_sweep(planned: PlannedRun) -> None:
     root = planned.folder.parents[5]
-    auto = {"device": "cpu", "cpu": "fp32"}
     with lease(root / "another"):
         prepare(planned, False, root / "another")
         other = replace(planned, config=planned.config.copy())
         other.config.recipe.epochs += 1
         with (
             pytest.raises(UsageError, match="is about to be trained by another sweep"),
-            prepared_folders([other], [other], root, ["make sweep EPOCHS=9"], False, auto),
+            prepared_folders([other], [other], Machine("cpu", "fp32", ()), ["make sweep EPOCHS=9"], False),
         ):
             pass
     assert read_json(root / "sweep.json")["commands"] == read_json(root / "sweep.json")["runs"] == []
