@@ -139,56 +139,49 @@ def failed_runs(group: Group, fits: Fits) -> list[int]:
     return [run.key.seed for run in group.runs if run.test is not None and abs(run.test - commonest.test) < 1e-9]
 
 
-def accuracy_columns(groups: list[Group], fits: Fits) -> dict[str, list[str]]:
-    """Return the columns of a table with a row for each group: mean, median, and the runs that learned nothing."""
+def accuracy_columns(groups: list[Group], fits: Fits, of: str = "") -> dict[str, list[str]]:
+    """Return the columns of a table with a row for each group: mean, median, and the runs that learned nothing.
+
+    `of` is what the names of the columns begin with.
+    """
     failed = [failed_runs(group, fits) for group in groups]
     return {
-        "test %": [f"{group.spread.mean:.2f}" for group in groups],
-        "median %": [f"{np.median(group.test):.2f}" for group in groups],
-        NOTHING: [
+        f"{of}test %": [f"{group.spread.mean:.2f}" for group in groups],
+        f"{of}median %": [f"{np.median(group.test):.2f}" for group in groups],
+        f"{of}{NOTHING}": [
             f"{len(own)} of {group.n} ({seeds_words(own)})" if own else "none"
             for group, own in zip(groups, failed, strict=True)
         ],
     }
 
 
-def accuracy_cell(group: Group, fits: Fits) -> str:
-    """Return mean, median and the runs that learned nothing, for a table."""
-    said = f"{group.spread.mean:.2f}"
-    if group.n > 1:
-        said += f" (median {np.median(group.test):.2f})"
-    failed = failed_runs(group, fits)
-    return f"{said}; {len(failed)} of {group.n} {NOTHING} ({seeds_words(failed)})" if failed else said
-
-
 def labels_table(curves: LabelCurves, fits: Fits) -> pd.DataFrame:
     """Return a row for each number of training texts: accuracies, the gap, and the labels that others need."""
     scores = {init: curves.scores(init) for init in curves.inits}
     at = [fits.get((curves.rest["dataset"], curves.rest["model"], size), []) for size in curves.sizes]
-    simple = [tf_idf_of(own) for own in at]
-    words = [[fit.test] for fit in simple if fit is not None]
+    simple = {"TF-IDF": [tf_idf_of(own) for own in at], "probe": [probe_of(own) for own in at]}
+    words = [[fit.test] for fit in simple["TF-IDF"] if fit is not None]
+    pairs = list(zip(scores["pretrained"], scores["random"], strict=True))
 
-    def match(curve: ArrayLike, level: ArrayLike) -> str:
-        return needed_cell(labels_needed(curves.sizes, curve, level), curves.sizes)
+    def to_match(curve: ArrayLike) -> list[str]:
+        needed = [labels_needed(curves.sizes, curve, own) for own in scores["pretrained"]]
+        return [needed_cell(estimate, curves.sizes) for estimate in needed]
 
-    rows = []
-    for place, size in enumerate(curves.sizes):
-        own = scores["pretrained"][place]
-        gap = difference_over_seeds(own, scores["random"][place], paired=True)
-        tf_idf, probe = simple[place], probe_of(at[place])
-        rows.append(
-            {
-                "labels": f"{size:,}",
-                "pre-trained, test %": accuracy_cell(curves.inits["pretrained"][place], fits),
-                "random, test %": accuracy_cell(curves.inits["random"][place], fits),
-                "gap, points": with_interval(gap),
-                "TF-IDF, test %": f"{tf_idf.test:.2f}" if tf_idf is not None else "not fitted",
-                "probe, test %": f"{probe.test:.2f}" if probe is not None else "not fitted",
-                "labels for random weights to match pre-trained": match(scores["random"], own),
-                "labels for TF-IDF to match pre-trained": match(words, own) if len(words) == len(at) else "not fitted",
-            }
-        )
-    return pd.DataFrame(rows)
+    columns = {
+        "labels": [f"{size:,}" for size in curves.sizes],
+        **accuracy_columns(curves.inits["pretrained"], fits, of="pre-trained, "),
+        **accuracy_columns(curves.inits["random"], fits, of="random, "),
+        "gap, points": [with_interval(difference_over_seeds(*pair, paired=True)) for pair in pairs],
+        **{
+            f"{name}, test %": ["not fitted" if fit is None else f"{fit.test:.2f}" for fit in own]
+            for name, own in simple.items()
+        },
+        "labels for random weights to match pre-trained": to_match(scores["random"]),
+        "labels for TF-IDF to match pre-trained": to_match(words)
+        if len(words) == len(at)
+        else ["not fitted"] * len(at),
+    }
+    return pd.DataFrame(columns)
 
 
 def about_labels(curves: LabelCurves) -> str:
