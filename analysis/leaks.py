@@ -27,8 +27,8 @@ def leaks_table(evidence: Evidence, data_dir: Path) -> pd.DataFrame:
     """Return a row for each group with leaked test texts: the mean accuracy on the leaked texts and on the others."""
     rows = []
     for group in evidence.groups:
-        splits = data_dir / "splits" / group.names["dataset"]
-        leaked = np.array([text in leaked_ids(splits) for text in group.texts])
+        ids = leaked_ids(data_dir / "splits" / group.names["dataset"])
+        leaked = np.array([text in ids for text in group.texts])
         if group.right is None or not leaked.any() or leaked.all():
             continue
         on_leaked, on_others = group.right[:, leaked].mean(), group.right[:, ~leaked].mean()

@@ -10,6 +10,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -392,11 +393,18 @@ def power_of(effect: float, n: int, paired: bool) -> float:
     freedom = n - 1 if paired else 2 * (n - 1)
     centre = effect * math.sqrt(n if paired else n / 2)
     bound = float(stats.t.ppf((1 + LEVEL) / 2, freedom))
-    places, weights = np.polynomial.legendre.leggauss(NODES)
+    places, weights = _gauss_legendre()
     angle = (places + 1) * math.pi / 4  # sin^2 puts more nodes at both ends, where the quantiles change fast
     share, weight = np.sin(angle) ** 2, weights * math.pi / 4 * np.sin(2 * angle)
     limits = bound * np.sqrt(stats.chi2.ppf(share, freedom) / freedom)
     return float(weight @ (special.ndtr(centre - limits) + special.ndtr(-centre - limits)))
+
+
+@cache
+def _gauss_legendre() -> tuple[Array, Array]:
+    """Return the nodes and weights of a Gauss-Legendre sum on (-1, 1). Numpy takes milliseconds to find them."""
+    places, weights = np.polynomial.legendre.leggauss(NODES)
+    return places, weights
 
 
 def share_interval(n_right: int, n: int) -> tuple[float, float]:

@@ -9,11 +9,13 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import hypothesis
 import pytest
 import torch
 
+from data_prep import binarise
 from foundation.errors import exit_code
 from foundation.whole_files import sha256_of
 from tests.warm import Forked, Warm, environment, warm
@@ -27,9 +29,24 @@ hypothesis.settings.load_profile("same")
 SLOW_SECONDS = 3600  # in place of the `timeout` of setup.cfg: a test that hangs fails, and says where
 
 
+# Fixtures that train for long. One process runs all tests of such a fixture, so that it is made once.
+SHARED = ("swept", "mixed", "pretrained", "learnt", "undisturbed", "prepared")
+
+
+def group_of(item: pytest.Item) -> str:
+    """Return the name of the long fixture that a test uses, with its module and back end, or nothing."""
+    name = next((name for name in SHARED if name in getattr(item, "fixturenames", ())), "")
+    backend = item.callspec.params.get("backend", "") if hasattr(item, "callspec") else ""
+    return f"{name} {item.path.stem} {backend}" if name not in ("", "swept") else name
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: "tests/faults/" not in item.nodeid)  # first what takes longest, so that it ends in time
+    # First what takes longest, so that it ends in time.
+    items.sort(key=lambda item: ("tests/faults/" not in item.nodeid, not group_of(item)))
     for item in items:
+        if group_of(item):
+            item.add_marker(pytest.mark.xdist_group(group_of(item)))
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
 
@@ -163,6 +180,10 @@ class Workspace:
     def sweep(self, *words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         return self.python(*self.sweep_words(*words), timeout=timeout)
 
+    def analyse(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run `python -m analysis`, with figures that are not drawn."""
+        return self.python("tests.analysis.undrawn", *words)
+
     def run_folder(self, init: str, seed: int, sweep: str = "default") -> Path:
         return self.root / "runs" / sweep / "amazon_fr/tiny/fairseq/full" / init / f"seed={seed}"
 
@@ -179,6 +200,13 @@ def make_workspace(root: Path) -> Workspace:
     sizes = [f"dataset.n_{split}={SIZES[split]}" for split in ("valid", "test")]
     sizes.append(f"dataset.expected.all={sum(SIZES.values()) + REPEATS}")
     return Workspace(root, (f"dataset.package.member_sha256={sha256_of(raw)}", *sizes))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def binarise_in_a_fork() -> None:
+    """Let tests that prepare data in their own process binarise it in a process that is forked."""
+    run = SimpleNamespace(run=lambda command, **_: warm("fairseq").run(command[2:], Path.cwd(), 300))
+    vars(binarise)["subprocess"] = run
 
 
 @pytest.fixture(scope="session")

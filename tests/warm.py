@@ -14,6 +14,7 @@ import importlib
 import importlib.util
 import json
 import logging
+import multiprocessing
 import multiprocessing.process
 import multiprocessing.util
 import os
@@ -154,6 +155,9 @@ def serve(backend: str) -> None:
     for server in (forkserver, forkserver._forkserver):
         setattr(server, "ensure_running", lambda: None)  # noqa: B010
     vars(importlib.import_module("data_prep.binarise"))["subprocess"] = types.SimpleNamespace(run=_run_forked)
+    vars(importlib.import_module("sweeps.pretrain"))["start"] = _start_forked
+    for module in ("sweeps.pool", "sweeps.pretrain"):
+        vars(importlib.import_module(module))["POLL_SECONDS"] = 0.05
     assert len(os.listdir("/proc/self/task")) == 1, "a process with threads is not forked"
     for line in sys.stdin:
         request = json.loads(line)
@@ -194,6 +198,17 @@ def _exit_code(pid: int, deadline: float) -> int | None:
         if time.monotonic() > deadline:
             return None
         time.sleep(POLL_SECONDS)
+
+
+def _start_forked(folder: Path, *more: Any) -> Any:
+    """Start a pre-training in a process that is forked, as sweeps start their runs, in place of a new interpreter."""
+    from sweeps.run import run_forked
+
+    forked = multiprocessing.get_context("forkserver").Process(
+        target=run_forked, args=(folder, folder / "train.log", *more)
+    )
+    forked.start()
+    return forked
 
 
 def _run_forked(command: Sequence[str], **_: Any) -> subprocess.CompletedProcess[str]:

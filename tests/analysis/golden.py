@@ -21,7 +21,6 @@ from unittest import mock
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from omegaconf import DictConfig
 from torch.utils.tensorboard import SummaryWriter
 
@@ -33,6 +32,7 @@ from foundation.whole_files import sha256_of
 from hydra_conf.compose import compose_config, group_words
 from sweeps.folders import RunKey
 from sweeps.grid import resolved_yaml
+from tests.analysis.undrawn import undrawn
 
 REPORTS = Path(__file__).parent / "reports"
 DEFAULT_STEPS = (0, 13, 25, 49, 98, 147, 196, 245, 294)  # of amazon_fr
@@ -457,7 +457,7 @@ def at(folder: Path) -> Iterator[None]:
     before = Path.cwd()
     os.chdir(folder)
     try:
-        with mock.patch.object(Figure, "savefig", lambda self, path, **_: Path(path).write_text("not drawn")):
+        with undrawn():
             yield
     finally:
         os.chdir(before)

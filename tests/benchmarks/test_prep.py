@@ -12,7 +12,7 @@ def test_prep_writes_what_the_shell_pipeline_writes(workspace: Workspace, tmp_pa
     data = tmp_path / "data"
     shutil.copytree(workspace.model, data / "models/e5_small_fr")
     shutil.copytree(workspace.root / "data/splits/amazon_fr", data / "splits/amazon_fr")
-    answer = workspace.python("benchmarks.prep", "--texts", "4200", "--rounds", "1", "--data-dir", str(data))
+    answer = workspace.python("benchmarks.prep", "--texts", "2100", "--rounds", "1", "--data-dir", str(data))
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "train.bin is the same" in answer.stdout
     measured = json.loads(answer.stdout.splitlines()[-1])

@@ -11,6 +11,7 @@ from benchmarks.parts import step_seconds
 from sweeps.pretrain import arguments_of_pretrain, plan
 from tests.conftest import make_workspace
 from tests.sweeps.test_pretrain import words_of, write_corpus
+from tests.warm import warm
 
 
 def test_every_way_trains_and_has_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,12 +23,18 @@ def test_every_way_trains_and_has_its_row(tmp_path: Path, monkeypatch: pytest.Mo
     config, _ = plan(arguments_of_pretrain([*options, *words]))
     monkeypatch.setattr(pretrain, "peak_flops", lambda kind: {"fp32": 1e12}[kind])
 
+    def forked(commands: list[list[str]]) -> None:
+        for command in commands:
+            answer = warm("fairseq").run(command[2:], Path.cwd(), 300)
+            assert answer.returncode == 0, answer.stdout + answer.stderr
+
     def noted(runs: Path) -> float:
         """Return the seconds per step of the only way whose logs are there, which holds a point for every step."""
         (folder,) = runs.rglob("train_inner")
         assert [point.step for point in EventAccumulator(str(folder)).Reload().Scalars("loss")] == list(range(1, 9))
         return step_seconds(runs)
 
+    monkeypatch.setattr(pretrain, "timed", forked)
     monkeypatch.setattr(pretrain, "step_seconds", noted)
     ways = argparse.Namespace(steps=8, rounds=2, data_dir=made.root / "data")
     ours = words[words.index("--") + 1 :]

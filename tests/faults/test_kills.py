@@ -82,7 +82,7 @@ def kill_sweep(process: subprocess.Popen[bytes]) -> None:
 
 def figures(workspace: Workspace, sweep: str) -> dict[str, Any]:
     """Return summary.json of a sweep, without its name and folder."""
-    answer = workspace.python("analysis", "--sweep", sweep)
+    answer = workspace.analyse("--sweep", sweep)
     assert answer.returncode == 0, answer.stderr
     summary: dict[str, Any] = json.loads((workspace.root / "results" / sweep / "summary.json").read_text())
     assert summary.pop("sweep") == sweep

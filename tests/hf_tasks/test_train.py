@@ -133,7 +133,7 @@ def test_the_best_checkpoint_gives_the_logged_counts_in_either_library(
 
 
 def test_everything_is_in_one_table(mixed: Workspace) -> None:
-    assert mixed.python("analysis", "--sweep", "mixed").returncode == 0
+    assert mixed.analyse("--sweep", "mixed").returncode == 0
     whole = (mixed.root / "results/mixed/tables/results.md").read_text()
     table = "".join(line for line in whole.splitlines() if line.startswith("|"))
     for name in ("(fairseq, full)", "(hf, full)", "(hf, lora)"):
@@ -198,7 +198,7 @@ def test_called_again_an_hf_run_is_not_trained_again(mixed: Workspace) -> None:
 def test_a_mistake_is_one_sentence_and_nothing_is_written(
     workspace: Workspace, refusals: Refusals, words: tuple[str, ...], message: str
 ) -> None:
-    _, *given = workspace.sweep_words("--sweep", "bad-hf", *words)
+    _, *given = workspace.sweep_words("--init", "random", "--sweep", "bad-hf", *words)
     assert message in refusals.of(main, given, workspace.root)
     assert not (workspace.root / "runs/bad-hf").exists()
 

@@ -25,9 +25,10 @@ def composed(*words: str) -> DictConfig:
     return compose_config(["model=tiny", "init=random", "recipe.epochs=3", *words])
 
 
-def refuse(workspace: Workspace, *words: str) -> None:
+def refuse(workspace: Workspace, *words: str, usual: DictConfig | None = None) -> None:
     config = composed(*words)
-    refuse_unheeded(config, settings_of(config, workspace), settings_of(with_nothing_given(config), workspace))
+    usual = usual or settings_of(with_nothing_given(config), workspace)
+    refuse_unheeded(config, settings_of(config, workspace), usual)
 
 
 def all_keys(workspace: Workspace) -> dict[str, Any]:
@@ -62,10 +63,11 @@ def test_no_key_is_taken_and_does_nothing(workspace: Workspace) -> None:
         key for key, value in known.items() if key not in heeded and isinstance(value, bool | int | float | str)
     )
     assert len(others) > 150
+    usual = settings_of(with_nothing_given(composed()), workspace)
     for key in random.Random(4).sample(others, 40):
         given = f"fairseq.{key}={other(known[key])}"
         with pytest.raises(UsageError, match=rf"fairseq\.{key}"):
-            refuse(workspace, given)
+            refuse(workspace, given, usual=usual)
 
 
 def test_a_key_given_as_it_is_anyway_is_no_mistake(workspace: Workspace) -> None:

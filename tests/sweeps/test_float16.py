@@ -137,7 +137,7 @@ def test_skipped_steps_are_counted_and_told_and_no_batch_comes_twice(
     assert progress["batches"] == status["planned_batches"] == STEPS - 3
     assert (status["skipped_steps"], status["steps"]) == (skipped, STEPS - 3 - skipped)
     assert progress["evaluated"]["test"][-1] == status["steps"]
-    report = workspace.python("analysis", "--sweep", "fp16-skips")
+    report = workspace.analyse("--sweep", "fp16-skips")
     assert report.returncode == 0, report.stdout + report.stderr
     told = (workspace.root / "results/fp16-skips/tables/results.md").read_text()
     assert f"skipped {skipped} of {STEPS - 3} steps: the gradients overflowed" in told

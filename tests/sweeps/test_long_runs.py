@@ -23,7 +23,7 @@ def test_pruned_runs_make_the_same_report_and_are_done(swept: Workspace) -> None
     too_early = swept.python("sweeps", "prune", "--sweep", "pruned")
     assert too_early.returncode == 2
     assert "run `make figures` first" in too_early.stderr
-    assert swept.python("analysis", "--sweep", "pruned").returncode == 0
+    assert swept.analyse("--sweep", "pruned").returncode == 0
     summary = swept.root / "results" / "pruned" / "summary.json"
     before = summary.read_text()
     folders = list(find_runs(swept.root / "runs" / "pruned").values())
@@ -36,7 +36,7 @@ def test_pruned_runs_make_the_same_report_and_are_done(swept: Workspace) -> None
     assert not (folders[1] / ".checkpoint_best.pt.put").exists()
     assert [(folder / "checkpoint_best.pt").exists() for folder in folders] == [True, False, False, False]
     shutil.rmtree(swept.root / "results" / "pruned")
-    assert swept.python("analysis", "--sweep", "pruned").returncode == 0
+    assert swept.analyse("--sweep", "pruned").returncode == 0
     assert summary.read_text() == before
     words = ("--sweep", "pruned", "--seeds", "0,1", "--epochs", "6")
     assert "4 done already, 0 to do" in swept.sweep(*words).stdout
@@ -47,7 +47,7 @@ def test_only_runs_that_a_report_tells_of_are_pruned(swept: Workspace, refusals:
     folders = list(find_runs(tmp_path / "runs" / "told").values())
     shutil.rmtree(folders[0] / "tb")  # the report leaves this run out
     where = ("--sweep", "told", "--runs-dir", str(tmp_path / "runs"))
-    assert swept.python("analysis", *where).returncode == 0
+    assert swept.analyse(*where).returncode == 0
     shutil.copytree(tmp_path / "runs", tmp_path / "others")
     others = ["prune", "--sweep", "told", "--runs-dir", str(tmp_path / "others")]
     assert f"is of {tmp_path}/runs/told; run `make figures` first" in refusals.of(main, others, swept.root)

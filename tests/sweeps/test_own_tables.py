@@ -29,7 +29,8 @@ def reviews(count: int, start: int) -> list[dict[str, str]]:
 def own(workspace: Workspace, tmp_path: Path) -> Workspace:
     """An empty workspace with a tiny model brought under its own name."""
     shutil.copytree(workspace.model, tmp_path / "modeles" / "mon_modele")
-    return Workspace(tmp_path, ("model.max_unknown_share=0.2",))  # the tiny vocabulary knows few characters
+    of_tiny = "model.max_unknown_share=0.2"  # its vocabulary knows few characters
+    return Workspace(tmp_path, (of_tiny, "launcher.threads=1"))
 
 
 def done(own: Workspace, *words: str) -> str:
@@ -52,7 +53,7 @@ def test_three_classes_in_three_formats_reach_the_table(own: Workspace) -> None:
     assert json.loads((folder / "provenance.json").read_text())["inputs"]["labels"] == ["neutre", "négatif", "positif"]
     counts = json.loads((folder / "progress.json").read_text())
     assert (counts["valid"]["n"], counts["test"]["n"]) == (18, 24)
-    answer = own.python("analysis")
+    answer = own.analyse()
     assert answer.returncode == 0, answer.stderr
     table = (own.root / "results/default/tables/results.md").read_text()
     assert "avis: 3 classes, neutre, négatif, positif." in table
@@ -78,7 +79,7 @@ def test_pairs_from_tsv_reach_the_table(own: Workspace) -> None:
     assert "texts cut at 64 tokens" in said
     assert (own.root / "data/bin/paires.mon_modele/input1/train.bin").is_file()
     done(own, "sweeps", *chosen, *TRAINING, "--seeds", "0", "--init", "random", *words)
-    assert own.python("analysis").returncode == 0
+    assert own.analyse().returncode == 0
     prep, _ = json.loads((own.root / "runs/default/sweep.json").read_text())["commands"]
     assert prep.endswith(f" dataset.train={train} dataset.test={test}'")
     assert "paires: 3 classes" in (own.root / "results/default/tables/results.md").read_text()

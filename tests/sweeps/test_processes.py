@@ -25,7 +25,7 @@ def until(true: Callable[[], bool]) -> None:
     end = time.monotonic() + WAIT
     while not true():
         assert time.monotonic() < end, "waited too long"
-        time.sleep(0.1)
+        time.sleep(0.02)
 
 
 def start(workspace: Workspace, *words: str, group: bool = False) -> subprocess.Popen[str]:

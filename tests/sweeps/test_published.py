@@ -58,7 +58,8 @@ def words_of(inits: str) -> list[str]:
 
 
 def test_random_weights_of_the_published_shape_are_trained_without_a_checkpoint(prepared: Workspace) -> None:
-    answer = prepared.python("sweeps", *words_of("random"), *prepared.overrides, "fairseq.optimization.max_update=1")
+    short = ("fairseq.optimization.max_update=1", "launcher.threads=1")
+    answer = prepared.python("sweeps", *words_of("random"), *prepared.overrides, *short)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     folder = prepared.root / "runs/random/amazon_fr/roberta_small_fr/fairseq/full/random/seed=0"
     shape = {

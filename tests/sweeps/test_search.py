@@ -15,7 +15,8 @@ RATES = ("2e-5", "1e-4", "0.0005")
 
 def test_every_rate_is_tried_on_every_split_and_the_test_split_is_never_read(workspace: Workspace) -> None:
     words = ["sweeps", "search", "--model", "tiny", "--device", "cpu", "--precision", "fp32", "--valid-size", "30"]
-    words += ["--init", "random", "--learning-rates", "1e-4,5e-3", "recipe.epochs=1", *workspace.overrides]
+    words += ["--init", "random", "--learning-rates", "1e-4,5e-3", "recipe.epochs=1"]
+    words += ["launcher.threads=1", *workspace.overrides]
     answer = workspace.python(*words)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert re.search(
@@ -39,7 +40,8 @@ def test_every_rate_is_tried_on_every_split_and_the_test_split_is_never_read(wor
 
 def test_rates_are_chosen_on_as_few_training_texts_as_asked_for(workspace: Workspace) -> None:
     words = ["sweeps", "search", "--model", "tiny", "--device", "cpu", "--precision", "fp32", "--valid-size", "30"]
-    words += ["--init", "random", "--learning-rates", "1e-4", "--splits", "1", "recipe.epochs=1", *workspace.overrides]
+    words += ["--init", "random", "--learning-rates", "1e-4", "--splits", "1", "recipe.epochs=1"]
+    words += ["launcher.threads=1", *workspace.overrides]
     answer = workspace.python(*words, "--train", "20")
     assert answer.returncode == 0, answer.stdout + answer.stderr
     (row,) = json.loads((workspace.root / "runs/search.json").read_text())

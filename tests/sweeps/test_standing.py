@@ -79,30 +79,12 @@ def test_a_cut_run_asked_for_otherwise_is_refused_and_kept_and_force_says_what_i
 def test_what_auto_came_to_is_kept_by_the_sweep_when_the_timing_flips(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    meddled = "import sweeps.device\nsweeps.device.bf16_pays = lambda: {}\n"
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    words = ("sweeps", "--model", "tiny", "--device", "cpu", "--init", "random", "--epochs", "1", "--sweep", "flips")
     for pays, seeds in ((True, "0"), (False, "0,1")):
-        (tmp_path / "flipped.py").write_text(
-            meddled.format(pays) + "import runpy\nrunpy.run_module('sweeps', run_name='__main__', alter_sys=True)\n"
-        )
-        words = [
-            sys.executable,
-            str(tmp_path / "flipped.py"),
-            "--model",
-            "tiny",
-            "--device",
-            "cpu",
-            "--init",
-            "random",
-            "--epochs",
-            "1",
-            "--sweep",
-            "flips",
-            "--seeds",
-            seeds,
-            "--",
-            *workspace.overrides,
-        ]
-        answer = subprocess.run(words, cwd=workspace.root, capture_output=True, text=True, timeout=300)
+        meddled = f"import sweeps.device\nsweeps.device.bf16_pays = lambda: {pays}\n"
+        (tmp_path / "sitecustomize.py").write_text(meddled)
+        answer = workspace.python(*words, "--seeds", seeds, "--", *workspace.overrides, "launcher.threads=1")
         assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "2 runs, 1 done already, 1 to do" in answer.stdout
     records = [read_json(workspace.run_folder("random", seed, "flips") / "provenance.json") for seed in (0, 1)]

@@ -92,7 +92,7 @@ def test_a_report_tells_the_sizes_apart(workspace: Workspace) -> None:
     words = ["--sweep", name, "--seeds", "0,1", "--epochs", "1", "--train", "10,all"]
     answer = workspace.sweep(*words)
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    made = workspace.python("analysis", "--sweep", name)
+    made = workspace.analyse("--sweep", name)
     assert made.returncode == 0, made.stderr
     summary = json.loads((workspace.root / "results" / name / "summary.json").read_text())
     assert [(group["init"], group["train"], group["n"]) for group in summary["groups"]] == [
@@ -110,7 +110,7 @@ def test_a_report_tells_the_sizes_apart(workspace: Workspace) -> None:
     assert "1 of all texts; as many steps on 10" in report
     answer = workspace.sweep("--sweep", "few-only", "--seeds", "0", "--epochs", "1", "--train", "10")
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    made = workspace.python("analysis", "--sweep", "few-only")
+    made = workspace.analyse("--sweep", "few-only")
     assert "On amazon_fr with 10 training texts, tiny (fairseq, full) reaches" in made.stdout
 
 
