@@ -132,11 +132,23 @@ def failed_runs(group: Group, fits: Fits) -> list[int]:
 
     They answer one class alone or, where the answers are not known, are exactly as accurate as the commonest class.
     """
-    own = fits.get((group.names["dataset"], group.names["model"], group.n_train or 0), [])
-    commonest = next((fit for fit in own if fit.name == COMMONEST), None)
+    commonest = _commonest(group, fits)
     if group.right is not None or commonest is None:
         return group.one_answer
     return [run.key.seed for run in group.runs if run.test is not None and abs(run.test - commonest.test) < 1e-9]
+
+
+def _commonest(group: Group, fits: Fits) -> Baseline | None:
+    own = fits.get((group.names["dataset"], group.names["model"], group.n_train or 0), [])
+    return next((fit for fit in own if fit.name == COMMONEST), None)
+
+
+def failed_cell(group: Group, fits: Fits) -> str:
+    """Return how many runs learned nothing, and which, for a table."""
+    failed = failed_runs(group, fits)
+    if not failed and group.right is None and _commonest(group, fits) is None:
+        return "not known"
+    return f"{len(failed)} of {group.n} ({seeds_words(failed)})" if failed else "none"
 
 
 def accuracy_columns(groups: list[Group], fits: Fits, of: str = "") -> dict[str, list[str]]:
@@ -144,14 +156,10 @@ def accuracy_columns(groups: list[Group], fits: Fits, of: str = "") -> dict[str,
 
     `of` is what the names of the columns begin with.
     """
-    failed = [failed_runs(group, fits) for group in groups]
     return {
         f"{of}test %": [f"{group.spread.mean:.2f}" for group in groups],
         f"{of}median %": [f"{np.median(group.test):.2f}" for group in groups],
-        f"{of}{NOTHING}": [
-            f"{len(own)} of {group.n} ({seeds_words(own)})" if own else "none"
-            for group, own in zip(groups, failed, strict=True)
-        ],
+        f"{of}{NOTHING}": [failed_cell(group, fits) for group in groups],
     }
 
 

@@ -97,15 +97,16 @@ class PretrainingTask(EvaluatedTask, MaskedLMTask):
         targets = RightPadDataset(sides[1], pad_idx=self.dictionary.pad())
         dataset = self._regular_dataset(sides[0], targets)
         whole = (blocks.sizes == self.cfg.tokens_per_sample).nonzero()[0]
-        used, unit = len(whole), "block"
+        used, what, to_lower = len(whole), "block", "pretraining.block_tokens"
         if split == self.cfg.train_subset:
             assert self.cfg.batch_size
-            used, unit = used - used % self.cfg.batch_size, "batch"
+            used -= used % self.cfg.batch_size
+            what, to_lower = "step takes", "pretraining.batch_tokens and pretraining.block_tokens"
             dataset = ShuffledDataset(SubsetDataset(dataset, whole[:used]), self.cfg.seed, True)
         if not used:
             raise UsageError(
-                f"{self.cfg.data}: {split} has only {int(blocks.sizes.sum()):,} tokens, less than a {unit}; give more "
-                f"text, or lower pretraining.{unit}_tokens"
+                f"{self.cfg.data}: {'train' if split == self.cfg.train_subset else 'the held-out paragraphs'}: "
+                f"{int(blocks.sizes.sum()):,} tokens, less than a {what}; give more text, or lower {to_lower}"
             )
         self.datasets[split] = dataset
         return dataset

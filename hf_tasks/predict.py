@@ -20,7 +20,6 @@ from foundation.errors import UsageError
 from hf_tasks.source import refuse_pruned, source_of
 
 BATCH = 32
-KINDS = (".jsonl", ".csv", ".tsv")
 
 
 def predict(folder: Path, split: Path) -> Iterator[tuple[Example, str]]:
@@ -38,13 +37,13 @@ def predict(folder: Path, split: Path) -> Iterator[tuple[Example, str]]:
 def given_texts(path: Path) -> list[Example]:
     """Return the texts of a table with a column `text`, and maybe `text_pair`, `id` and `label`.
 
-    The line number is the id of an example without an id. Raises `UsageError` for any other file.
+    A file that ends in neither .csv nor .tsv holds JSON lines: a pipe has no ending. The line number is the id of an
+    example without an id. Raises `UsageError` for any other file.
     """
-    if path.suffix.lower() not in KINDS:
-        raise UsageError(f"{path}: a file of texts ends in {', '.join(KINDS)}; save it as one of these")
+    kind = path.suffix.lower() if path.suffix.lower() in (".csv", ".tsv") else ".jsonl"
     examples = []
     with redirect_stdout(sys.stderr):  # the standard output is for the labels
-        for line, row in read_rows(path, ["text"]):
+        for line, row in read_rows(path, ["text"], kind=kind):
             place, pair = f"{path}, line {line}", row.get("text_pair")
             first = clean(text_of(row["text"], "text", place))
             second = None if pair is None else clean(text_of(pair, "text_pair", place))

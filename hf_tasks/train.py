@@ -48,9 +48,26 @@ from hydra_conf.compose import betas_of, nearest
 logger = logging.getLogger(__name__)
 
 HEEDED = ["gradient_checkpointing", "neftune_noise_alpha", "optim"]  # of TrainingArguments
-SET_BY = (
-    "SEEDS, EPOCHS, DEVICE, PRECISION, recipe (batch, learning rate, warm-up, Adam) or fairseq.lr_scheduler (decay)"
-)
+INSTEAD = {  # words in keys of TrainingArguments -> what the user sets instead
+    "seed": "use SEEDS",
+    "output": "use RUNS_DIR",
+    "epochs": "use EPOCHS",
+    "fp16": "use PRECISION",
+    "bf16": "use PRECISION",
+    "cpu": "use DEVICE",
+    "save": "use launcher.save_every",
+    "eval": "use recipe.evaluate_every",
+    "batch": "use recipe.batch_size",
+    "logging": "use fairseq.common.log_interval",
+    "scheduler": "the schedule is polynomial decay, with the settings of fairseq.lr_scheduler",
+    "warmup": "use recipe.warmup_share or fairseq.lr_scheduler.warmup_updates",
+    "accumulation": "a step takes one batch",
+    "learning_rate": "use recipe.learning_rate",
+    "weight_decay": "use recipe.weight_decay",
+    "adam_beta": "use recipe.adam_betas",
+    "adam_epsilon": "use recipe.adam_eps",
+    "grad_norm": "use recipe.clip_norm",
+}
 
 
 class Epochs(IterableDataset[dict[str, torch.Tensor]]):
@@ -290,9 +307,8 @@ def training_arguments(
     given: dict[str, Any] = dict(config.hf)
     for key in given:
         if key not in HEEDED:
-            raise UsageError(
-                f"hf.{key} cannot be given{nearest(key, HEEDED, 'runs heed')}; all else is set by {SET_BY}"
-            )
+            instead = next((f": {said}" for word, said in INSTEAD.items() if word in key), "")
+            raise UsageError(f"hf.{key} cannot be given{instead or nearest(key, HEEDED, 'runs heed')}")
     noise, saves_memory = given.get("neftune_noise_alpha"), given.get("gradient_checkpointing", False)
     if noise is not None and not (isinstance(noise, int | float) and 0 < noise < math.inf):
         raise UsageError(f"hf.neftune_noise_alpha={noise}: it is a number above 0")

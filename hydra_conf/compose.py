@@ -299,6 +299,8 @@ def _check_values(config: DictConfig) -> None:
         name = config[group].name
         if not re.fullmatch(r"\w[\w.+@-]*", name):
             raise UsageError(f"{group}.name={name}: it names folders; use letters, digits, . _ + - @")
+    if "launcher" in config:
+        _check_launcher(config.launcher)  # before the ranges of settings that a launcher may not have
     for key, (check, is_right) in CHECKS.items():
         value = OmegaConf.select(config, key)
         if key.partition(".")[0] not in config:
@@ -308,7 +310,6 @@ def _check_values(config: DictConfig) -> None:
     _check_fairseq(config.fairseq)
     if "recipe" in config:
         _check_evaluation(config.recipe.evaluate_every)
-        _check_launcher(config.launcher)
     else:
         _check_pretraining(config.pretraining)
     _refuse_no_numbers(config)

@@ -79,6 +79,7 @@ WHY_NOT = {  # why a key or a whole node is refused, and what the user sets inst
     "common.fp16": "use PRECISION",
     "common.memory_efficient_bf16": "use PRECISION",
     "common.memory_efficient_fp16": "use PRECISION",
+    "common.seed": "use SEEDS",
     "common.tensorboard_logdir": "use RUNS_DIR",
     "common.tpu": "use DEVICE",
     "common.user_dir": "it is this project's plug-in",
@@ -111,6 +112,7 @@ WHY_NOT = {  # why a key or a whole node is refused, and what the user sets inst
     "task.fp16": "use PRECISION",
     "task.frozen": "use METHOD",
     "task.init": "use INIT",
+    "task.n_train": "use TRAIN",
     "task.reshuffle": "use recipe.reshuffle",
 }
 NAMES = {  # choices for a node that is chosen by name
@@ -141,6 +143,7 @@ SMALLEST = {
     "optimization.max_update": 0,
     "optimizer.weight_decay": 0,
 }
+OF_A_RUN = ("common.seed", "task.n_train")  # runs of one kind differ in them
 SHARES = ("dropout", "attention_dropout", "activation_dropout", "pooler_dropout")
 
 
@@ -154,7 +157,8 @@ def refuse_unheeded(config: DictConfig, settings: DictConfig, usual: DictConfig)
     for group, given in config.fairseq.items():
         for key, value in given.items():
             name = f"{group}.{key}"
-            if key in usual[group] and value == usual[group][key]:  # of some keys `settings` has another value
+            is_usual = key in usual[group] and value == usual[group][key]  # of some keys `settings` has another value
+            if is_usual and name not in OF_A_RUN:
                 continue
             if key not in HEEDED.get(str(group), ()):
                 why = WHY_NOT.get(name, WHY_NOT.get(str(group), "runs do not heed it"))

@@ -112,7 +112,7 @@ def train(folder: Path, config: DictConfig) -> None:
     from fairseq_tasks.training import train as train_with_fairseq
     from sweeps.fairseq_config import fairseq_config, resolved
 
-    checkpoint, begun, record = begin(folder, config, config.threads, inputs_of)
+    beginning = begin(folder, config, config.threads, inputs_of)
     pretraining = config.pretraining
     doses = doses_of(config.tokens, pretraining.first_dose)
     settings = fairseq_config(config, corpus_folder(config) / "input0", folder, config.device, config.precision.name)
@@ -128,7 +128,7 @@ def train(folder: Path, config: DictConfig) -> None:
             "added": list(config.corpus.add),
             "learning_rate": pretraining.learning_rate,
             "batch_tokens": pretraining.batch_tokens,
-            "identity": identity(config, record["inputs"]),
+            "identity": identity(config, beginning.record["inputs"]),
             "checked": checked_by(config),
         }
         steps = steps_of(config.tokens, pretraining.batch_tokens)
@@ -136,16 +136,19 @@ def train(folder: Path, config: DictConfig) -> None:
         settings.lr_scheduler.warmup_updates = max(1, steps_of(pretraining.warmup_tokens, pretraining.batch_tokens))
     settings = resolved(settings)
     for dose in missing(config):
-        if checkpoint is not None and steps_of(dose, pretraining.batch_tokens) <= begun:
+        if beginning.checkpoint is not None and steps_of(dose, pretraining.batch_tokens) <= beginning.step:
             raise UsageError(
                 f"{model_folder(config, dose)} is not there, and the training is past it, at "
-                f"{begun * pretraining.batch_tokens:,} tokens; put it back, or begin the training anew with FORCE=1"
+                f"{beginning.step * pretraining.batch_tokens:,} tokens; put it back, or begin the training anew with "
+                "FORCE=1"
             )
+    beginning.write(folder)
     set_status(folder, planned_steps=steps)
-    if begun >= steps:  # it was stopped after its last step, or was longer before
+    if beginning.step >= steps:  # it was stopped after its last step, or was longer before
         return
     evaluations = sorted({steps_of(dose, pretraining.batch_tokens) for dose in doses})
-    train_with_fairseq(settings, steps, evaluations, Saver(folder, 10, begun), checkpoint, save_at_end=True)
+    saver = Saver(folder, 10, beginning.step)
+    train_with_fairseq(settings, steps, evaluations, saver, beginning.checkpoint, save_at_end=True)
     if missing(config) or read_json(folder / "progress.json").get("batches") != steps:
         raise UsageError("training stopped before its plan was complete; train.log says why")
 

@@ -180,13 +180,28 @@ def with_schedule(settings: DictConfig, config: DictConfig, steps: int) -> DictC
     return settings
 
 
-def begin(
-    folder: Path, config: DictConfig, threads: int, hashes: Callable[[DictConfig], dict[str, Any]]
-) -> tuple[Path | None, int, dict[str, Any]]:
-    """Set up torch, and take up the last checkpoint of a run or a pre-training. Write provenance.json.
+@dataclass(frozen=True)
+class Beginning:
+    """Where a run or a pre-training begins: at its last checkpoint, or anew."""
 
-    `hashes` returns the hashes of the inputs. Returns the checkpoint (None if the run starts anew), its step, and the
-    provenance. Raises `UsageError` when there is no CUDA device, or when an input has changed.
+    checkpoint: Path | None
+    step: int  # of the checkpoint
+    record: dict[str, Any]  # the provenance
+    damaged: list[str]  # sentences on damaged checkpoints
+
+    def write(self, folder: Path) -> None:
+        """Write provenance.json, once nothing stands in the way of the training any more."""
+        if self.checkpoint is not None:
+            print(f"going on from step {self.step}", flush=True)
+        write_json(folder / "provenance.json", self.record)
+        set_status(folder, notes=[*read_json(folder / "status.json").get("notes", []), *self.damaged])
+
+
+def begin(folder: Path, config: DictConfig, threads: int, hashes: Callable[[DictConfig], dict[str, Any]]) -> Beginning:
+    """Set up torch, and take up the last checkpoint of a run or a pre-training.
+
+    `hashes` returns the hashes of the inputs. Raises `UsageError` when there is no CUDA device, when an input has
+    changed, or when the provenance of the checkpoint is lost.
     """
     import torch
 
@@ -202,18 +217,19 @@ def begin(
     step = int(taken_up.get("step", 0))
     before = read_json(folder / "provenance.json")
     record = provenance(config, hashes(config), threads)
-    made_from = before.get("inputs", record["inputs"] if checkpoint is None else {})
-    if changed := differing_inputs(made_from, record["inputs"]):
+    if checkpoint is not None and "inputs" not in before:
+        raise UsageError(
+            "provenance.json is missing or damaged, so the inputs that the run began with are not known; put it back, "
+            "or call again with FORCE=1"
+        )
+    if changed := differing_inputs(before.get("inputs", record["inputs"]), record["inputs"]):
         raise UsageError(
             f"{', '.join(changed)}: not the one that the run was planned or begun with; put it back, or "
             "call again with FORCE=1"
         )
     if checkpoint is not None:
         record = resumed_record(before, record, step)
-        print(f"going on from step {step}", flush=True)
-    write_json(folder / "provenance.json", record)
-    set_status(folder, notes=[*read_json(folder / "status.json").get("notes", []), *damaged])
-    return checkpoint, step, record
+    return Beginning(checkpoint, step, record, damaged)
 
 
 def train(folder: Path, config: DictConfig) -> None:
@@ -225,24 +241,26 @@ def train(folder: Path, config: DictConfig) -> None:
     from fairseq_tasks.training import train as train_with_fairseq
     from sweeps.fairseq_config import fairseq_config, resolved
 
-    checkpoint, begun, record = begin(folder, config, config.launcher.threads, input_hashes)
+    beginning = begin(folder, config, config.launcher.threads, input_hashes)
     settings = resolved(fairseq_config(config, binarised_folder(config), folder, config.device, config.precision.name))
     settings, plan = planned(settings, config)
     steps = plan.steps
+    beginning.write(folder)
     if config.backend.name == "fairseq":
         write_text(folder / "fairseq.yaml", OmegaConf.to_yaml(settings))
     set_status(folder, planned_steps=steps, planned_batches=plan.batches)
-    saver = Saver(folder, config.launcher.save_every, begun)
+    saver = Saver(folder, config.launcher.save_every, beginning.step)
     try:
         if config.backend.name == "hf":
             from hf_tasks.train import train as train_with_transformers
 
-            labels = list(record["inputs"]["labels"])
-            train_with_transformers(folder, config, settings, labels, plan.evaluations, saver, checkpoint)
+            labels = list(beginning.record["inputs"]["labels"])
+            train_with_transformers(folder, config, settings, labels, plan.evaluations, saver, beginning.checkpoint)
         else:
-            train_with_fairseq(settings, plan.batches, plan.evaluations, saver, checkpoint)
+            train_with_fairseq(settings, plan.batches, plan.evaluations, saver, beginning.checkpoint)
     finally:
-        write_json(folder / "provenance.json", {**record, "initialisation": read_json(folder / "initialisation.json")})
+        made = {"initialisation": read_json(folder / "initialisation.json")}
+        write_json(folder / "provenance.json", {**beginning.record, **made})
     progress = read_json(folder / "progress.json")
     taken = check_finished(progress, plan, settings.dataset.valid_subset.split(","))
     set_status(folder, steps=taken, skipped_steps=steps - taken)

@@ -71,13 +71,15 @@ def _label(value: Any, column: str, place: str) -> str:
     )
 
 
-def read_rows(path: Path, columns: list[str], quoted: bool = True) -> Iterator[Row]:
+def read_rows(path: Path, columns: list[str], quoted: bool = True, kind: str = "") -> Iterator[Row]:
     """Yield every row, with at least the wanted columns. `quoted=False` reads a TSV whose quotes are plain characters.
+
+    `kind` is .csv, .tsv, .jsonl or .parquet; if it is not given, the ending of the file's name.
 
     Raises `UsageError` when the file is of another kind, is in another encoding, has no rows or lacks one of the
     columns, and when a row has another width than the header.
     """
-    suffix = path.suffix.lower()
+    suffix = kind or path.suffix.lower()
     if suffix in (".csv", ".tsv"):
         rows = _delimited_rows(path, columns, quoted)
     elif suffix == ".jsonl":

@@ -8,11 +8,12 @@ never return more bytes of a member.
 import fnmatch
 import lzma
 import shutil
+import stat
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -28,6 +29,7 @@ class Member:
 
     name: str  # its path
     size: int
+    is_link: bool  # or a device
     open: Callable[[], Any]
 
 
@@ -37,7 +39,7 @@ def take_members(archive: Path, wanted: dict[str, str], folder: Path, limit: flo
     `wanted` maps the purpose of a member to a pattern. A pattern with a slash is matched against the member's whole
     path, a pattern without a slash against its last part. A file is named `<purpose>` plus the member's suffix, unless
     the purpose already ends in the suffix. Raises `UsageError` when the archive is broken, unpacks to more than `limit`
-    bytes, or does not hold exactly one member for each pattern.
+    bytes, or does not hold exactly one file for each pattern.
     """
     try:
         with zipfile.ZipFile(archive) if _is_zip(archive.name) else tarfile.open(archive) as source:
@@ -86,16 +88,23 @@ def _named(purpose: str, member: str) -> str:
 
 
 def _files(archive: Path, source: zipfile.ZipFile | tarfile.TarFile, limit: float) -> list[Member]:
-    """Return the files of the archive: no folders, links or devices, and nothing that a Mac adds.
+    """Return the files of the archive, and its links and devices: no folders, and nothing that a Mac adds.
 
     Raises `UsageError` when the files have more than `limit` bytes in total.
     """
     every: Iterable[Member]
     if isinstance(source, zipfile.ZipFile):
-        plain = (one for one in source.infolist() if not one.is_dir())
-        every = (Member(one.filename.replace("\\", "/"), one.file_size, partial(source.open, one)) for one in plain)
+        every = (
+            Member(one.filename, one.file_size, stat.S_ISLNK(one.external_attr >> 16), partial(source.open, one))
+            for one in source.infolist()
+            if not one.is_dir()
+        )
     else:
-        every = (Member(one.name, one.size, partial(source.extractfile, one)) for one in source if one.isreg())
+        every = (
+            Member(one.name, one.size, not one.isreg(), partial(source.extractfile, one))
+            for one in source
+            if not one.isdir()
+        )
     found, total = [], 0
     for member in every:
         total += member.size
@@ -103,8 +112,9 @@ def _files(archive: Path, source: zipfile.ZipFile | tarfile.TarFile, limit: floa
             raise UsageError(
                 f"{archive} unpacks to more than {limit:,} bytes (member {member.name!r}); it is not unpacked"
             )
-        if not member.name.startswith("__MACOSX/") and not member.name.rpartition("/")[2].startswith("._"):
-            found.append(member)
+        name = member.name.replace("\\", "/")
+        if not name.startswith("__MACOSX/") and not name.rpartition("/")[2].startswith("._"):
+            found.append(replace(member, name=name))
     return found
 
 
@@ -114,6 +124,8 @@ def _the_one(archive: Path, members: list[Member], pattern: str) -> Member:
         for member in members
         if fnmatch.fnmatchcase(f"/{member.name}" if "/" in pattern else PurePosixPath(member.name).name, pattern)
     ]
+    if len(found) == 1 and found[0].is_link:
+        raise UsageError(f"{archive}: {found[0].name} is a link or a device, not a file")
     if len(found) == 1:
         return found[0]
     if not found:

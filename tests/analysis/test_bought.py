@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 
 from analysis.__main__ import main as analysis_main
 from analysis.baselines import Baseline, baselines_of
-from analysis.bought import against_probe, failed_runs, is_beaten, ladder_sentence, probe_of, title_of_ladder, worth
+from analysis.bought import (
+    against_probe,
+    failed_cell,
+    failed_runs,
+    is_beaten,
+    ladder_sentence,
+    probe_of,
+    title_of_ladder,
+    worth,
+)
 from analysis.evidence import gather_evidence
 from analysis.labels import label_curves, labels_needed
 from analysis.ladder import ladders
@@ -242,6 +251,19 @@ def test_a_run_that_answers_one_class_has_learned_nothing_whichever_class_it_is(
     assert group.one_answer == [0, 1]
     assert failed_runs(group, {}) == [0, 1]
     assert failed_runs(group.only([1, 2]), {}) == [1]
+
+
+def test_whether_runs_learned_nothing_is_not_told_where_nobody_knows_their_answers(tmp_path: Path) -> None:
+    runs = [made_up((98, 80.0, test), seed) for seed, test in enumerate((57.0, 58.0))]
+    folders = folders_of(tmp_path, runs)
+    assert failed_cell(gather_evidence(runs, folders, 70.0).groups[0], {}) == "none"
+    for run in runs:
+        (folders[str(run.key)] / "predictions.parquet").unlink()
+    (group,) = gather_evidence(runs, folders, 70.0).groups
+    assert failed_cell(group, {}) == "not known"
+    commonest = Baseline("commonest class", 57.0, 57.0, 50.0, 64.0)
+    names = group.names["dataset"], group.names["model"], group.n_train or 0
+    assert failed_cell(group, {names: [commonest]}) == "1 of 2 (seed 0)"
 
 
 def test_runs_of_an_earlier_version_stay_in_their_group(tmp_path: Path) -> None:

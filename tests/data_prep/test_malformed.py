@@ -254,9 +254,15 @@ CASES: dict[str, tuple[Callable[[Inputs], None], str]] = {
     "an archive of other files": (course(zip_bytes({"a.txt": b"1"})), "holds no file train.review"),
     "an archive that leaves its folder": (course(zip_bytes({"../x": b"1"})), "train.review (it holds ../x)"),
     "an archive with an absolute name": (course(zip_bytes({"/x": b"1"})), "train.review (it holds /x)"),
-    "an archive with a link": (course(zip_bytes({"x": b"/etc"}, link=True)), "holds no file train.review (it holds x)"),
-    "a tar archive with a link": (allocine(tar_bytes({"x": b""}, tarfile.SYMTYPE)), "(it holds nothing)"),
-    "a tar archive with a device": (allocine(tar_bytes({"x": b""}, tarfile.BLKTYPE)), "(it holds nothing)"),
+    "an archive with a link": (course(zip_bytes({"train.review": b"/etc"}, link=True)), "train.review is a link or a"),
+    "a tar archive with a link": (
+        allocine(tar_bytes({"train.jsonl": b""}, tarfile.SYMTYPE)),
+        "train.jsonl is a link or a",
+    ),
+    "a tar archive with a device": (
+        allocine(tar_bytes({"train.jsonl": b""}, tarfile.BLKTYPE)),
+        "train.jsonl is a link or a",
+    ),
     "a label file that is too short": (course_files(train_label="0\n1\n"), "do not have the same number of lines"),
     "a label that is none": (course_files(test_label="2\n" * 2000), "line 1: '2', expected 0 or 1"),
     "another number of reviews": (course_files(test_review="a\n", test_label="1\n"), "holds 1 example for test"),

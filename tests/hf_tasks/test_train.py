@@ -163,8 +163,11 @@ def test_called_again_an_hf_run_is_not_trained_again(mixed: Workspace) -> None:
     ("words", "message"),
     [
         (("--backend", "fairseq", "--method", "lora"), "METHOD=lora needs BACKEND=hf"),
-        (("--backend", "hf", "hf.seed=1"), "hf.seed cannot be given; runs heed: gradient_checkpointing, neft"),
-        (("--backend", "hf", "hf.learning_rate=1"), "; all else is set by SEEDS, EPOCHS, DEVICE, PRECISION, recipe"),
+        (("--backend", "hf", "hf.seed=1"), "hf.seed cannot be given: use SEEDS"),
+        (("--backend", "hf", "hf.learning_rate=1"), "hf.learning_rate cannot be given: use recipe.learning_rate"),
+        (("--backend", "hf", "hf.warmup_steps=3"), ": use recipe.warmup_share or fairseq.lr_scheduler.warmup_updates"),
+        (("--backend", "hf", "hf.gradient_accumulation_steps=2"), "cannot be given: a step takes one batch"),
+        (("--backend", "hf", "hf.save_steps=2"), "hf.save_steps cannot be given: use launcher.save_every"),
         (
             ("--backend", "hf", "--method", "lora", "method.r=0"),
             "method.r=0: it is a number from 1",
@@ -180,7 +183,7 @@ def test_called_again_an_hf_run_is_not_trained_again(mixed: Workspace) -> None:
         (("--backend", "hf", "fairseq.lr_scheduler.warmup_init_lr=0.1"), "warmup_init_lr"),
         (("--backend", "hf", "fairseq.common.fp16_init_scale=2"), "BACKEND=hf: its runs do not heed it"),
         (("--backend", "hf", "hf.lr_scheduler_type=cosine"), "hf.lr_scheduler_type cannot be given"),
-        (("--backend", "hf", "hf.optin=sgd"), "hf.optin cannot be given (did you mean 'optim'?); all else is set by"),
+        (("--backend", "hf", "hf.optin=sgd"), "hf.optin cannot be given (did you mean 'optim'?)"),
         (("--backend", "hf", "hf.bogus=2"), "hf.bogus cannot be given; runs heed: gradient_checkpointing, neftune"),
         (("--backend", "hf", "hf.optim=lomo"), "a run cannot be made of this configuration (ImportError: You need"),
         (("--backend", "hf", "hf.neftune_noise_alpha=-5"), "hf.neftune_noise_alpha=-5: it is a number above 0"),

@@ -247,9 +247,6 @@ def test_texts_that_cannot_be_read_are_one_sentence(
     said = refusals.of(main, words, learnt.root)
     assert "own.jsonl" in said
     assert message in said
-    (tmp_path / "own.txt").touch()
-    other = [*words[:2], str(tmp_path / "own.txt")]
-    assert "own.txt: a file of texts ends in .jsonl, .csv, .tsv" in refusals.of(main, other, learnt.root)
     words[1] = str(tmp_path / "nowhere")
     assert f"there is no folder {tmp_path / 'nowhere'}" in refusals.of(main, words, learnt.root)
 
@@ -257,6 +254,7 @@ def test_texts_that_cannot_be_read_are_one_sentence(
 @pytest.mark.parametrize(
     ("name", "content", "ids"),
     [
+        ("own", '{"text": "ce livre est superbe"}\n{"text": "le style est raté"}\n', ["1", "2"]),
         ("own.jsonl", '{"text": "ce livre est superbe"}\n{"id": "b", "text": "le style est raté"}\n', ["1", "b"]),
         ("own.csv", 'note;text\n;"ce livre est superbe"\n;le style est raté\n', ["2", "3"]),
         ("own.tsv", "id\ttext\na\tce livre est superbe\nb\tle style est raté\n", ["a", "b"]),

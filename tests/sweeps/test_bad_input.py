@@ -123,6 +123,7 @@ CASES = [
     (("fairseq.checkpoint.checkpoint_suffix=x",), "fairseq.checkpoint.no_save=false asks for"),
     (("fairseq.optimization.update_freq=[1000000000]",), "an epoch has 8 batches, and a step takes no more"),
     (("fairseq.model.encoder_layers=1000000000",), "GiB of memory, and this machine has"),
+    (("launcher.minutes=1",), "launcher.minutes=1: LAUNCHER=local has no such setting"),
     (("hf=3",), "'hf=3': hf holds keys, as in hf.KEY=VALUE"),
     (("fairseq=3",), "'fairseq=3': fairseq holds keys, as in fairseq.KEY=VALUE"),
     (("fairseq.optimizer.adam_eps=0",), "fairseq.optimizer.adam_eps=0.0: it is a number above 0"),

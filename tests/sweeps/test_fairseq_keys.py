@@ -75,6 +75,14 @@ def test_a_key_given_as_it_is_anyway_is_no_mistake(workspace: Workspace) -> None
     refuse(workspace, "fairseq.optimization.max_epoch=3", "fairseq.task.reshuffle=true")
 
 
+@pytest.mark.parametrize(("given", "instead"), [("common={seed: 3}", "SEEDS"), ("task={n_train: 50}", "TRAIN")])
+def test_what_runs_of_one_sweep_differ_in_is_never_a_key(workspace: Workspace, given: str, instead: str) -> None:
+    key = given.replace("={", ".").partition(":")[0]
+    for usual in (None, settings_of(composed(f"fairseq.{given}"), workspace)):  # also when it is as it is anyway
+        with pytest.raises(UsageError, match=rf"fairseq\.{key} cannot be given: use {instead}"):
+            refuse(workspace, f"fairseq.{given}", usual=usual)
+
+
 def rates(workspace: Workspace, *words: str) -> list[float]:
     """Return the learning rate of each step, the one before training first."""
     import torch

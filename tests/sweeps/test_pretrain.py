@@ -103,9 +103,15 @@ def test_a_training_that_is_made_longer_ends_with_the_same_weights(pretrained: W
         assert ("tokens, cpu fp32" in again.stdout) == (state == "pending")
         assert read_json(folder / "progress.json")["step"] == 16
     assert same(weights_of(made, "8k"), weights_of(pretrained, "8k"))
+    record = read_json(folder / "provenance.json")
     (made.root / "data/models/tiny@2k").rename(made.root / "moved")
     answer = made.python(*words_of(corpus, "8k"))
     assert "tiny@2k is not there, and the training is past it, at 8,192 tokens" in answer.stdout
+    assert record == read_json(folder / "provenance.json")  # what is refused has not gone on
+    (made.root / "moved").rename(made.root / "data/models/tiny@2k")
+    (folder / "provenance.json").unlink()
+    answer = made.python(*words_of(corpus, "16k"))
+    assert "provenance.json is missing or damaged, so the inputs that the run began with are not known" in answer.stdout
     assert answer.returncode == 1
     answer = made.python(*by_force(words_of(corpus, "3k")))
     assert answer.returncode == 0, answer.stdout + answer.stderr
