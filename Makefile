@@ -114,7 +114,7 @@ bench: $(STAMP) ## speeds of prep, sweep and pre-training, against stock fairseq
 	  $(IN) -m benchmarks.parts $$what --rounds $(ROUNDS) --data-dir $(call q,$(DATA_DIR)) --page docs/bench_parts.md || exit 1; done
 
 test: $(STAMP) ## the tests, without the slow ones (ARGS="-m slow" for those)
-	@$(if $(ARGS),$(IN) -m pytest $(ARGS),OMP_NUM_THREADS=1 $(IN) -m pytest -m "not slow" -n 4 --dist loadgroup --no-loadscope-reorder)
+	@$(if $(ARGS),$(IN) -m pytest $(ARGS),OMP_NUM_THREADS=1 $(IN) -m pytest -m "not slow" -n 4 --dist worksteal)
 
 lock: $(STAMP) ## write lock/*.txt anew: every version that `make setup` installs, torch's own packages apart
 	@./lock/renew.sh

@@ -29,24 +29,9 @@ hypothesis.settings.load_profile("same")
 SLOW_SECONDS = 3600  # in place of the `timeout` of setup.cfg: a test that hangs fails, and says where
 
 
-# Fixtures that train for long. One process runs all tests of such a fixture, so that it is made once.
-SHARED = ("swept", "mixed", "pretrained", "learnt", "undisturbed", "prepared")
-
-
-def group_of(item: pytest.Item) -> str:
-    """Return the name of the long fixture that a test uses, with its module and back end, or nothing."""
-    name = next((name for name in SHARED if name in getattr(item, "fixturenames", ())), "")
-    backend = item.callspec.params.get("backend", "") if hasattr(item, "callspec") else ""
-    return f"{name} {item.path.stem} {backend}" if name not in ("", "swept") else name
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # First what takes longest, so that it ends in time.
-    items.sort(key=lambda item: ("tests/faults/" not in item.nodeid, not group_of(item)))
+    items.sort(key=lambda item: "tests/faults/" not in item.nodeid)  # first what takes longest, so that it ends in time
     for item in items:
-        if group_of(item):
-            item.add_marker(pytest.mark.xdist_group(group_of(item)))
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
 

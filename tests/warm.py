@@ -34,6 +34,8 @@ from typing import Any
 
 OF_TORCH = "TORCHINDUCTOR_CACHE_DIR"  # torch sets it when it is first asked where it may compile
 OF_PYTEST = "PYTEST_CURRENT_TEST"
+OF_RAY = "RAY_CLIENT_MODE"  # ray sets it when it is imported
+LEFT_OUT = (OF_PYTEST, OF_RAY, OF_TORCH, "PYTHONPATH")
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 NO_THREAD_OF_PYARROW = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}  # a process with threads is not forked
 POLL_SECONDS = 0.01
@@ -53,7 +55,7 @@ IMPORTED = (  # what the commands import, the slow packages among them
 
 def environment() -> dict[str, str]:
     """Return what a forked process would not notice in this process's environment, were it another one by now."""
-    return {name: value for name, value in os.environ.items() if name not in (OF_PYTEST, OF_TORCH, "PYTHONPATH")}
+    return {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
 
 
 @functools.cache

@@ -201,7 +201,7 @@ def test_called_again_an_hf_run_is_not_trained_again(mixed: Workspace) -> None:
 def test_a_mistake_is_one_sentence_and_nothing_is_written(
     workspace: Workspace, refusals: Refusals, words: tuple[str, ...], message: str
 ) -> None:
-    _, *given = workspace.sweep_words("--init", "random", "--sweep", "bad-hf", *words)
+    _, *given = workspace.sweep_words("--sweep", "bad-hf", *words)
     assert message in refusals.of(main, given, workspace.root)
     assert not (workspace.root / "runs/bad-hf").exists()
 

@@ -141,7 +141,7 @@ CASES = [
 def test_a_mistake_is_one_sentence_and_nothing_is_written(
     workspace: Workspace, refusals: Refusals, words: tuple[str, ...], message: str
 ) -> None:
-    _, *given = workspace.sweep_words("--init", "random", "--sweep", "bad", *words)
+    _, *given = workspace.sweep_words("--sweep", "bad", *words)
     assert message in refusals.of(main, given, workspace.root)
     assert not (workspace.root / "runs" / "bad").exists()
 
