@@ -174,10 +174,10 @@ def test_the_table_has_the_numbers_of_a_calculation_by_hand() -> None:
         "n",
     ]
     assert table.to_numpy().tolist() == [
-        ["0", "not known", "71.00", "71.00", "none", "0, by definition", 3],
-        ["1,000,000", "not known", "71.33", "71.50", "none", "+0.33 (-0.38 to +1.05)", 3],
-        ["2,000,000", "5.432", "73.23", "73.50", "none", "+2.23 (+1.61 to +2.86)", 3],
-        ["16,000,000", "not known", "75.00", "75.00", "none", "+4.00 (-3.45 to +11.45)", 3],
+        ["0", "not known", "71.00", "71.00", "not known", "0, by definition", 3],
+        ["1,000,000", "not known", "71.33", "71.50", "not known", "+0.33 (-0.38 to +1.05)", 3],
+        ["2,000,000", "5.432", "73.23", "73.50", "not known", "+2.23 (+1.61 to +2.86)", 3],
+        ["16,000,000", "not known", "75.00", "75.00", "not known", "+4.00 (-3.45 to +11.45)", 3],
     ]
     assert "3 intervals are looked at, none corrected" in about_doses(curve)
 
