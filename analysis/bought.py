@@ -1,6 +1,7 @@
 """Words what pre-training buys: at each dose, in labels, in parts of the weights, and beyond a frozen encoder."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -226,12 +227,16 @@ def title_of_labels(curves: list[LabelCurves]) -> str:
     return f"Pre-trained minus random: {gaps[0]:+.2f} points with {few:,} labels, {gaps[-1]:+.2f} with {many:,}"
 
 
-def caption_of_labels(curves: list[LabelCurves], has_simple: bool) -> str:
+def caption_of_labels(curves: list[LabelCurves], simple: Collection[str]) -> str:
+    """Return what the figure of labels shows. `simple` has the names of the simple baselines that are drawn."""
     n = [group.n for curve in curves for groups in curve.inits.values() for group in groups]
-    simple = "Dashed and dotted: logistic regression on TF-IDF and on the frozen encoder (probe), on the same texts."
     return caption(
         f"{counted_range(n)} per point. Point: one run. Line: mean.",
-        {f"Bar: {OF_MEAN}": max(n) > 1, simple: has_simple},
+        {
+            f"Bar: {OF_MEAN}": max(n) > 1,
+            "Dashed: logistic regression on TF-IDF, on the same texts.": TF_IDF in simple,
+            "Dotted: logistic regression on the frozen encoder (probe), on the same texts.": PROBE in simple,
+        },
     )
 
 

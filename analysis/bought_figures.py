@@ -116,7 +116,7 @@ def labels_curve(found: list[LabelCurves], fits: Fits) -> Drawing | None:
         name_panel(axis, curves.rest, len(found))
     axes[0].set_ylabel("test accuracy at the best step (%)")
     add_legend(axes[0], ["pretrained", "random"], list(simple.values()))
-    return framed(bought.title_of_labels(found), bought.caption_of_labels(found, bool(simple)), figure)
+    return framed(bought.title_of_labels(found), bought.caption_of_labels(found, simple), figure)
 
 
 def ladder(found: list[Ladder], fits: Fits) -> Drawing | None:
