@@ -228,22 +228,41 @@ def test_the_loss_falls_to_the_entropy_of_a_made_up_language(tmp_path: Path) -> 
     assert loss == pytest.approx(entropy * 63 / 64, abs=0.06)
 
 
-def test_shares_of_masks_and_what_stands_there(pretrained: Workspace) -> None:
+def task_of(pretrained: Workspace, **settings: Any) -> Any:
+    """Return the task of the pre-training, with blocks of 64 tokens and 8 of them in a step."""
     from fairseq import tasks
     from omegaconf import OmegaConf
 
     from fairseq_tasks.masked_lm import PretrainingConfig
 
-    own: dict[str, Any] = {"seed": 7, "max_positions": 64, "batch_size": 8}
-    own |= {"train_subset": "train", "valid_subset": "valid"}
-    own |= {"tokens_per_sample": 64, "mask_prob": 0.3, "save_dir": str(pretrained.root), "batch_size_valid": 8}
-    own |= {
-        "data": str(pretrained.root / "data/bin/corpus.made.tiny/input0"),
-        "tensorboard_logdir": None,
-        "fp16": False,
-    }
+    own: dict[str, Any] = {"seed": 7, "max_positions": 64, "batch_size": 8, "batch_size_valid": 8}
+    own |= {"train_subset": "train", "valid_subset": "valid", "tensorboard_logdir": None, "fp16": False}
+    own |= {"tokens_per_sample": 64, "mask_prob": 0.3, "save_dir": str(pretrained.root)}
+    own |= {"data": str(pretrained.root / "data/bin/corpus.made.tiny/input0"), **settings}
     config = OmegaConf.merge(OmegaConf.structured(PretrainingConfig), own)
-    task: Any = tasks.setup_task(OmegaConf.merge(config, {"_name": "warmstart_masked_lm"}))
+    return tasks.setup_task(OmegaConf.merge(config, {"_name": "warmstart_masked_lm"}))
+
+
+@pytest.mark.parametrize(
+    ("split", "settings", "said"),
+    [
+        ("train", {"batch_size": 100_000}, "train: .* less than a step takes; .*batch_tokens and pretraining.block_"),
+        (
+            "valid",
+            {"tokens_per_sample": 4_096, "max_positions": 4_096},
+            "the held-out paragraphs: .* less than a block; ",
+        ),
+    ],
+)
+def test_too_little_text_says_of_what_and_what_to_lower(
+    pretrained: Workspace, split: str, settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        task_of(pretrained, **settings).load_dataset(split)
+
+
+def test_shares_of_masks_and_what_stands_there(pretrained: Workspace) -> None:
+    task = task_of(pretrained)
     dataset = task.load_dataset("train")
     epochs = []
     for epoch in (1, 2):
