@@ -1336,6 +1336,13 @@ MUTATIONS = [
         "tests/benchmarks/test_pretrain.py -k every_way",
     ),
     Mutation(
+        "sweeps/pretrain.py",
+        '        environment["GLIBC_TUNABLES"] = f"{KEEPS_MEMORY}:{given}".rstrip(":")\n',
+        '        environment["GLIBC_TUNABLES"] = given\n',
+        "a pre-training takes its large blocks of memory anew at every step",
+        "tests/sweeps/test_pretrain.py -k keeps_its_memory",
+    ),
+    Mutation(
         "analysis/alike.py",
         "for key, value in {**usual, **given}.items()",
         "for key, value in given.items()",

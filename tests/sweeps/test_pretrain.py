@@ -18,7 +18,8 @@ from data_prep.doses import dose_name, models_of
 from foundation.errors import UsageError
 from foundation.whole_files import write_json
 from sweeps.folders import is_owned, read_json, set_status
-from sweeps.pretrain import doses_of, parse_tokens
+from sweeps.pretrain import _train_in_child, doses_of, parse_tokens
+from sweeps.standing import stored_config
 from tests.conftest import Workspace, make_workspace, refused, reviews, write_tiny_model
 from tests.sweeps.test_processes import until
 
@@ -294,6 +295,37 @@ def test_a_damaged_configuration_is_one_sentence_and_force_begins_anew(pretraine
     answer = made.python(*by_force(words))
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert same(weights_of(made, "8k"), weights_of(pretrained, "8k"))
+
+
+FAULTS = """
+import resource, torch
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(16_000_000)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def test_a_training_on_a_cpu_keeps_its_memory(
+    pretrained: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def start(folder: Path, environment: dict[str, str], digest: str) -> Any:
+        given.append(environment)
+        raise UsageError("started")
+
+    given: list[dict[str, str]] = []
+    monkeypatch.setattr("sweeps.pretrain.start", start)
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.perturb=0")
+    folder = Path(shutil.copytree(pretrained.root / "runs" / "pretraining" / "made.tiny", tmp_path / "run"))
+    config = stored_config(folder)
+    assert config is not None
+    with pytest.raises(UsageError, match="started"):
+        _train_in_child(config, folder)
+    assert given[0]["GLIBC_TUNABLES"].endswith(":glibc.malloc.perturb=0")
+    command = [sys.executable, "-c", FAULTS]
+    answer = subprocess.run(command, env={**os.environ, **given[0]}, capture_output=True, text=True, check=True)
+    first, *later = map(int, answer.stdout.split())
+    assert max(later) < 16_000_000 * 4 / 4096 / 10, (first, later)  # anew page by page, it would be 15,625
 
 
 def test_another_training_is_not_replaced_unasked(pretrained: Workspace) -> None:
