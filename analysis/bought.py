@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 import numpy as np
 import pandas as pd
@@ -109,7 +110,8 @@ def worth(curves: LabelCurves, fits: Fits) -> str:
         for n, own in zip(curves.sizes, curves.scores("pretrained"), strict=True)
     }
     mean = curves.scores("pretrained")[curves.sizes.index(size)].mean()
-    shown = next((n for n, gap in gaps.items() if n >= size and gap.has_interval and gap.low >= 0), most)
+    in_order = takewhile(lambda n: gaps[n].has_interval and gaps[n].low >= 0, reversed(curves.sizes))
+    shown = min(in_order, default=most)  # a fixed sequence of tests: no interval needs a correction
     is_worth = "is" if shown == size else "may be"
     said = (
         f"{names}: random weights reach {level} {with_most}, pre-trained weights {mean:.2f} % with {size:,}: "

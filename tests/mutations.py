@@ -1343,6 +1343,13 @@ MUTATIONS = [
         "tests/sweeps/test_pretrain.py -k keeps_its_memory",
     ),
     Mutation(
+        "analysis/bought.py",
+        "takewhile(lambda n: gaps[n].has_interval and gaps[n].low >= 0, reversed(curves.sizes))",
+        "filter(lambda n: gaps[n].has_interval and gaps[n].low >= 0, reversed(curves.sizes))",
+        "a factor of labels is called shown past a number of labels that shows nothing",
+        BOUGHT + "after_the_first_number",
+    ),
+    Mutation(
         "analysis/alike.py",
         "for key, value in {**usual, **given}.items()",
         "for key, value in given.items()",
