@@ -33,7 +33,9 @@ IN := .venv/bin/python
 # A misspelt variable would be ignored: each that is given must be one of those above, or CHECK, which reproduce gives.
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 UNKNOWN := $(filter-out CHECK $(shell awk '/^[A-Z_]+ =/ {print $$1}' Makefile),$(GIVEN))
-CHECK := # never from the environment
+ifneq ($(origin CHECK),command line)
+override CHECK := # not from the environment, even with make -e
+endif
 ifneq ($(UNKNOWN),)
 $(error $(UNKNOWN): no variable of this Makefile; `make help` lists them)
 endif

@@ -110,14 +110,20 @@ def worth(curves: LabelCurves, fits: Fits) -> str:
         for n, own in zip(curves.sizes, curves.scores("pretrained"), strict=True)
     }
     mean = curves.scores("pretrained")[curves.sizes.index(size)].mean()
-    in_order = takewhile(lambda n: gaps[n].has_interval and gaps[n].low >= 0, reversed(curves.sizes))
-    shown = min(in_order, default=most)  # a fixed sequence of tests: no interval needs a correction
+    in_order = list(takewhile(lambda n: gaps[n].has_interval and gaps[n].low >= 0, reversed(curves.sizes)))
+    shown = min(in_order, default=most)  # a fixed sequence of tests: the factor needs no correction
     is_worth = "is" if shown == size else "may be"
     said = (
         f"{names}: random weights reach {level} {with_most}, pre-trained weights {mean:.2f} % with {size:,}: "
         f"pre-training {is_worth} worth at least {times(most, size)} times the labels. The difference there is "
         f"{gaps[size].value:+.2f} points, {gaps[size].words('+.2f', *POSSIBLE)}."
     )
+    if size < shown and gaps[size].low >= 0:
+        first = curves.sizes[-1 - len(in_order)]
+        said += (
+            f" With {first:,} labels it is {gaps[first].value:+.2f} points, {gaps[first].words('+.2f', *POSSIBLE)}; "
+            "fewer labels count only if more labels show a gain."
+        )
     if size < shown < most:
         said += (
             f" With {shown:,} labels it is {gaps[shown].value:+.2f} points, {gaps[shown].words('+.2f', *POSSIBLE)}: "

@@ -38,7 +38,7 @@ SAY_EVERY = 30.0  # seconds
 PATIENCE = 10.0  # seconds to wait for a process that is ending
 LEFT_BEHIND = 600.0  # seconds after which a model folder is not being written any more
 # glibc hands blocks of more than 32 MB back and takes them anew, page by page, many times a step. Here it keeps them,
-# in huge pages where the system has some. The numbers stay the same, bit for bit.
+# in huge pages where the system has some. Other C libraries do not read the variable.
 KEEPS_MEMORY = ":".join(
     f"glibc.malloc.{what}" for what in ("hugetlb=1", "mmap_max=0", "trim_threshold=100000000000", "arena_max=1")
 )

@@ -1337,10 +1337,17 @@ MUTATIONS = [
     ),
     Mutation(
         "sweeps/pretrain.py",
-        '        environment["GLIBC_TUNABLES"] = f"{KEEPS_MEMORY}:{given}".rstrip(":")\n',
-        '        environment["GLIBC_TUNABLES"] = given\n',
+        '"hugetlb=1", "mmap_max=0", "trim_threshold=100000000000", "arena_max=1"',
+        '"arena_max=1", "arena_max=1"',
         "a pre-training takes its large blocks of memory anew at every step",
         "tests/sweeps/test_pretrain.py -k keeps_its_memory",
+    ),
+    Mutation(
+        "Makefile",
+        "override CHECK := # not from the environment, even with make -e\n",
+        "",
+        "CHECK=1 in the environment keeps a sweep from training",
+        "tests/sweeps/test_commands.py -k of_the_environment",
     ),
     Mutation(
         "analysis/bought.py",

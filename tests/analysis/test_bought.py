@@ -329,7 +329,20 @@ def test_the_fewest_labels_at_which_the_worth_is_shown_stand_beside_a_worth_that
 def test_labels_after_the_first_number_that_shows_no_gain_are_not_counted_as_shown() -> None:
     said = worth_of((80.0, 81.5, 82.0), (65.0, 80.0, 95.0))
     assert "pre-training may be worth at least 4.0 times the labels. The difference there is +8.17 points" in said
-    assert "pre-training is worth" not in said
+    # differences -7, 7, 21: mean 7, standard error 8.0829
+    assert said.endswith(
+        "With 30 labels it is +7.00 points, 95 % interval -27.78 to +41.78; fewer labels count only if more labels "
+        "show a gain."
+    )
+
+
+def test_equal_differences_have_no_interval_so_fewer_labels_do_not_count() -> None:
+    said = worth_of((80.0, 81.5, 82.0), (75.0, 76.0, 77.0))  # 3 points each
+    assert "pre-training may be worth at least 4.0 times the labels" in said
+    assert said.endswith(
+        "With 30 labels it is +3.00 points, no interval: all differences are the same; fewer labels count only if more "
+        "labels show a gain."
+    )
 
 
 def test_a_ladder_says_what_bottom_is_and_names_inits_that_learned_nothing_once() -> None:

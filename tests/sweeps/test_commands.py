@@ -59,6 +59,15 @@ def test_a_misspelt_variable_is_named_and_nothing_runs(make: Callable[..., str],
     assert not refusal.value.stdout
 
 
+@pytest.mark.parametrize("line", ["CHECK=1 make sweep", "CHECK=1 make -e sweep"])
+def test_a_variable_of_the_environment_does_not_keep_a_sweep_from_training(make: Callable[..., str], line: str) -> None:
+    assert "--check" not in make(line)
+    checks, *others, _ = make("make -s reproduce").splitlines()
+    assert "--check" in checks
+    assert "--check" not in " ".join(others)
+    assert len(others) == 3
+
+
 @pytest.mark.parametrize(
     ("line", "name"),
     [

@@ -323,9 +323,15 @@ def test_a_training_on_a_cpu_keeps_its_memory(
         _train_in_child(config, folder)
     assert given[0]["GLIBC_TUNABLES"].endswith(":glibc.malloc.perturb=0")
     command = [sys.executable, "-c", FAULTS]
-    answer = subprocess.run(command, env={**os.environ, **given[0]}, capture_output=True, text=True, check=True)
-    first, *later = map(int, answer.stdout.split())
-    assert max(later) < 16_000_000 * 4 / 4096 / 10, (first, later)  # anew page by page, it would be 15,625
+    plain = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+
+    def faults(environment: dict[str, str]) -> int:
+        answer = subprocess.run(command, env=plain | environment, capture_output=True, text=True, check=True)
+        return max(map(int, answer.stdout.split()[1:]))  # when the memory has been had once
+
+    if faults({}) < 15_000:
+        pytest.skip("here a block of 64 MB does not come page by page anyway")
+    assert faults(given[0]) < 1_500
 
 
 def test_another_training_is_not_replaced_unasked(pretrained: Workspace) -> None:
