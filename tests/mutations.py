@@ -1343,13 +1343,6 @@ MUTATIONS = [
         "tests/sweeps/test_pretrain.py -k keeps_its_memory",
     ),
     Mutation(
-        "Makefile",
-        "override CHECK := # not from the environment, even with make -e\n",
-        "",
-        "CHECK=1 in the environment keeps a sweep from training",
-        "tests/sweeps/test_commands.py -k of_the_environment",
-    ),
-    Mutation(
         "analysis/bought.py",
         "takewhile(lambda n: gaps[n].has_interval and gaps[n].low >= 0, reversed(curves.sizes))",
         "filter(lambda n: gaps[n].has_interval and gaps[n].low >= 0, reversed(curves.sizes))",
