@@ -415,7 +415,7 @@ def title_of_doses(found: list[DoseCurve]) -> str:
         for curve in found
     ]
     said = [f"{own} ({dataset})" for own, dataset in zip(said, datasets, strict=True)] if len(found) > 1 else said
-    return f"Smallest dose of pre-training that buys accuracy: {listed(said)}"
+    return f"Smallest dose of pre-training that shows a gain: {listed(said)}"
 
 
 def caption_of_doses(found: list[DoseCurve], drawn: list[str], has_losses: bool) -> str:

@@ -93,7 +93,7 @@ def test_the_smallest_dose_is_the_first_whose_interval_lies_above_zero() -> None
         "something: +2.23 points over dose 0 (95 % interval +1.61 to +2.86, 3 seeds). With 16 M tokens the difference "
         "from dose 0 is +4.00 points (95 % interval -3.45 to +11.45)."
     )
-    assert title_of_doses([curve]) == "Smallest dose of pre-training that buys accuracy: 2 M tokens"
+    assert title_of_doses([curve]) == "Smallest dose of pre-training that shows a gain: 2 M tokens"
 
 
 def test_no_dose_is_named_when_no_interval_lies_above_zero() -> None:
@@ -105,7 +105,7 @@ def test_no_dose_is_named_when_no_interval_lies_above_zero() -> None:
         "cls_books, roberta_small_fr (fairseq, full): no dose up to 16 M tokens buys accuracy that these 3 seeds can "
         "show. With 16 M tokens the difference from dose 0 is +4.00 points (95 % interval -3.45 to +11.45)."
     )
-    assert title_of_doses([curve]) == "Smallest dose of pre-training that buys accuracy: none up to 16 M tokens"
+    assert title_of_doses([curve]) == "Smallest dose of pre-training that shows a gain: none up to 16 M tokens"
 
 
 def test_one_seed_claims_nothing() -> None:
