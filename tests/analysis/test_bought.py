@@ -326,23 +326,19 @@ def test_the_fewest_labels_at_which_the_worth_is_shown_stand_beside_a_worth_that
     )
 
 
-def test_labels_after_the_first_number_that_shows_no_gain_are_not_counted_as_shown() -> None:
-    said = worth_of((80.0, 81.5, 82.0), (65.0, 80.0, 95.0))
+@pytest.mark.parametrize(
+    ("of_15", "of_30", "ended"),
+    [  # differences with 30 labels: -7, 7, 21 (mean 7, standard error 8.0829), and 3 points each
+        ((80.0, 81.5, 82.0), (65.0, 80.0, 95.0), "+7.00 points, 95 % interval -27.78 to +41.78"),
+        ((80.0, 81.5, 82.0), (75.0, 76.0, 77.0), "+3.00 points, no interval: all differences are the same"),
+    ],
+)
+def test_labels_after_the_first_number_that_shows_no_gain_are_not_counted_as_shown(
+    of_15: tuple[float, float, float], of_30: tuple[float, float, float], ended: str
+) -> None:
+    said = worth_of(of_15, of_30)
     assert "pre-training may be worth at least 4.0 times the labels. The difference there is +8.17 points" in said
-    # differences -7, 7, 21: mean 7, standard error 8.0829
-    assert said.endswith(
-        "With 30 labels it is +7.00 points, 95 % interval -27.78 to +41.78; fewer labels count only if more labels "
-        "show a gain."
-    )
-
-
-def test_equal_differences_have_no_interval_so_fewer_labels_do_not_count() -> None:
-    said = worth_of((80.0, 81.5, 82.0), (75.0, 76.0, 77.0))  # 3 points each
-    assert "pre-training may be worth at least 4.0 times the labels" in said
-    assert said.endswith(
-        "With 30 labels it is +3.00 points, no interval: all differences are the same; fewer labels count only if more "
-        "labels show a gain."
-    )
+    assert said.endswith(f"With 30 labels it is {ended}; fewer labels count only if more labels show a gain.")
 
 
 def test_a_ladder_says_what_bottom_is_and_names_inits_that_learned_nothing_once() -> None:
