@@ -29,6 +29,9 @@ ODD = [
     "a=`id`;b&c|d>e#f*?!~\\",
 ]
 
+# Not what was given to the make that runs the tests: with `make -e` its EXTRAS would count.
+ALONE = {name: os.environ[name] for name in ("PATH", "HOME")}
+
 
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., str]:
@@ -42,9 +45,8 @@ def make(tmp_path: Path) -> Callable[..., str]:
     (tmp_path / ".venv" / ".installed-dev").touch()
 
     def run(line: str) -> str:
-        alone = {name: os.environ[name] for name in ("PATH", "HOME")}  # not what was given to the make that runs the tests
         return subprocess.run(
-            line, shell=True, cwd=tmp_path, env=alone, check=True, capture_output=True, text=True
+            line, shell=True, cwd=tmp_path, env=ALONE, check=True, capture_output=True, text=True
         ).stdout
 
     return run
@@ -229,8 +231,7 @@ def test_a_sigterm_to_make_reproduce_reaches_what_runs(make: Callable[..., str],
     own = '*--check*) [ "$part" = --check ] || exit 0;;' if part != "--check" else ""
     own = f'case "$*" in {own} *{part}*) ;; *) exit 0;; esac'
     stub.write_text(f"#!/bin/sh\npart={part}\n{own}\ntrap 'echo got it > told; exit 143' TERM\n{wait}\n")
-    plain = {name: value XX
-    process = subprocess.Popen(["make", "reproduce", "FORCE=1"], cwd=tmp_path, env=plain, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(["make", "reproduce", "FORCE=1"], cwd=tmp_path, env=ALONE, stderr=subprocess.DEVNULL)
     until(lambda: (tmp_path / "begun").is_file())
     process.terminate()
     process.wait(timeout=60)
