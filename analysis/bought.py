@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from analysis.baselines import Baseline, Fits
 from analysis.captions import caption, counted_range
-from analysis.dose import DoseCurve, Losses
+from analysis.dose import DoseCurve, Losses, loss_by_frequency, losses_of
 from analysis.evidence import Group
 from analysis.findings import POSSIBLE, above, accuracy_of, listed, prose, setting
 from analysis.labels import LabelCurves, labels_needed
@@ -377,13 +377,27 @@ def dose_sentence(curve: DoseCurve) -> str:
     return said if dose == curve.doses[-1] else f"{said} {at_last}."
 
 
+def loss_words(curve: DoseCurve, losses: Losses) -> str:
+    """Return how far pre-training has come: the held-out loss after the last two doses, and that of a simple guess.
+
+    Empty when the loss after the largest dose is not known.
+    """
+    *_, before, last = losses_of(curve, losses)
+    if last is None:
+        return ""
+    own, frequencies = [in_tokens(dose) for dose in curve.doses[-2:]], loss_by_frequency(curve, losses)
+    known = f", {before.loss:.3f} after {own[0]}" if before is not None and curve.doses[-2] else ""
+    guess = f"; a guess from token frequencies alone has {frequencies:.3f}" if frequencies is not None else ""
+    return f"The held-out loss is {last.loss:.3f} nats after {own[1]} tokens{known}{guess}."
+
+
 def dose_table(curve: DoseCurve, fits: Fits, losses: Losses) -> pd.DataFrame:
     """Return a row for each dose: held-out loss, accuracy, and the difference from dose 0."""
-    found = [losses.get((group.names["dataset"], group.names["model"])) for group in curve.groups]
+    found = losses_of(curve, losses)
     return pd.DataFrame(
         {
             "tokens": [f"{dose:,}" for dose in curve.doses],
-            "held-out loss, nats": ["not known" if loss is None else f"{loss:.3f}" for loss in found],
+            "held-out loss, nats": ["not known" if own is None else f"{own.loss:.3f}" for own in found],
             **accuracy_columns(curve.groups, fits),
             "difference from dose 0, points": ["0, by definition", *map(with_interval, curve.gains)],
             "n": [group.n for group in curve.groups],
@@ -418,7 +432,7 @@ def title_of_doses(found: list[DoseCurve]) -> str:
     return f"Smallest dose of pre-training that shows a gain: {listed(said)}"
 
 
-def caption_of_doses(found: list[DoseCurve], drawn: list[str], has_losses: bool) -> str:
+def caption_of_doses(found: list[DoseCurve], drawn: list[str], losses: Losses) -> str:
     """Return what is drawn. `drawn` has the labels of the lines to compare with."""
     n = [group.n for curve in found for group in curve.groups]
     first = " or ".join(dict.fromkeys(in_tokens(curve.doses[1]) for curve in found))
@@ -430,7 +444,10 @@ def caption_of_doses(found: list[DoseCurve], drawn: list[str], has_losses: bool)
             "Dotted: mean of the published pre-trained runs, with their own pre-training and fine-tuning.": (
                 PUBLISHED in drawn
             ),
-            "Below: held-out loss of the checkpoint.": has_losses,
+            "Below: held-out loss of the checkpoint.": bool(losses),
+            "Dotted there: a guess from token frequencies alone.": any(
+                loss_by_frequency(curve, losses) is not None for curve in found
+            ),
         },
     )
 
@@ -468,7 +485,8 @@ def tables_of(parts: list[Part]) -> dict[str, pd.DataFrame]:
 
 def dose_sentences(material: Material) -> list[str]:
     """Return the sentences on doses, which the answer begins with."""
-    return [*map(dose_sentence, material.doses), *material.without_doses]
+    said = [f"{dose_sentence(curve)} {loss_words(curve, material.losses)}".rstrip() for curve in material.doses]
+    return [*said, *material.without_doses]
 
 
 def bought(material: Material) -> list[str]:

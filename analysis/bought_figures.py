@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from analysis import bought
 from analysis.baselines import Fits
-from analysis.dose import DoseCurve, Losses
+from analysis.dose import DoseCurve, Losses, loss_by_frequency, losses_of
 from analysis.drawing import (
     WIDTH,
     Drawing,
@@ -53,8 +53,10 @@ def dose_curve(found: list[DoseCurve], fits: Fits, losses: Losses) -> Drawing | 
             lines[name] = axis.axhline(value, color="0.35", ls=style, lw=1.8, zorder=2, label=name)
             shown.append(value)
         for under in below:
-            own = [losses.get((curve.rest["dataset"], group.names["model"]), np.nan) for group in curve.groups]
+            own = [np.nan if held_out is None else held_out.loss for held_out in losses_of(curve, losses)]
             under.plot(curve.doses, own, color="0.35", marker="o", ms=4, lw=1.6)
+            if (guess := loss_by_frequency(curve, losses)) is not None:
+                under.axhline(guess, color="0.35", ls=":", lw=1.8, zorder=2)
         # in doublings; 0 lies as far below the first dose as half of it would lie
         axis.set_xscale("symlog", base=2, linthresh=curve.doses[1], linscale=0.5)
         axis.set_xlim(-0.4 * curve.doses[1], 1.3 * curve.doses[-1])
@@ -68,7 +70,7 @@ def dose_curve(found: list[DoseCurve], fits: Fits, losses: Losses) -> Drawing | 
         axes[1, 0].set_ylabel("held-out loss (nats)")
     if lines:
         add_legend(axes[0, 0], [], list(lines.values()))
-    return framed(bought.title_of_doses(found), bought.caption_of_doses(found, list(lines), bool(losses)), figure)
+    return framed(bought.title_of_doses(found), bought.caption_of_doses(found, list(lines), losses), figure)
 
 
 def _references(curve: DoseCurve, fits: Fits) -> dict[str, float]:

@@ -12,7 +12,16 @@ from sweeps.folders import read_json
 
 REST = ("dataset", "model", "backend", "method", "train")
 
-Losses = dict[tuple[str, str], float]  # (dataset, model) -> nats per masked token of held-out text
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The loss of a checkpoint, in nats per masked token of text that it was not trained on."""
+
+    loss: float
+    by_frequency: float | None  # of a guess from token frequencies alone; None: pre-trained before it was recorded
+
+
+Losses = dict[tuple[str, str], HeldOut]  # (dataset, model) -> its loss
 
 
 @dataclass(frozen=True)
@@ -78,11 +87,21 @@ def held_out_losses(doses: list[DoseCurve], data_dir: Path) -> Losses:
     losses = {}
     for group in (group for curve in doses for group in curve.groups):
         folder = data_dir / "models" / group.names["model"]
-        loss = read_json(folder / "pretraining.json").get("loss")
-        checkpoint = folder / "model.pt"
-        if loss is not None and checkpoint.is_file() and sha256_of(checkpoint) == group.inputs.get("checkpoint"):
-            losses[group.names["dataset"], group.names["model"]] = float(loss)
+        about, checkpoint = read_json(folder / "pretraining.json"), folder / "model.pt"
+        if "loss" in about and checkpoint.is_file() and sha256_of(checkpoint) == group.inputs.get("checkpoint"):
+            own = HeldOut(float(about["loss"]), about.get("frequency_loss"))
+            losses[group.names["dataset"], group.names["model"]] = own
     return losses
+
+
+def losses_of(curve: DoseCurve, losses: Losses) -> list[HeldOut | None]:
+    """Return the loss of each dose's checkpoint, None where it is not known."""
+    return [losses.get((curve.rest["dataset"], group.names["model"])) for group in curve.groups]
+
+
+def loss_by_frequency(curve: DoseCurve, losses: Losses) -> float | None:
+    """Return the held-out loss of a guess from token frequencies alone, the same for all doses of a training."""
+    return next((own.by_frequency for own in losses_of(curve, losses) if own and own.by_frequency is not None), None)
 
 
 def one_for_all(evidence: Evidence, doses: list[DoseCurve]) -> list[Group]:

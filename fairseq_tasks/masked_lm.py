@@ -4,7 +4,7 @@ A dose is the number of tokens that the model has been trained on. The task eval
 dose and writes `<models><dose>/` there, such as `data/models/roberta_small_fr@16M/`: a folder that `MODEL=` takes.
 
     model.pt, dict.txt, sentencepiece.bpe.model     as in every model's folder
-    pretraining.json, card.md                       corpus, tokens, held-out loss, hours, machine
+    pretraining.json, card.md                       corpus, tokens, held-out losses, hours, machine
 
 A block is `<s>` and the next `block - 1` tokens of the corpus, as fairseq's masked_lm cuts it: paragraphs follow each
 other, each with its `</s>`. What is left of the corpus after the last whole batch is not used, so every step takes as
@@ -15,13 +15,16 @@ import json
 import shutil
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from fairseq.criterions import register_criterion
 from fairseq.criterions.masked_lm import MaskedLmConfig, MaskedLmLoss
 from fairseq.data import FairseqDataset, MaskTokensDataset, RightPadDataset
+from fairseq.data.indexed_dataset import MMapIndexedDataset
 from fairseq.logging import metrics
 from fairseq.tasks import register_task
 from fairseq.tasks.masked_lm import MaskedLMConfig, MaskedLMTask
@@ -39,10 +42,13 @@ CARD = """# {name}
 
 The encoder of {model} after {tokens:,} tokens of masked language modelling on the corpus {corpus}.
 
-- held-out loss: {loss:.3f} nats per masked token
+- held-out loss: {loss:.3f} nats per masked token (token frequencies alone: {frequency_loss:.3f})
 - training so far: {hours:.2f} hours, {device}, {precision}, {threads} threads
 - settings: peak learning rate {learning_rate:g}, {batch_tokens:,} tokens per step, {mask_prob:.0%} masked
 """
+
+
+CHUNK = 2**24  # tokens that are counted at once
 
 
 @dataclass
@@ -144,6 +150,25 @@ class PretrainingTask(EvaluatedTask, MaskedLMTask):
         self.progress.end_evaluation(split, step, losses=losses)
         self.last = time.monotonic()  # an evaluation is no training
 
+    @cached_property
+    def frequency_loss(self) -> float:
+        """The held-out loss, in nats per masked token, of a guess from how often each token is in the blocks of train.
+
+        A model whose loss is hardly lower has learned little from context. One is added to each count, so that a token
+        of the held-out text alone has a probability, too.
+        """
+        path = Path(self.cfg.data) / self.cfg.train_subset
+        counts = np.ones(len(self.dictionary))
+        dtype = MMapIndexedDataset(str(path))._index.dtype
+        with Path(f"{path}.bin").open("rb") as stream:
+            while len(tokens := np.fromfile(stream, dtype=dtype, count=CHUNK)):
+                counts += np.bincount(tokens, minlength=len(counts))
+                counts[self.dictionary.bos()] += len(tokens) / (int(self.cfg.tokens_per_sample) - 1)  # one for a block
+        held_out = self.datasets[self.cfg.valid_subset]
+        targets = np.concatenate([held_out[place]["target"].numpy() for place in range(len(held_out))])
+        masked = targets[targets != self.dictionary.pad()]
+        return float(-np.log(counts[masked] / counts.sum()).mean())
+
     def _write_model(self, dose: int, step: int, loss: float, model: torch.nn.Module) -> None:
         assert self.model_cfg is not None
         folder = Path(f"{self.cfg.models}{dose_name(dose)}")
@@ -156,6 +181,7 @@ class PretrainingTask(EvaluatedTask, MaskedLMTask):
             "tokens": step * self.batch_tokens,
             "step": step,
             "loss": loss,
+            "frequency_loss": self.frequency_loss,
             "hours": self.progress.state["seconds"] / 3600,
             **{key: run[key] for key in ("device", "precision", "threads")},
         }

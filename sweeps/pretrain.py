@@ -334,7 +334,8 @@ def _pretrain(arguments: argparse.Namespace) -> int:
     for path, about in doses_of_model(Path(_models(config)).parent, config.model.name).items():
         if about["identity"] == own:
             write_json(path / ABOUT, {**about, "checked": checked})
-            print(f"  {path}: held-out loss {about['loss']:.3f} nats, {about['hours']:.2f} hours")
+            of_frequencies = f" ({about['frequency_loss']:.3f} by token frequencies alone)" if not about["dose"] else ""
+            print(f"  {path}: held-out loss {about['loss']:.3f} nats{of_frequencies}, {about['hours']:.2f} hours")
     return 0
 
 

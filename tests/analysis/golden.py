@@ -342,7 +342,7 @@ def write_data(root: Path, dataset: str, model: str) -> dict[str, Any]:
     if (loss := LOSSES.get(model)) is not None:
         own.mkdir(parents=True, exist_ok=True)
         (own / "model.pt").write_text(model)
-        (own / "pretraining.json").write_text(json.dumps({"loss": loss}))
+        (own / "pretraining.json").write_text(json.dumps({"loss": loss, "frequency_loss": 6.75}))
     checkpoint = "c" * 8 if loss is None else sha256_of(own / "model.pt")
     return {"data": made["outputs"], "examples": examples, "labels": labels, "checkpoint": checkpoint}
 

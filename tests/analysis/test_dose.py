@@ -11,9 +11,9 @@ import pytest
 from analysis.__main__ import made_from
 from analysis.baselines import Baseline
 from analysis.best_steps import by_group
-from analysis.bought import about_doses, dose_sentence, dose_table, in_tokens, title_of_doses
+from analysis.bought import about_doses, dose_sentence, dose_table, in_tokens, loss_words, title_of_doses
 from analysis.bought_figures import dose_curve
-from analysis.dose import dose_curves, held_out_losses, one_for_all
+from analysis.dose import HeldOut, Losses, dose_curves, held_out_losses, one_for_all
 from analysis.evidence import Evidence, gather_evidence
 from analysis.findings import answers
 from data_prep.doses import base_and_dose
@@ -108,6 +108,27 @@ def test_no_dose_is_named_when_no_interval_lies_above_zero() -> None:
     assert title_of_doses([curve]) == "Smallest dose of pre-training that shows a gain: none up to 16 M tokens"
 
 
+@pytest.mark.parametrize(
+    ("losses", "said"),
+    [
+        ({"16M": HeldOut(5.9956, 6.6919), "2M": HeldOut(6.2, 6.6919)}, "5.996 nats after 16 M tokens, 6.200 after 2 M"),
+        ({"16M": HeldOut(5.9956, 6.6919)}, "5.996 nats after 16 M tokens"),
+        ({"16M": HeldOut(5.9956, None), "0M": HeldOut(10.4, 6.6919)}, "5.996 nats after 16 M tokens"),
+    ],
+)
+def test_the_answer_says_how_far_pre_training_has_come(losses: dict[str, HeldOut], said: str) -> None:
+    [curve], _ = dose_curves(evidence_of(FOUND))
+    known: Losses = {("cls_books", f"{MODEL}@{dose}"): own for dose, own in losses.items()}
+    guess = "; a guess from token frequencies alone has 6.692."
+    assert loss_words(curve, known) == f"The held-out loss is {said}{guess}"
+    older = {key: replace(own, by_frequency=None) for key, own in known.items()}
+    assert loss_words(curve, older) == f"The held-out loss is {said}."
+    assert loss_words(curve, {("cls_books", f"{MODEL}@2M"): HeldOut(6.2, 6.6919)}) == ""
+    [first_only], _ = dose_curves(evidence_of({"0M": ZERO, "16M": WIDE}))
+    known["cls_books", f"{MODEL}@0M"] = HeldOut(10.4, 6.6919)
+    assert "after 0" not in loss_words(first_only, known)
+
+
 def test_one_seed_claims_nothing() -> None:
     [curve], _ = dose_curves(evidence_of({"0M": [70.0], "1M": [90.0]}))
     assert curve.smallest is None
@@ -163,7 +184,8 @@ def test_the_answer_is_that_of_the_doses() -> None:
 
 def test_the_table_has_the_numbers_of_a_calculation_by_hand() -> None:
     [curve], _ = dose_curves(evidence_of(FOUND))
-    table = dose_table(curve, {}, {("cls_books", f"{MODEL}@2M"): 5.4321, ("amazon_fr", f"{MODEL}@1M"): 9.0})
+    of_others = {("amazon_fr", f"{MODEL}@1M"): HeldOut(9.0, None)}
+    table = dose_table(curve, {}, {("cls_books", f"{MODEL}@2M"): HeldOut(5.4321, None), **of_others})
     assert table.columns.tolist() == [
         "tokens",
         "held-out loss, nats",
@@ -189,12 +211,12 @@ def test_a_loss_is_that_of_the_checkpoint_which_the_runs_started_from(tmp_path: 
         folder = tmp_path / "models" / group.names["model"]
         folder.mkdir(parents=True)
         (folder / "model.pt").write_text(group.names["model"])
-        (folder / "pretraining.json").write_text(json.dumps({"loss": 6.5}))
+        (folder / "pretraining.json").write_text(json.dumps({"loss": 6.5, "frequency_loss": 7.0}))
         groups.append(replace(group, inputs={"checkpoint": sha256_of(folder / "model.pt")}))
     (tmp_path / "models" / f"{MODEL}@1M/model.pt").write_text("another")
     (tmp_path / "models" / f"{MODEL}@2M/pretraining.json").unlink()
     losses = held_out_losses(dose_curves(replace(evidence, groups=groups))[0], tmp_path)
-    assert losses == {("cls_books", f"{MODEL}@0M"): 6.5, ("cls_books", f"{MODEL}@16M"): 6.5}
+    assert losses == {("cls_books", f"{MODEL}@{dose}"): HeldOut(6.5, 7.0) for dose in ("0M", "16M")}
 
 
 def test_another_loss_makes_the_report_anew(tmp_path: Path) -> None:
@@ -208,7 +230,7 @@ def test_another_loss_makes_the_report_anew(tmp_path: Path) -> None:
 def test_the_figure_shows_runs_means_intervals_references_and_losses() -> None:
     evidence = evidence_of(FOUND)
     evidence = replace(evidence, groups=[replace(group, n_train=100) for group in evidence.groups])
-    losses = {("cls_books", f"{MODEL}@0M"): 10.0, ("cls_books", f"{MODEL}@16M"): 5.0}
+    losses = {("cls_books", f"{MODEL}@{dose}"): HeldOut(loss, 7.5) for dose, loss in (("0M", 10.0), ("16M", 5.0))}
     fits = {
         ("cls_books", f"{MODEL}@0M", 100): [Baseline("TF-IDF + logistic regression, C = 1", 80.0, 84.0, 82.0, 86.0)]
     }
@@ -226,14 +248,15 @@ def test_the_figure_shows_runs_means_intervals_references_and_losses() -> None:
     labels = {str(line.get_label()): np.asarray(line.get_ydata())[0] for line in above.lines}
     assert labels["TF-IDF"] == 84.0
     assert labels["published, pre-trained"] == pytest.approx((79.5 + 78.5 + 80.1) / 3)
-    [loss] = below.lines
+    loss, guess = below.lines
+    assert np.asarray(guess.get_ydata()).tolist() == [7.5, 7.5]
     assert np.asarray(loss.get_xdata()).tolist() == places
     assert np.array_equal(np.asarray(loss.get_ydata(), dtype=float), [10.0, np.nan, np.nan, 5.0], equal_nan=True)
     assert above.get_xticks().tolist() == places
     assert [tick.get_text() for tick in below.get_xticklabels()] == ["0", "1 M", "2 M", "16 M"]
     at = above.transData.transform([(place, 70) for place in places])[:, 0]
     assert np.diff(at) / (at[2] - at[1]) == pytest.approx([1, 1, 3])  # a doubling, a doubling, three doublings
-    for said in ("3 runs per point", "TF-IDF", "published", "held-out loss", "from 1 M tokens on"):
+    for said in ("3 runs per point", "TF-IDF", "published", "held-out loss", "token frequencies", "from 1 M tokens on"):
         assert said in drawing.caption
 
 

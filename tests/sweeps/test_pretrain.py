@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +243,24 @@ def task_of(pretrained: Workspace, **settings: Any) -> Any:
     own |= {"data": str(pretrained.root / "data/bin/corpus.made.tiny/input0"), **settings}
     config = OmegaConf.merge(OmegaConf.structured(PretrainingConfig), own)
     return tasks.setup_task(OmegaConf.merge(config, {"_name": "warmstart_masked_lm"}))
+
+
+def test_the_loss_of_token_frequencies_is_that_of_counting_by_hand(pretrained: Workspace) -> None:
+    from fairseq.data.indexed_dataset import MMapIndexedDataset
+
+    task = task_of(pretrained)
+    held_out = task.load_dataset("valid")
+    rows = MMapIndexedDataset(str(pretrained.root / "data/bin/corpus.made.tiny/input0/train"))
+    counts = Counter(token for row in range(len(rows)) for token in rows[row].tolist())
+    counts[task.dictionary.bos()] = sum(counts.values()) / 63  # one before 63 tokens of text
+    total = sum(counts.values()) + len(task.dictionary)
+    targets = [token for row in range(len(held_out)) for token in held_out[row]["target"].tolist()]
+    by_hand = [math.log(total / (counts[token] + 1)) for token in targets if token != task.dictionary.pad()]
+    assert task.frequency_loss == pytest.approx(sum(by_hand) / len(by_hand))
+    folders = [pretrained.root / "data/models" / f"tiny@{dose}" for dose in DOSES]
+    [stored] = {read_json(folder / "pretraining.json")["frequency_loss"] for folder in folders}
+    assert stored < loss_of(pretrained, "0M")
+    assert f"(token frequencies alone: {stored:.3f})" in (folders[-1] / "card.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
