@@ -50,7 +50,8 @@ class DoseCurve:
 def dose_curves(evidence: Evidence) -> tuple[list[DoseCurve], list[str]]:
     """Return the curves over dose 0 and one more dose or more, and why others have none.
 
-    A dose that differs from dose 0 in more than its weights is left out, and so is a run whose seed not every dose has.
+    A dose that differs from dose 0 in more than its weights is left out. So is a dose with fewer seeds than the others,
+    or a run whose seed not every dose has.
     """
     found: dict[tuple[str, ...], dict[int, Group]] = {}
     for group in evidence.groups:
@@ -69,8 +70,9 @@ def dose_curves(evidence: Evidence) -> tuple[list[DoseCurve], list[str]]:
             if 0 in by_dose and (why := unequal_terms("dose", group, by_dose[0]))
         }
         kept = {dose: group for dose, group in by_dose.items() if dose not in unequal}  # ascending
-        chosen, of_other_seeds = of_common_seeds(list(kept.values()))
-        why_none = "" if chosen[0].n else "no seed is in all of them"
+        points = {dose: [group] for dose, group in kept.items()}
+        chosen, of_other_seeds = of_common_seeds(points, 0) if 0 in points else ({}, [])
+        why_none = "" if chosen else "no seed is in all of them"
         if len(kept) < 2:
             why_none = f"no dose is on equal terms with dose 0: {'; '.join(unequal.values())}"
         if 0 not in kept:
@@ -78,7 +80,8 @@ def dose_curves(evidence: Evidence) -> tuple[list[DoseCurve], list[str]]:
         if why_none:
             without.append(f"{' · '.join(told(rest))}: no curve over doses, because {why_none}.")
             continue
-        curves.append(DoseCurve(rest, list(kept), chosen, [*unequal.values(), *of_other_seeds]))
+        groups = [group for [group] in chosen.values()]
+        curves.append(DoseCurve(rest, list(chosen), groups, [*unequal.values(), *of_other_seeds]))
     return curves, without
 
 

@@ -214,11 +214,27 @@ def group_of(
     )
 
 
-def of_common_seeds(groups: list[Group]) -> tuple[list[Group], list[str]]:
-    """Return the groups with only the runs of the seeds that all of them have, and the names of the other runs."""
-    seeds = set[int].intersection(*(set(group.seeds) for group in groups)) if groups else set()
-    left_out = [str(run.key) for group in groups for run in group.runs if run.key.seed not in seeds]
-    return [group.only(sorted(seeds)) for group in groups], left_out
+def of_common_seeds(points: dict[int, list[Group]], needed: int) -> tuple[dict[int, list[Group]], list[str]]:
+    """Return the points of a curve with the runs of the seeds that all of them have, and the names of what is left out.
+
+    A point with fewer seeds than the others is left out when more runs stay in the curve without it. The point `needed`
+    always stays. Fewer than two points are no curve: no seed is in all of them.
+    """
+    own = {place: set[int].intersection(*(set(group.seeds) for group in at)) for place, at in points.items()}
+
+    def with_all(seeds: set[int]) -> list[int]:
+        return [place for place in own if seeds <= own[place]]
+
+    def n_runs(seeds: set[int]) -> tuple[int, int]:
+        n = len(with_all(seeds))
+        return n * len(seeds) if n > 1 else 0, len(seeds)
+
+    seeds = max((set[int].intersection(*own.values()), *(there & own[needed] for there in own.values())), key=n_runs)
+    kept = with_all(seeds) if n_runs(seeds)[0] else []
+    left_out = [f"{group.title} (fewer seeds)" for place in own if place not in kept for group in points[place]]
+    others = [run for place in kept for group in points[place] for run in group.runs if run.key.seed not in seeds]
+    chosen = {place: [group.only(sorted(seeds)) for group in points[place]] for place in kept}
+    return chosen, left_out + [str(run.key) for run in others]
 
 
 def pairs_of(one: list[int], other: list[int]) -> list[int]:

@@ -94,7 +94,7 @@ def label_curves(evidence: Evidence) -> tuple[list[LabelCurves], list[str]]:
     """Return the curves of both inits over two numbers of training texts or more, and why others have none.
 
     A group that differs from the pre-trained group of the most texts in more than its init and its texts is left out,
-    as in any comparison, and so is a run whose seed not every group has.
+    as in any comparison. So is a number of texts with fewer seeds than the others, or a run whose seed not all have.
     """
     found: dict[tuple[str, ...], list[Group]] = {}
     for group in evidence.groups:
@@ -115,12 +115,14 @@ def label_curves(evidence: Evidence) -> tuple[list[LabelCurves], list[str]]:
             for init in ("pretrained", "random")
         }
         sizes = sorted(by_init["pretrained"].keys() & by_init["random"].keys())
-        chosen, of_other_seeds = of_common_seeds([own[size] for own in by_init.values() for size in sizes])
-        if len(sizes) < 2 or not chosen[0].n:
+        both = {size: [own[size] for own in by_init.values()] for size in sizes}
+        chosen, of_other_seeds = of_common_seeds(both, sizes[-1]) if len(sizes) > 1 else ({}, [])
+        if not chosen:
             why_none = "no seed is in all of them" if len(sizes) > 1 else "not two numbers of texts have both inits"
             without.append(f"{' · '.join(rest)}: no curves over labels, because {why_none}.")
             continue
-        inits = {"pretrained": chosen[: len(sizes)], "random": chosen[len(sizes) :]}
+        pretrained, random = zip(*chosen.values(), strict=True)
         left_out = [f"{title} (other terms: {', '.join(why)})" for title, why in unequal.items()] + of_other_seeds
-        curves.append(LabelCurves(dict(zip(REST, rest, strict=True)), sizes, inits, left_out))
+        inits = {"pretrained": list(pretrained), "random": list(random)}
+        curves.append(LabelCurves(dict(zip(REST, rest, strict=True)), list(chosen), inits, left_out))
     return curves, without

@@ -37,6 +37,7 @@ from data_prep.stages import read_manifest
 from foundation.whole_files import write_text
 from sweeps.commands import make_word
 from sweeps.folders import read_json, texts_in
+from sweeps.provenance import given_tables
 
 QUESTION = "How much does pre-training buy?"
 FIRST = ("dose", "labels", "ladder", "test_accuracy", "final_accuracy")  # figures directly below the answer
@@ -185,10 +186,11 @@ def _data_cards(material: Material) -> list[Section]:
             ]
         )
         about = f"{splits['title']}: {splits['task']}. Licence: {splits['licence']}. Source: {splits['citation']}."
-        files = splits.get("source", {}).get("files")
-        if files:  # the user's own: the commands of an older sweep do not name them
-            read = listed(f"{Path(name).name} ({split})" for split, name in files.items())
-            again = " ".join(f"dataset.{split}={name}" for split, name in files.items())
+        given = given_tables(splits)
+        if given:  # the user's own: the commands of an older sweep do not name them
+            parts = {"train": "train and test" if "n_test" in given else "train", "valid": "valid", "test": "test"}
+            read = listed(f"{Path(given[part]).name} ({what})" for part, what in parts.items() if part in given)
+            again = " ".join(f"dataset.{key}={value}" for key, value in given.items())
             about += f" `make prep` read {read}; without data/splits/{dataset} it needs them again ({again})."
         cards.append(Section(f"Data: {dataset}", [about], split_notes(splits), [Table("", frame)]))
     return cards

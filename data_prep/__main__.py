@@ -42,15 +42,18 @@ def raw_files(config: DictConfig) -> tuple[dict[str, Path], dict[str, Any]]:
         members, archives = unpacked(dataset.files, folder)
         return members, {"archives": archives, "urls": {file.name: list(file.urls) for file in dataset.files}}
     given = {part: Path(dataset[part]) for part in ("train", "valid", "test") if dataset[part] is not None}
-    for part in ("train", "test"):
+    is_drawn = "test" not in given and dataset.n_test is not None
+    for part in ("train",) if is_drawn else ("train", "test"):
         if part not in given:
             raise UsageError(
-                f"dataset.{part} is not given; say dataset.name=mine dataset.train=a.csv dataset.test=b.csv"
+                f"dataset.{part} is not given; say dataset.name=mine dataset.train=a.csv dataset.test=b.csv, or "
+                "dataset.n_test=200 in place of dataset.test, to draw 200 test texts from dataset.train"
             )
     for part, path in given.items():
         if not path.is_file():
             raise UsageError(f"there is no file {path} (dataset.{part}); give its path from {Path.cwd()}")
-    return given, {"files": {part: str(path) for part, path in given.items()}}
+    source = {"files": {part: str(path) for part, path in given.items()}}
+    return {("all" if is_drawn and part == "train" else part): path for part, path in given.items()}, source
 
 
 def prepare_splits(config: DictConfig) -> Path:

@@ -223,6 +223,8 @@ def assign(
     part, near = texts["part"].to_numpy(), texts["near"].to_numpy()
     split = np.select([part == 1, part == 2, part == 3], [TRAIN, VALID, TEST], default=TRAIN).astype(np.int8)
     has_pool = bool((part == 0).any())
+    if config.n_test is not None and not has_pool:
+        raise UsageError(f"dataset.n_test={config.n_test}: {config.name} brings a test split; leave dataset.n_test out")
     unlabelled = texts["label"].to_numpy() == NO_LABEL
     split[unlabelled] = DROPPED
     drawn_valid = config.n_valid is not None or not (split == VALID).any()

@@ -69,12 +69,19 @@ def prepared(config: DictConfig, prep: str = PREP) -> dict[str, Any]:
 
 
 def own_tables(config: DictConfig) -> list[str]:
-    """Return the overrides that name the user's own tables where `config` does not: as prep read them, else `...`."""
+    """Return the overrides that say what the user's own tables are, where `config` does not: as in prep, else `...`."""
     if config.dataset.reader != "table":
         return []
     splits = read_manifest(Path(config.data_dir) / "splits" / config.dataset.name) or {}
-    files = splits.get("source", {}).get("files", {"train": "...", "test": "..."})
-    return [f"dataset.{part}={path}" for part, path in files.items() if config.dataset[part] is None]
+    given = given_tables(splits) or {"train": "...", "test": "..."}
+    return [f"dataset.{key}={value}" for key, value in given.items() if config.dataset[key] is None]
+
+
+def given_tables(splits: dict[str, Any]) -> dict[str, Any]:
+    """Return what prep was told of the user's own tables, by the manifest of their splits: files, and what it draws."""
+    files: dict[str, Any] = splits.get("source", {}).get("files", {})
+    is_drawn = bool(files) and "test" not in files
+    return {**files, "n_test": splits["inputs"]["settings"]["n_test"]} if is_drawn else files
 
 
 def input_hashes(config: DictConfig, prep: str = PREP) -> dict[str, Any]:

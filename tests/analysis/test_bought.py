@@ -297,6 +297,24 @@ def test_one_seed_does_not_show_what_labels_are_worth() -> None:
     assert "pre-training may be worth at least 2.0 times the labels" in worth(curves, {})
 
 
+def test_a_first_look_with_one_seed_leaves_the_other_numbers_of_labels_their_seeds() -> None:
+    runs = [
+        replace(made_up((98, 80.0, 70.0), seed, init=init), key=RunKey("d", "m", "fairseq", "full", init, seed, n))
+        for n, seeds in {0: range(3), 30: range(3), 15: range(3), 20: range(1)}.items()
+        for init in ("pretrained", "random")
+        for seed in seeds
+    ]
+    evidence = gather_evidence(runs, {str(run.key): Path("nowhere") for run in runs}, 70.0)
+    evidence = replace(evidence, groups=[replace(group, n_train=group.n_train or 60) for group in evidence.groups])
+    ((curves,), _) = label_curves(evidence)
+    assert (curves.sizes, curves.seeds) == ([15, 30, 60], [0, 1, 2])
+    assert [left_out for left_out in curves.left_out if "20" in left_out] == curves.left_out
+    assert len(curves.left_out) == 2
+    of_one_seed = [group.only([0]) if group.n_train == 60 else group for group in evidence.groups]
+    ((curves,), _) = label_curves(replace(evidence, groups=of_one_seed))  # the most labels stay
+    assert (curves.sizes, curves.seeds) == ([15, 20, 30, 60], [0])
+
+
 def worth_of(of_15: tuple[float, float, float], of_30: tuple[float, float, float]) -> str:
     """Return what is said of accuracies of pre-trained weights with 15 and 30 of 60 labels, seeds 0 to 2."""
     tests = {  # training texts -> accuracies of pre-trained and random weights

@@ -164,10 +164,16 @@ def test_a_dose_on_other_terms_is_left_out_and_named() -> None:
 
 
 def test_every_dose_has_the_runs_of_the_same_seeds() -> None:
-    [curve], _ = dose_curves(evidence_of({**FOUND, "1M": [70.5, 71.5]}))
+    [curve], _ = dose_curves(evidence_of({**FOUND, "0M": ZERO[:2]}))
     assert [group.seeds for group in curve.groups] == [[0, 1]] * 4
     assert curve.gains[1].value == pytest.approx(2.25)
     assert f"cls_books/{MODEL}@2M/fairseq/full/pretrained/seed=2" in curve.left_out
+    [curve], _ = dose_curves(evidence_of({**FOUND, "1M": UNCLEAR[:1]}))  # three doses of three seeds, not four of one
+    assert curve.doses == [0, 2_000_000, 16_000_000]
+    assert [group.seeds for group in curve.groups] == [[0, 1, 2]] * 3
+    assert curve.left_out == [f"cls_books · {MODEL}@1M · fairseq · full · pretrained (fewer seeds)"]
+    [curve], _ = dose_curves(evidence_of({"0M": ZERO, "1M": UNCLEAR[:1]}))  # two doses at least
+    assert [group.seeds for group in curve.groups] == [[0]] * 2
     evidence = evidence_of({"0M": ZERO[:1], "1M": UNCLEAR})
     apart = replace(evidence, groups=[evidence.groups[0], evidence.groups[1].only([1, 2])])
     [], [why] = dose_curves(apart)

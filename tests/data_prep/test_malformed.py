@@ -193,6 +193,7 @@ CASES: dict[str, tuple[Callable[[Inputs], None], str]] = {
     "a folder for a table": (words("dataset.train=."), "there is no file ."),
     "no train given": (words("--dataset=table", "dataset.test=x.csv"), "dataset.train is not given"),
     "no test given": (words("--dataset=table", "dataset.train=x.csv"), "dataset.test is not given"),
+    "a test file, and a number to draw": (words("dataset.n_test=5"), "brings a test split; leave dataset.n_test out"),
     "another suffix": (csv_table(GOOD, "bad.xlsx"), "bad.xlsx: a table ends in .csv, .tsv, .jsonl or .parquet"),
     "an empty file": (csv_table(""), "bad.csv holds no row; give a file with texts"),
     "a header alone": (csv_table(HEADER), "bad.csv holds no row"),

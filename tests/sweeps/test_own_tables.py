@@ -65,6 +65,23 @@ def test_three_classes_in_three_formats_reach_the_table(own: Workspace) -> None:
     assert "read train.csv (train), valid.jsonl (valid) and test.parquet (test); without data/splits/avis" in report
 
 
+def test_one_table_is_enough_when_the_test_texts_are_drawn_from_it(own: Workspace) -> None:
+    rows = reviews(90, 0)
+    table = write_table(own.root / "avis.csv", [*rows, rows[0]])  # a repeat would be in train and in test
+    words = ["dataset.text=avis", "dataset.label=note", "dataset.name=avis"]
+    chosen = ("--dataset", "table", "--model", "modeles/mon_modele")
+    own_words = [f"dataset.train={table}", "dataset.n_test=30", "dataset.n_valid=12"]
+    assert "(48 train, 12 valid, 30 test; classes neutre, négatif, positif)" in done(
+        own, "data_prep", *chosen, *words, *own_words
+    )
+    done(own, "sweeps", *chosen, *TRAINING, "--seeds", "0", "--init", "random", *words)
+    prep, _ = json.loads((own.root / "runs/default/sweep.json").read_text())["commands"]
+    assert prep.endswith(f" dataset.train={table} dataset.n_test=30'")
+    assert own.analyse().returncode == 0
+    report = (own.root / "results/default/report.md").read_text()
+    assert "read avis.csv (train and test); without data/splits/avis" in report
+
+
 def test_pairs_from_tsv_reach_the_table(own: Workspace) -> None:
     rows = [{**row, "suite": f"donc {row['avis'][::-1]}"} for row in reviews(60, 0)]
     later = [{**row, "suite": "donc"} for row in reviews(12, 300)]
