@@ -94,6 +94,7 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     classes = {group.names["dataset"]: names for group in evidence.groups if (names := group.inputs.get("labels"))}
     doses, without_doses = dose_curves(evidence)
     labels, without_labels = label_curves(evidence)
+    of_inits, without_ladders = ladders(evidence)
     baselines, fits, without = simple_fits(evidence, doses, folders, data_dir, folder / "baselines.json")
     problems = [*problems_of_logs(logs, results), *unrecorded(evidence, folders), *without]
     weights = encoder_weights(published()["model"], data_dir) if published_groups(evidence) else None
@@ -114,7 +115,8 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
         without_doses=without_doses,
         labels=labels,
         without_labels=without_labels,
-        ladders=ladders(evidence),
+        ladders=of_inits,
+        without_ladders=without_ladders,
         numbers=numbers,
         claims=claims,
         table=results_table(results, evidence, baselines, fits),

@@ -136,4 +136,8 @@ def unequal_terms(what: str, one: Trained, other: Trained) -> list[str]:
         f"{key} ({one.config.get(key, 'absent')} against {other.config.get(key, 'absent')})"
         for key in unfair_keys(one.config, other.config, FREE[what])
     ]
-    return said + [f"{name} (input)" for name in SAME_INPUTS[what] if one.inputs.get(name) != other.inputs.get(name)]
+    names = [name for name in SAME_INPUTS[what] if one.inputs.get(name) != other.inputs.get(name)]
+    checkpoints = {group.inputs.get("checkpoint") for group in (one, other)} - {None}  # random weights have none
+    if what in ("init", "labels") and len(checkpoints) > 1:
+        names.append("checkpoint")
+    return said + [f"{name} (input)" for name in names]

@@ -13,8 +13,8 @@ from analysis.baselines import Baseline, Fits
 from analysis.captions import caption, counted_range
 from analysis.dose import DoseCurve, Losses, loss_by_frequency, losses_of
 from analysis.evidence import Group
-from analysis.findings import POSSIBLE, above, accuracy_of, listed, prose, setting
-from analysis.labels import LabelCurves, labels_needed
+from analysis.findings import POSSIBLE, above, accuracy_of, failed_seeds, listed, prose, setting
+from analysis.labels import SAME, LabelCurves, labels_needed
 from analysis.ladder import Ladder, Rung
 from analysis.sections import Material
 from analysis.statistics import SAME_TEXTS, Estimate, difference_over_seeds
@@ -88,33 +88,34 @@ def worth(curves: LabelCurves, fits: Fits) -> str:
             f"{names}: {n_failed} of {counted(len(target), 'random run')} {with_most} learned nothing, so the report "
             "does not say what pre-training is worth in labels."
         )
+    level = target.mean() - SAME
     reached = {
-        init: [n for n, own in zip(curves.sizes, curves.scores(init), strict=True) if own.mean() >= target.mean()]
+        init: [n for n, own in zip(curves.sizes, curves.scores(init), strict=True) if own.mean() >= level]
         for init in ("pretrained", "random")
     }
     over = f"mean of {counted(len(target), 'seed')}" if len(target) > 1 else "one seed"
-    level = f"{target.mean():.2f} % ({over})"
+    score = f"{target.mean():.2f} % ({over})"
     if not reached["pretrained"]:
-        return f"{names}: random weights reach {level} {with_most}; pre-trained weights do so with no number here."
+        return f"{names}: random weights reach {score} {with_most}; pre-trained weights do so with no number here."
     size, of_random = (sizes[0] for sizes in reached.values())  # random weights reach it with the most at least
     if of_random < most:
         saved = " Pre-training saves no labels here." if size >= of_random else ""
         return (
-            f"{names}: random weights reach {level} {with_most} and no less with {of_random:,}; pre-trained "
+            f"{names}: random weights reach {score} {with_most} and no less with {of_random:,}; pre-trained "
             f"weights reach it with {size:,}.{saved}"
         )
     if size == most:
-        return f"{names}: pre-trained weights, too, reach what random ones reach, {level}, only {with_most}."
+        return f"{names}: pre-trained weights, too, reach what random ones reach, {score}, only {with_most}."
     gaps = {
         n: difference_over_seeds(own, target, paired=True)
         for n, own in zip(curves.sizes, curves.scores("pretrained"), strict=True)
     }
     mean = curves.scores("pretrained")[curves.sizes.index(size)].mean()
-    in_order = list(takewhile(lambda n: gaps[n].has_interval and gaps[n].low >= 0, reversed(curves.sizes)))
+    in_order = list(takewhile(lambda n: gaps[n].has_interval and gaps[n].low >= -SAME, reversed(curves.sizes)))
     shown = min(in_order, default=most)  # a fixed sequence of tests: the factor needs no correction
     is_worth = "is" if shown == size else "may be"
     said = (
-        f"{names}: random weights reach {level} {with_most}, pre-trained weights {mean:.2f} % with {size:,}: "
+        f"{names}: random weights reach {score} {with_most}, pre-trained weights {mean:.2f} % with {size:,}: "
         f"pre-training {is_worth} worth at least {times(most, size)} times the labels. The difference there is "
         f"{gaps[size].value:+.2f} points, {gaps[size].words('+.2f', *POSSIBLE)}."
     )
@@ -133,18 +134,13 @@ def worth(curves: LabelCurves, fits: Fits) -> str:
 
 
 def times(most: int, size: int) -> str:
-    return f"{most / size:.{0 if most >= 10 * size else 1}f}"
+    """Return how many times as large one number is, rounded down, so that `at least` holds."""
+    return str(most // size) if most >= 10 * size else f"{10 * most // size / 10:.1f}"
 
 
 def failed_runs(group: Group, fits: Fits) -> list[int]:
-    """Return the seeds of the runs that learned nothing.
-
-    They answer one class alone or, where the answers are not known, are exactly as accurate as the commonest class.
-    """
-    commonest = _commonest(group, fits)
-    if group.right is not None or commonest is None:
-        return group.one_answer
-    return [run.key.seed for run in group.runs if run.test is not None and abs(run.test - commonest.test) < 1e-9]
+    """Return the seeds of the runs that learned nothing."""
+    return failed_seeds(group, _commonest(group, fits))
 
 
 def _commonest(group: Group, fits: Fits) -> Baseline | None:
@@ -255,12 +251,13 @@ def ladder_sentence(found: Ladder, fits: Fits) -> str:
     """Return the share of the gain that each init between random and pre-trained weights brings."""
     why_none, gap, of = why_no_shares(found, fits), found.gap, setting(found.top.names)
     told = "; ".join(rung_words(rung, found, fits) for rung in found.rungs)
+    over = "" if found.has_all_seeds else f" over {seeds_words(found.top.seeds)}, which all inits have"
     if why_none is None:
-        said = f"{of}: of the {gap.value:.2f} points that pre-training buys, {told}."
+        said = f"{of}: of the {gap.value:.2f} points that pre-training buys{over}, {told}."
     else:
         said = (
-            f"{of}: pre-trained minus random is {gap.value:+.2f} points ({gap.words('+.2f', *POSSIBLE)}). No shares of "
-            f"it are told, because {why_none}. Minus random, in points: {told}."
+            f"{of}: pre-trained minus random is {gap.value:+.2f} points{over} ({gap.words('+.2f', *POSSIBLE)}). No "
+            f"shares of it are told, because {why_none}. Minus random, in points: {told}."
         )
     if any(rung.group.names["init"].startswith("bottom_") for rung in found.rungs):
         said += " In bottom_k the embeddings and the first k layers are pre-trained, all other weights random."
@@ -280,8 +277,6 @@ def rung_words(rung: Rung, found: Ladder, fits: Fits) -> str:
     """Return an init's gain, and in brackets its share and what is special about its runs."""
     n_failed, n = len(failed_runs(rung.group, fits)), rung.group.n
     notes = [] if why_no_shares(found, fits) and n_failed < n else [share_words(rung, fits)]
-    if n < found.top.n:
-        notes.append(f"over {seeds_words(rung.group.seeds)}")
     if 0 < n_failed < n:
         notes.append(f"{n_failed} of {n} runs learned nothing")
     said = f"{prose(rung.group.names['init'])} {rung.gain.value:+.2f}"
@@ -310,7 +305,6 @@ def ladder_table(found: Ladder, fits: Fits) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "first weights": [prose(group.names["init"]) for group in groups],
-            "seeds": [", ".join(map(str, group.seeds)) for group in groups],
             **accuracy_columns(groups, fits),
             "gain over random, points": gains,
             "share of the gain": [why_none or "100 %, by definition", *shares, why_none or "0 %, by definition"],
@@ -321,10 +315,9 @@ def ladder_table(found: Ladder, fits: Fits) -> pd.DataFrame:
 def about_ladder(found: Ladder) -> str:
     """Return how the table of parts of the weights is to be read, and what is left out of it."""
     return (
-        "Each gain and share is over the seeds that pre-trained, random and this init's runs have in common. In "
-        "brackets: 95 % intervals for new seeds on this test set, of gains by Student's t, of shares by Fieller's "
-        "method. The shares overlap, as bottom_4 includes bottom_2 and both include the embeddings: they do not add up."
-        + without(found.left_out)
+        f"{by_seed(found.top.seeds)} In brackets: 95 % intervals for new seeds on this test set, of gains by Student's "
+        "t, of shares by Fieller's method. The shares overlap, as bottom_4 includes bottom_2 and both include the "
+        "embeddings: they do not add up." + without(found.left_out)
     )
 
 
@@ -495,4 +488,5 @@ def bought(material: Material) -> list[str]:
         *(worth(curves, material.fits) for curves in material.labels),
         *material.without_labels,
         *(ladder_sentence(found, material.fits) for found in material.ladders),
+        *material.without_ladders,
     ]

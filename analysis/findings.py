@@ -326,15 +326,28 @@ def accuracy_of(baseline: Baseline) -> str:
     return f"{baseline.test:.2f} % (95 % interval {baseline.low:.2f} to {baseline.high:.2f} for new texts)"
 
 
-def at_commonest(group: Group, commonest: Baseline) -> str | None:
-    """Return how many runs are as accurate as always answering the commonest class, or None when no run is."""
-    count = int((np.abs(group.test - commonest.test) < 1e-9).sum())
+def failed_seeds(group: Group, commonest: Baseline | None) -> list[int]:
+    """Return the seeds of the runs that learned nothing.
+
+    They answer one class alone or, where the answers are not known, are exactly as accurate as the commonest class.
+    """
+    if group.right is not None or commonest is None:
+        return group.one_answer
+    return [run.key.seed for run in group.runs if run.test is not None and abs(run.test - commonest.test) < 1e-9]
+
+
+def failed(group: Group, commonest: Baseline) -> str | None:
+    """Return how many runs learned nothing, and how this is seen, or None when all runs learned something."""
+    count = len(failed_seeds(group, commonest))
     if not count:
         return None
-    is_, they = ("is", "it") if count == 1 else ("are", "they")
+    they, is_, give = ("it", "is", "gives") if count == 1 else ("they", "are", "give")
+    of = f"{group.title}: {count} of {counted(group.n, 'run')}"
+    if group.right is not None:
+        return f"{of} learned nothing: {they} {give} every test text the same class."
     return (
-        f"{group.title}: {count} of {counted(group.n, 'run')} {is_} exactly as accurate as the commonest class "
-        f"({commonest.test:.2f} %): {they} may have learned nothing."
+        f"{of} {is_} exactly as accurate as the commonest class ({commonest.test:.2f} %): {they} may have learned "
+        "nothing."
     )
 
 

@@ -16,6 +16,7 @@ from analysis.statistics import ALL_THE_SAME, LEVEL, ONE_SEED, SAME_TEXTS, Estim
 REST = ("dataset", "model", "backend", "method")
 METHOD = "test inversion"
 STEPS = 100  # of the grid between two numbers of texts that were trained
+SAME = 1e-9  # points; means that are closer are equal
 
 Array = NDArray[np.float64]
 
@@ -36,7 +37,7 @@ def labels_needed(sizes: Sequence[int], curve: ArrayLike, level: ArrayLike) -> E
     scores, target = checked(curve, dimensions=2), checked(level)
     logs = np.log2(np.asarray(sizes, dtype=np.float64))
     rising = IsotonicRegression().fit_transform(logs, scores.mean(axis=1))
-    value = _first_at(logs, rising, float(target.mean()))
+    value = _first_at(logs, rising, float(target.mean()) - SAME)
     gaps = scores - target
     if gaps.shape[1] < 2:
         return no_interval(value, ONE_SEED)
@@ -93,8 +94,9 @@ class LabelCurves:
 def label_curves(evidence: Evidence) -> tuple[list[LabelCurves], list[str]]:
     """Return the curves of both inits over two numbers of training texts or more, and why others have none.
 
-    A group that differs from the pre-trained group of the most texts in more than its init and its texts is left out,
-    as in any comparison. So is a number of texts with fewer seeds than the others, or a run whose seed not all have.
+    A group that differs from the others in more than its init and its texts is left out, as in any comparison: the
+    largest set on equal terms stays. So is a number of texts with one init, or with fewer seeds than the others, and a
+    run whose seed not all have.
     """
     found: dict[tuple[str, ...], list[Group]] = {}
     for group in evidence.groups:
@@ -104,25 +106,34 @@ def label_curves(evidence: Evidence) -> tuple[list[LabelCurves], list[str]]:
     for rest, groups in found.items():
         if len({group.n_train for group in groups}) < 2 or len({group.names["init"] for group in groups}) < 2:
             continue
-        first = max(groups, key=lambda group: (group.n_train or 0, group.names["init"] == "pretrained"))
-        unequal = {group.title: why for group in groups if (why := unequal_terms("labels", group, first))}
-        by_init = {
-            init: {
-                group.n_train or 0: group
-                for group in groups
-                if group.names["init"] == init and group.title not in unequal
-            }
-            for init in ("pretrained", "random")
-        }
-        sizes = sorted(by_init["pretrained"].keys() & by_init["random"].keys())
-        both = {size: [own[size] for own in by_init.values()] for size in sizes}
-        chosen, of_other_seeds = of_common_seeds(both, sizes[-1]) if len(sizes) > 1 else ({}, [])
+        of_pretrained = [group for group in groups if group.names["init"] == "pretrained"]  # random has no checkpoint
+        on_terms = [_on_terms_of(first, groups) for first in of_pretrained]
+        both, apart = max(on_terms, key=lambda found: (len(found[0]), max(found[0], default=0)))
+        chosen, of_other_seeds = of_common_seeds(both, max(both)) if len(both) > 1 else ({}, [])
+        left_out = apart + of_other_seeds
         if not chosen:
-            why_none = "no seed is in all of them" if len(sizes) > 1 else "not two numbers of texts have both inits"
+            why_none = "no seed is in all of them"
+            if len(both) < 2:
+                why_none = f"not two numbers of texts have both inits on equal terms. Left out: {'; '.join(left_out)}"
             without.append(f"{' · '.join(rest)}: no curves over labels, because {why_none}.")
             continue
         pretrained, random = zip(*chosen.values(), strict=True)
-        left_out = [f"{title} (other terms: {', '.join(why)})" for title, why in unequal.items()] + of_other_seeds
         inits = {"pretrained": list(pretrained), "random": list(random)}
         curves.append(LabelCurves(dict(zip(REST, rest, strict=True)), list(chosen), inits, left_out))
     return curves, without
+
+
+def _on_terms_of(first: Group, groups: list[Group]) -> tuple[dict[int, list[Group]], list[str]]:
+    """Return the pre-trained and the random group of each number of texts, ascending, and what is left out, and why.
+
+    Both are on equal terms with `first`.
+    """
+    unequal = {group.title: why for group in groups if (why := unequal_terms("labels", group, first))}
+    found: dict[int, dict[str, Group]] = {}
+    for group in sorted(groups, key=lambda group: group.n_train or 0):
+        if group.title not in unequal:
+            found.setdefault(group.n_train or 0, {})[group.names["init"]] = group
+    both = {size: [of["pretrained"], of["random"]] for size, of in found.items() if len(of) > 1}
+    alone = [group.title for size, of in found.items() if size not in both for group in of.values()]
+    said = [f"{title} (other terms: {', '.join(why)})" for title, why in unequal.items()]
+    return both, said + [f"{title} (no runs of the other init on equal terms)" for title in alone]

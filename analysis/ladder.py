@@ -2,16 +2,14 @@
 
 from dataclasses import dataclass
 
-from analysis.evidence import Evidence, Group
+from analysis.alike import unequal_terms
+from analysis.evidence import Evidence, Group, of_common_seeds, told
 from analysis.statistics import Estimate, difference_over_seeds, ratio_of_means
 
 
 @dataclass(frozen=True)
 class Rung:
-    """An init between, its gain over random weights (points), and its share of the gain of pre-trained weights.
-
-    All are over the seeds that pre-trained, random and this init's runs have in common; `group` holds these runs.
-    """
+    """An init between, its gain over random weights (points), and its share of the gain of pre-trained weights."""
 
     group: Group
     gain: Estimate
@@ -20,13 +18,17 @@ class Rung:
 
 @dataclass(frozen=True)
 class Ladder:
-    """Pre-trained and random runs of the same seeds, and the inits between them that are on equal terms with both."""
+    """Pre-trained and random runs, and the inits between them that are on equal terms with both.
+
+    Every group holds the runs of the same seeds, so that the shares are of one gain.
+    """
 
     top: Group
     bottom: Group
     gap: Estimate
     rungs: list[Rung]
-    left_out: list[str]  # inits without a place, and why
+    left_out: list[str]  # inits and runs without a place, and why
+    has_all_seeds: bool  # no pre-trained or random run is left out
 
     @property
     def rest(self) -> dict[str, str]:
@@ -39,36 +41,48 @@ class Ladder:
         return self.gap.value < 0.005 or (self.gap.has_interval and not self.gap.excludes(0))
 
 
-def ladders(evidence: Evidence) -> list[Ladder]:
-    """Return a ladder for each set of groups with pre-trained and random runs of a common seed and an init between."""
+def ladders(evidence: Evidence) -> tuple[list[Ladder], list[str]]:
+    """Return a ladder for each pre-trained and random group with an init between, and why some have none.
+
+    An init that differs from pre-trained or random runs in more than its first weights is left out. So is an init with
+    fewer seeds than the others, or a run whose seed not all have.
+    """
     found: dict[tuple[str, ...], dict[str, Group]] = {}
     for group in evidence.groups:
         rest = tuple(value for key, value in group.names.items() if key != "init")
         found.setdefault(rest, {})[group.names["init"]] = group
-    unequal = [{c.one.title, c.other.title} for c, _ in evidence.unequal]
-    made = []
+    made, without = [], []
     for inits in found.values():
         if len(inits) < 3 or not {"pretrained", "random"} <= inits.keys():
             continue
-        whole, floor = inits["pretrained"], inits["random"]
-        both = sorted(set(whole.seeds) & set(floor.seeds))
-        if not both or {whole.title, floor.title} in unequal:
+        ends = [inits.pop("pretrained"), inits.pop("random")]
+        if unequal_terms("init", *ends):
+            continue  # the answer says so
+        unequal = {
+            init: why
+            for init, group in inits.items()
+            if (why := {key: None for end in ends for key in unequal_terms("init", group, end)})
+        }
+        between = [group for init, group in inits.items() if init not in unequal]
+        chosen, of_other_seeds = of_common_seeds({0: ends, **{n: [own] for n, own in enumerate(between, 1)}}, 0)
+        left_out = [f"{init} (other terms: {', '.join(why)})" for init, why in unequal.items()] + of_other_seeds
+        if not chosen:
+            shared = told({key: name for key, name in ends[0].names.items() if key != "init"})
+            why_none = "no seed is in all of them"
+            if not between:
+                why_none = f"no init is on equal terms. Left out: {'; '.join(left_out)}"
+            without.append(f"{' · '.join(shared)}: no shares of the gain, because {why_none}.")
             continue
-        rungs, left_out = [], []
-        for init, group in inits.items():
-            seeds = sorted(set(group.seeds) & set(both))
-            if init in ("pretrained", "random"):
-                continue
-            if {group.title, floor.title} in unequal:
-                left_out.append(f"{init} (not on equal terms)")
-            elif not seeds:
-                left_out.append(f"{init} (no seed in common with pre-trained and random runs)")
-            else:
-                own, top, bottom = (of.only(seeds).test for of in (group, whole, floor))
-                gain = difference_over_seeds(own, bottom, paired=True)
-                rungs.append(Rung(group.only(seeds), gain, ratio_of_means(own - bottom, top - bottom)))
-        if rungs:
-            top_group, bottom_group = whole.only(both), floor.only(both)
-            gap = difference_over_seeds(top_group.test, bottom_group.test, paired=True)
-            made.append(Ladder(top_group, bottom_group, gap, rungs, left_out))
-    return made
+        (top, bottom), *others = chosen.values()
+        gap = difference_over_seeds(top.test, bottom.test, paired=True)
+        rungs = [
+            Rung(
+                own,
+                difference_over_seeds(own.test, bottom.test, paired=True),
+                ratio_of_means(own.test - bottom.test, top.test - bottom.test),
+            )
+            for [own] in others
+        ]
+        has_all_seeds = all(of.n == end.n for of, end in zip((top, bottom), ends, strict=True))
+        made.append(Ladder(top, bottom, gap, rungs, left_out, has_all_seeds))
+    return made, without

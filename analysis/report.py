@@ -21,8 +21,8 @@ from analysis.findings import (
     absent,
     against_baseline,
     answers,
-    at_commonest,
     comparisons,
+    failed,
     leak_effect,
     listed,
     notes,
@@ -90,16 +90,14 @@ def sections(material: Material, pictures: dict[str, Picture], parts: list[Part]
 
 
 def _standing(material: Material) -> list[str]:
-    """Return how far each init is from the first baseline, and which runs only match the commonest class."""
+    """Return how far each init is from the first baseline, and which runs learned nothing."""
     standing: list[str | None] = [
         against_baseline(comparison, baseline)
         for comparison in material.evidence.of_init()
         for baseline in _simple(material, comparison.one)[:1]
     ]
     standing += [
-        at_commonest(group, commonest)
-        for group in material.evidence.groups
-        for commonest in _simple(material, group)[-1:]
+        failed(group, commonest) for group in material.evidence.groups for commonest in _simple(material, group)[-1:]
     ]
     return [said for said in standing if said]
 

@@ -103,6 +103,7 @@ class Material:
     labels: list[LabelCurves]
     without_labels: list[str]  # why other numbers of labels have no curves
     ladders: list[Ladder]
+    without_ladders: list[str]  # why other inits have no share of the gain
     numbers: list[Verdict]
     claims: list[ClaimVerdict]
     table: pd.DataFrame  # a row for each run and for each baseline

@@ -13,11 +13,13 @@ SMALLEST_HALF = 25  # `halves` ends with a number of texts that is at most this
 
 
 def nested_order(classes: Sequence[int]) -> NDArray[np.int64]:
-    """Return an order of the texts in which every beginning holds the classes in proportion, shape (texts,).
+    """Return an order of the texts in which every beginning holds the classes nearly in proportion, shape (texts,).
 
     `classes` has the class of each text. Text k of the n texts of a class, in an order drawn for this class, gets the
-    place (k + 1/2) / n, and the texts are sorted by place. The order depends on the classes alone: it is the same for
-    every model, init and training seed, and a smaller subset is part of every larger one.
+    place (k + 1/2) / n, and the texts are sorted by place. With two classes every beginning is within one text of the
+    proportion; classes of equal size have equal places, so with many of them it may miss by half a text for each. The
+    order depends on the classes alone: it is the same for every model, init and training seed, and a smaller subset is
+    part of every larger one.
     """
     labels = np.asarray(classes, dtype=np.int64)
     places = np.empty(len(labels))
@@ -39,13 +41,17 @@ def nested_subset(classes: Sequence[int], n: int, names: Sequence[str]) -> NDArr
     Raises `UsageError` when there are no `n` texts, or when a class has no text in the subset.
     """
     require_texts(n, len(classes))
-    rows = np.sort(nested_order(classes)[:n])
-    without = [names[label] for label in sorted(set(classes) - {classes[row] for row in rows})]
+    order = nested_order(classes)
+    labels = np.asarray(classes, dtype=np.int64)[order]
+    firsts = {int(label): int(np.argmax(labels == label)) for label in np.unique(labels)}  # class -> its first place
+    without = [names[label] for label, first in firsts.items() if first >= n]
     if without:
+        fewest = max(firsts.values()) + 1
         raise UsageError(
-            f"TRAIN={n}: class {', '.join(without)} has no text among so few; give more, as in TRAIN={2 * n},all"
+            f"TRAIN={n}: class {', '.join(without)} has no text among so few; all classes have one from "
+            f"TRAIN={fewest} on"
         )
-    return rows
+    return np.sort(order[:n])
 
 
 def halves(n: int) -> list[int]:

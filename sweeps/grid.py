@@ -78,7 +78,7 @@ def parse_seeds(text: str) -> list[int]:
     if words == [""]:
         raise UsageError("SEEDS is empty; give whole numbers such as SEEDS=0,1,2")
     for word in words:
-        if not (word.isascii() and word.isdigit() and int(word) <= LARGEST):
+        if not re.fullmatch(r"[0-9]{1,9}", word) or int(word) > LARGEST:
             raise UsageError(f"SEEDS={text}: {word!r} is not a whole number from 0 to {LARGEST}")
     return parse_list("SEEDS", text, [int(word) for word in words])
 
@@ -87,7 +87,7 @@ def parse_train(text: str) -> list[int | str]:
     """Return the words of TRAIN: numbers of texts, `all`, or `halves` alone. Raises `UsageError` for another word."""
     words: list[int | str] = []
     for word in text.split(","):
-        is_number = word.strip().isascii() and word.strip().isdigit() and int(word) > 0
+        is_number = re.fullmatch(r"[0-9]{1,12}", word.strip()) is not None and int(word) > 0
         if not is_number and word.strip() not in ("all", "halves"):
             raise UsageError(
                 f"TRAIN={text}: {word!r} is no number of training texts; give such numbers, all, or halves"

@@ -64,7 +64,8 @@ def test_what_two_groups_must_share(tmp_path: Path, axis: str) -> None:
         (f"{base}\nextra: 1", {}, ["extra (absent against 1)"]),
         (base, {"data": "e"}, ["data (input)"]),
         (base, {"labels": ["a", "c"]}, ["labels (input)"]),
-        (base, {"checkpoint": "x"}, [] if axis == "init" else ["checkpoint (input)"]),
+        (base, {"checkpoint": "x"}, ["checkpoint (input)"]),
+        (base, {"checkpoint": None}, [] if axis == "init" else ["checkpoint (input)"]),  # random weights
         (
             base.replace("learning_rate: 1", "learning_rate: 2"),
             {},

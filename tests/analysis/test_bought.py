@@ -4,6 +4,7 @@ import json
 import math
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -22,12 +23,13 @@ from analysis.bought import (
     is_beaten,
     ladder_sentence,
     probe_of,
+    times,
     title_of_ladder,
     worth,
 )
-from analysis.evidence import gather_evidence
+from analysis.evidence import Evidence, Group, gather_evidence
 from analysis.labels import label_curves, labels_needed
-from analysis.ladder import ladders
+from analysis.ladder import Ladder, ladders
 from analysis.probe import features, fit_probes, probe_inputs
 from analysis.statistics import ratio_of_means
 from data_prep.splits import read_split
@@ -284,53 +286,139 @@ def test_runs_of_an_earlier_version_stay_in_their_group(tmp_path: Path) -> None:
     assert "unlike" not in report
 
 
-def test_one_seed_does_not_show_what_labels_are_worth() -> None:
+def evidence_of(points: dict[tuple[str, int], dict[int, float]]) -> Evidence:
+    """Return the evidence of runs by (init, training texts; 0: all 60) and seed, with these test accuracies."""
     runs = [
-        replace(made_up((98, 80.0, test), 0, init=init), key=RunKey("d", "m", "fairseq", "full", init, 0, train))
-        for train, means in {0: (87.0, 73.0), 30: (85.0, 68.0)}.items()
-        for init, test in zip(("pretrained", "random"), means, strict=True)
+        replace(made_up((98, 80.0, test), seed, init=init), key=RunKey("d", "m", "fairseq", "full", init, seed, train))
+        for (init, train), tests in points.items()
+        for seed, test in tests.items()
     ]
     evidence = gather_evidence(runs, {str(run.key): Path("nowhere") for run in runs}, 70.0)
-    evidence = replace(evidence, groups=[replace(group, n_train=group.n_train or 60) for group in evidence.groups])
-    ((curves,), without) = label_curves(evidence)
+    return replace(evidence, groups=[replace(group, n_train=group.n_train or 60) for group in evidence.groups])
+
+
+def of_terms(evidence: Evidence, where: Callable[[Group], bool], **config: object) -> Evidence:
+    """Return the evidence with a configuration for each group; it has these keys where the condition holds."""
+    groups = [replace(group, config={"a": 1, **(config if where(group) else {})}) for group in evidence.groups]
+    return replace(evidence, groups=groups)
+
+
+BOTH = ("pretrained", "random")
+THREE = {0: 70.0, 1: 71.0, 2: 73.0}
+
+
+def test_a_first_look_with_one_seed_leaves_the_other_numbers_of_labels_their_seeds() -> None:
+    points = {(init, n): THREE for n in (0, 30, 15) for init in BOTH} | {(init, 20): {0: 70.0} for init in BOTH}
+    ((curves,), _) = label_curves(evidence_of(points))
+    assert (curves.sizes, curves.seeds) == ([15, 30, 60], [0, 1, 2])
+    assert len(curves.left_out) == 2
+    assert all("20 training texts" in said and said.endswith("(fewer seeds)") for said in curves.left_out)
+    ((curves,), _) = label_curves(evidence_of(points | {(init, 0): {0: 70.0} for init in BOTH}))
+    assert (curves.sizes, curves.seeds) == ([15, 20, 30, 60], [0])  # the most labels stay
+
+
+def test_a_number_of_labels_with_one_init_is_named() -> None:
+    ((curves,), _) = label_curves(
+        evidence_of({(init, n): THREE for n in (0, 15) for init in BOTH} | {(BOTH[0], 20): THREE})
+    )
+    assert curves.sizes == [15, 60]
+    assert curves.left_out == [
+        "d · m · fairseq · full · pretrained · 20 training texts (no runs of the other init on equal terms)"
+    ]
+
+
+def test_the_largest_set_of_labels_on_equal_terms_has_curves_and_the_terms_of_the_others_are_named() -> None:
+    evidence = evidence_of({(init, n): THREE for n in (0, 30, 15) for init in BOTH})
+    odd = of_terms(evidence, lambda group: group.n_train == 60, b=2)
+    ((curves,), _) = label_curves(odd)
+    assert curves.sizes == [15, 30]
+    assert len(curves.left_out) == 2
+    assert all("(other terms: b (2 against absent))" in said for said in curves.left_out)
+    [], [why] = label_curves(of_terms(replace(evidence, groups=[g for g in odd.groups if g.n_train != 15]), is_60, b=2))
+    assert "not two numbers of texts have both inits on equal terms. Left out: " in why
+    assert "(other terms: b (absent against 2))" in why
+
+
+def is_60(group: Group) -> bool:
+    return group.n_train == 60
+
+
+def test_runs_of_another_checkpoint_have_no_place_in_a_curve_or_a_ladder() -> None:
+    points = {(init, n): THREE for n in (0, 30, 15) for init in BOTH} | {("bottom_2", 0): THREE}
+    evidence = evidence_of(points)
+    other = {"pretrained": "x", "bottom_2": "y", "random": None}
+    groups = [replace(group, inputs={"checkpoint": other[group.names["init"]]}) for group in evidence.groups]
+    [], [why] = ladders(replace(evidence, groups=groups))
+    assert "no init is on equal terms. Left out: bottom_2 (other terms: checkpoint (input))" in why
+    groups = [
+        replace(group, inputs={"checkpoint": "z"}) if group.inputs["checkpoint"] and group.n_train == 30 else group
+        for group in groups
+    ]
+    ((curves,), _) = label_curves(replace(evidence, groups=groups))
+    assert curves.sizes == [15, 60]
+    assert "30 training texts (other terms: checkpoint (input))" in curves.left_out[0]
+
+
+def test_a_mean_that_is_equal_but_for_rounding_is_reached() -> None:
+    pretrained, random = (73.1, 72.3, 70.7), (73.1, 70.7, 72.3)
+    assert np.mean(pretrained) < np.mean(random)
+    points = {
+        (init, n): dict(enumerate(own)) for n in (0, 15) for init, own in zip(BOTH, (pretrained, random), strict=True)
+    }
+    points["random", 15] = THREE
+    ((curves,), _) = label_curves(evidence_of(points))
+    assert "pre-trained weights 72.03 % with 15: pre-training may be worth at least 4.0 times" in worth(curves, {})
+    assert labels_needed([15, 60], [[60.0], [np.mean(pretrained)]], [np.mean(random)]).value == pytest.approx(60)
+
+
+@pytest.mark.parametrize(
+    ("most", "size", "said"), [(784, 24, "32"), (1800, 14, "128"), (884, 198, "4.4"), (784, 98, "8.0")]
+)
+def test_a_factor_of_labels_is_rounded_down(most: int, size: int, said: str) -> None:
+    assert times(most, size) == said
+
+
+def ladder_of(
+    top: dict[int, float], between: dict[int, float], bottom: dict[int, float]
+) -> tuple[list[Ladder], list[str]]:
+    return ladders(evidence_of({("pretrained", 0): top, ("bottom_2", 0): between, ("random", 0): bottom}))
+
+
+def test_all_shares_are_of_the_gain_over_the_same_seeds() -> None:
+    ten = {seed: 85.0 + seed for seed in range(10)}
+    ((found,), _) = ladder_of(ten, {0: 80.0, 1: 80.5, 2: 82.0}, {seed: 70.0 + seed / 2 for seed in range(10)})
+    assert found.gap.value == pytest.approx(15.5)  # not that of ten seeds, 17.25
+    [rung] = found.rungs
+    assert rung.share.value == pytest.approx(rung.gain.value / found.gap.value)
+    assert "of the 15.50 points that pre-training buys over seeds 0, 1, 2, which all inits have, bottom_2 +10" in (
+        ladder_sentence(found, {})
+    )
+    assert "d/m/fairseq/full/pretrained/seed=9" in found.left_out
+    ((found,), _) = ladder_of(ten, ten, ten)
+    assert found.left_out == []
+    assert "which all inits have" not in ladder_sentence(found, {})
+    [], [why] = ladder_of({0: 80.0}, {1: 75.0}, {0: 70.0})
+    assert why == "d · m · fairseq · full: no shares of the gain, because no seed is in all of them."
+
+
+def test_one_seed_does_not_show_what_labels_are_worth() -> None:
+    points = {("pretrained", 0): 87.0, ("random", 0): 73.0, ("pretrained", 30): 85.0, ("random", 30): 68.0}
+    ((curves,), without) = label_curves(evidence_of({point: {0: test} for point, test in points.items()}))
     assert without == []
     assert "pre-training may be worth at least 2.0 times the labels" in worth(curves, {})
 
 
-def test_a_first_look_with_one_seed_leaves_the_other_numbers_of_labels_their_seeds() -> None:
-    runs = [
-        replace(made_up((98, 80.0, 70.0), seed, init=init), key=RunKey("d", "m", "fairseq", "full", init, seed, n))
-        for n, seeds in {0: range(3), 30: range(3), 15: range(3), 20: range(1)}.items()
-        for init in ("pretrained", "random")
-        for seed in seeds
-    ]
-    evidence = gather_evidence(runs, {str(run.key): Path("nowhere") for run in runs}, 70.0)
-    evidence = replace(evidence, groups=[replace(group, n_train=group.n_train or 60) for group in evidence.groups])
-    ((curves,), _) = label_curves(evidence)
-    assert (curves.sizes, curves.seeds) == ([15, 30, 60], [0, 1, 2])
-    assert [left_out for left_out in curves.left_out if "20" in left_out] == curves.left_out
-    assert len(curves.left_out) == 2
-    of_one_seed = [group.only([0]) if group.n_train == 60 else group for group in evidence.groups]
-    ((curves,), _) = label_curves(replace(evidence, groups=of_one_seed))  # the most labels stay
-    assert (curves.sizes, curves.seeds) == ([15, 20, 30, 60], [0])
-
-
 def worth_of(of_15: tuple[float, float, float], of_30: tuple[float, float, float]) -> str:
     """Return what is said of accuracies of pre-trained weights with 15 and 30 of 60 labels, seeds 0 to 2."""
-    tests = {  # training texts -> accuracies of pre-trained and random weights
-        0: ((87.0, 88.5, 89.0), (72.0, 73.0, 74.0)),
-        30: (of_30, (66.0, 66.5, 67.0)),
-        15: (of_15, (60.0, 60.5, 61.0)),
+    points = {  # (init, training texts) -> accuracies
+        ("pretrained", 0): (87.0, 88.5, 89.0),
+        ("random", 0): (72.0, 73.0, 74.0),
+        ("pretrained", 30): of_30,
+        ("random", 30): (66.0, 66.5, 67.0),
+        ("pretrained", 15): of_15,
+        ("random", 15): (60.0, 60.5, 61.0),
     }
-    runs = [
-        replace(made_up((98, 80.0, test), seed, init=init), key=RunKey("d", "m", "fairseq", "full", init, seed, train))
-        for train, sides in tests.items()
-        for init, side in zip(("pretrained", "random"), sides, strict=True)
-        for seed, test in enumerate(side)
-    ]
-    evidence = gather_evidence(runs, {str(run.key): Path("nowhere") for run in runs}, 70.0)
-    evidence = replace(evidence, groups=[replace(group, n_train=group.n_train or 60) for group in evidence.groups])
-    ((curves,), _) = label_curves(evidence)
+    ((curves,), _) = label_curves(evidence_of({point: dict(enumerate(tests)) for point, tests in points.items()}))
     return worth(curves, {})
 
 
@@ -371,7 +459,7 @@ def test_a_ladder_says_what_bottom_is_and_names_inits_that_learned_nothing_once(
     evidence = gather_evidence(runs, {str(run.key): Path("nowhere") for run in runs}, 70.0)
     names = evidence.groups[0].names
     fits = {(names["dataset"], names["model"], 0): [Baseline("commonest class", 57.0, 57.0, 52.0, 62.0)]}
-    (found,) = ladders(evidence)
+    ((found,), _) = ladders(evidence)
     assert title_of_ladder([found], fits) == (
         "Share of the gain of pre-training: bottom_4 53 %; shuffled and statistics learned nothing"
     )

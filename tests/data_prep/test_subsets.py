@@ -37,8 +37,13 @@ def test_the_texts_of_a_class_are_drawn_and_not_the_first_of_the_file() -> None:
 
 
 def test_a_class_without_a_text_and_too_many_texts_are_refused() -> None:
-    with pytest.raises(UsageError, match="TRAIN=4: class rare has no text among so few; give more, as in TRAIN=8,all"):
-        nested_subset([0] * 99 + [1], 4, ["common", "rare"])
+    classes = [0] * 54 + [1] * 54 + [2] * 2
+    with pytest.raises(UsageError, match="TRAIN=4: class rare has no text among so few; all .* TRAIN=[0-9]+ on") as why:
+        nested_subset(classes, 4, ["a", "b", "rare"])
+    fewest = int(str(why.value).split("TRAIN=")[-1].split()[0])
+    assert {classes[row] for row in nested_subset(classes, fewest, ["a", "b", "rare"])} == {0, 1, 2}
+    with pytest.raises(UsageError, match=f"TRAIN={fewest} on"):
+        nested_subset(classes, fewest - 1, ["a", "b", "rare"])
     with pytest.raises(UsageError, match="TRAIN=11: there are 10 training texts; give fewer, or all"):
         nested_subset([0, 1] * 5, 11, ["a", "b"])
 
