@@ -368,7 +368,8 @@ def test_a_mean_that_is_equal_but_for_rounding_is_reached() -> None:
     points["random", 15] = THREE
     ((curves,), _) = label_curves(evidence_of(points))
     assert "pre-trained weights 72.03 % with 15: pre-training may be worth at least 4.0 times" in worth(curves, {})
-    assert labels_needed([15, 60], [[60.0], [np.mean(pretrained)]], [np.mean(random)]).value == pytest.approx(60)
+    curve = np.array([60.0, means[0]])[:, None]
+    assert labels_needed([15, 60], curve, means[1:]).value == pytest.approx(60)
 
 
 @pytest.mark.parametrize(
