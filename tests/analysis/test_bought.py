@@ -360,16 +360,13 @@ def test_runs_of_another_checkpoint_have_no_place_in_a_curve_or_a_ladder() -> No
 
 
 def test_a_mean_that_is_equal_but_for_rounding_is_reached() -> None:
-    pretrained, random = (73.1, 72.3, 70.7), (73.1, 70.7, 72.3)
-    assert np.mean(pretrained) < np.mean(random)
-    points = {
-        (init, n): dict(enumerate(own)) for n in (0, 15) for init, own in zip(BOTH, (pretrained, random), strict=True)
-    }
-    points["random", 15] = THREE
-    ((curves,), _) = label_curves(evidence_of(points))
+    lower, level = [73.1, 72.3, 70.7], [73.1, 70.7, 72.3]
+    assert np.mean(lower) < np.mean(level)
+    of = {("pretrained", 0): lower, ("random", 0): level, ("pretrained", 15): lower, ("random", 15): [60.0, 60.5, 61.0]}
+    ((curves,), _) = label_curves(evidence_of({point: dict(enumerate(tests)) for point, tests in of.items()}))
     assert "pre-trained weights 72.03 % with 15: pre-training may be worth at least 4.0 times" in worth(curves, {})
-    curve = np.array([60.0, means[0]])[:, None]
-    assert labels_needed([15, 60], curve, means[1:]).value == pytest.approx(60)
+    curve = np.array([60.0, np.mean(lower)])[:, None]
+    assert labels_needed([15, 60], curve, [float(np.mean(level))]).value == pytest.approx(60)
 
 
 @pytest.mark.parametrize(
