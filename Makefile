@@ -3,9 +3,9 @@
 PYTHON = python3
 TORCH = auto # of setup: cpu (small), cuda (5 GB), or auto, by the NVIDIA driver
 DATASET = # amazon_fr, or what EXPERIMENT says
-MODEL = # e5_small_fr, or what EXPERIMENT says (params: roberta_small_fr); a name or path/to/folder
+MODEL = # e5_small_fr, or what EXPERIMENT says (params, pretrain: roberta_small_fr); a name or path/to/folder
 INIT = # pretrained,random, or what EXPERIMENT says
-TRAIN = # training texts, as in 50,100,all, or halves; all, or what EXPERIMENT says
+TRAIN = # training texts: 50,100,all, or halves; if not given all, or what EXPERIMENT says
 SEEDS = 0,1,2
 METHOD = full
 BACKEND = fairseq
@@ -16,7 +16,7 @@ CORPUS = # of pretrain: eltec_fra, or text with ARGS="corpus.name=mine corpus.fi
 TOKENS = 64M # of pretrain
 PRECISION = # auto, or what EXPERIMENT says
 LAUNCHER = local
-JOBS = # runs at once; as many as fit the machine
+JOBS = # runs at once; one per GPU, or one per core and per 4 GB of memory
 SWEEP = default
 FORCE = # 1: empty the folders of the runs asked for, and train anew
 ROUNDS = 3 # of bench

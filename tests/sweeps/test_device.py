@@ -1,5 +1,7 @@
 """What DEVICE and PRECISION come to, and how a machine is shared."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from foundation.errors import UsageError
@@ -46,25 +48,29 @@ def test_what_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPatch, asked: t
 
 
 @pytest.mark.parametrize(
-    ("cores", "gpus", "n_runs", "asked", "expected"),
-    [
-        (2, 0, 6, (None, None), (2, 1)),
-        (8, 0, 2, (None, None), (2, 4)),
-        (8, 0, 6, (3, None), (3, 2)),
-        (2, 0, 1, (None, None), (1, 2)),
-        (16, 4, 6, (None, None), (4, 4)),
-        (2, 0, 6, (4, None), (4, 1)),
-        (4, 0, 6, (2, 1), (2, 1)),
+    ("cores", "memory", "gpus", "n_runs", "asked", "expected"),
+    [  # memory in GB
+        (2, 24, 0, 6, (None, None), (2, 1)),
+        (8, 64, 0, 2, (None, None), (2, 4)),
+        (8, 64, 0, 6, (3, None), (3, 2)),
+        (2, 24, 0, 1, (None, None), (1, 2)),
+        (16, 8, 4, 6, (None, None), (4, 4)),
+        (2, 2, 0, 6, (4, None), (4, 1)),
+        (4, 24, 0, 6, (2, 1), (2, 1)),
+        (8, 16, 0, 36, (None, None), (3, 2)),  # a laptop
+        (2, 2, 0, 6, (None, None), (1, 2)),
     ],
 )
 def test_the_machine_is_filled_and_not_oversubscribed(
     monkeypatch: pytest.MonkeyPatch,
     cores: int,
+    memory: int,
     gpus: int,
     n_runs: int,
     asked: tuple[int | None, int | None],
     expected: tuple[int, int],
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=memory * 10**9))
     machine = Machine("cuda" if gpus else "cpu", "fp32", tuple(map(str, range(gpus))))
     assert share_machine(machine, n_runs, *asked) == expected
