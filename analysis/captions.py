@@ -150,7 +150,7 @@ def caption_of_gaps(evidence: Evidence) -> str:
                 group.over_seeds.has_interval for group in evidence.groups
             ),
             f"Thin line: for {NEW_TEXTS} (crossed random effects).": any(of.has_interval for of in over_texts),
-            WITHOUT_PARTNER.format("difference"): any(c.left_out for c in evidence.comparisons),
+            WITHOUT_PARTNER.format("difference"): any(c.left_out for c in evidence.leading()),
         },
     )
 
@@ -173,7 +173,7 @@ def caption_of_spread(evidence: Evidence) -> str:
         f"{opening(evidence)} Point: one run.",
         {
             "Line: one std (ddof 0) to each side.": any(group.n > 1 for group in evidence.groups),
-            WITHOUT_PARTNER.format("comparison"): any(c.left_out for c in evidence.comparisons),
+            WITHOUT_PARTNER.format("comparison"): any(c.left_out for c in evidence.leading()),
         },
     )
 
