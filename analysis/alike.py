@@ -35,6 +35,7 @@ SAME_INPUTS = {
     "labels": ("data", "labels"),
     "leaks": (),
 }
+ONE_CHECKPOINT = ("init", "labels")  # random weights have none; all others start from the same
 
 
 class Trained(Protocol):
@@ -137,7 +138,7 @@ def unequal_terms(what: str, one: Trained, other: Trained) -> list[str]:
         for key in unfair_keys(one.config, other.config, FREE[what])
     ]
     names = [name for name in SAME_INPUTS[what] if one.inputs.get(name) != other.inputs.get(name)]
-    checkpoints = {group.inputs.get("checkpoint") for group in (one, other)} - {None}  # random weights have none
-    if what in ("init", "labels") and len(checkpoints) > 1:
+    checkpoints = {group.inputs.get("checkpoint") for group in (one, other)} - {None}
+    if what in ONE_CHECKPOINT and len(checkpoints) > 1:
         names.append("checkpoint")
     return said + [f"{name} (input)" for name in names]

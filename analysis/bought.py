@@ -119,7 +119,7 @@ def worth(curves: LabelCurves, fits: Fits) -> str:
         f"pre-training {is_worth} worth at least {times(most, size)} times the labels. The difference there is "
         f"{gaps[size].value:+.2f} points, {gaps[size].words('+.2f', *POSSIBLE)}."
     )
-    if size < shown and gaps[size].low >= 0:
+    if size < shown and gaps[size].low >= -SAME:
         first = curves.sizes[-1 - len(in_order)]
         said += (
             f" With {first:,} labels it is {gaps[first].value:+.2f} points, {gaps[first].words('+.2f', *POSSIBLE)}; "
@@ -251,7 +251,7 @@ def ladder_sentence(found: Ladder, fits: Fits) -> str:
     """Return the share of the gain that each init between random and pre-trained weights brings."""
     why_none, gap, of = why_no_shares(found, fits), found.gap, setting(found.top.names)
     told = "; ".join(rung_words(rung, found, fits) for rung in found.rungs)
-    over = "" if found.has_all_seeds else f" over {seeds_words(found.top.seeds)}, which all inits have"
+    over = "" if found.has_all_seeds else f" over {seeds_words(found.top.seeds)}, which these inits share"
     if why_none is None:
         said = f"{of}: of the {gap.value:.2f} points that pre-training buys{over}, {told}."
     else:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.alike import unequal_terms
-from analysis.evidence import Evidence, Group, of_common_seeds, told
+from analysis.evidence import Evidence, Group, also, of_common_seeds, told
 from analysis.statistics import Estimate, difference_over_seeds
 from data_prep.doses import base_and_dose
 from foundation.whole_files import sha256_of
@@ -35,6 +35,7 @@ class DoseCurve:
     doses: list[int]  # tokens, ascending; the first is 0
     groups: list[Group]  # one for each dose
     left_out: list[str]  # what has no place in the curve, and why
+    on_terms: list[Group]  # of every dose on equal terms with dose 0, also where it has no place for its seeds
 
     @property
     def gains(self) -> list[Estimate]:
@@ -72,7 +73,7 @@ def dose_curves(evidence: Evidence) -> tuple[list[DoseCurve], list[str]]:
         kept = {dose: group for dose, group in by_dose.items() if dose not in unequal}  # ascending
         points = {dose: [group] for dose, group in kept.items()}
         chosen, of_other_seeds = of_common_seeds(points, 0) if 0 in points else ({}, [])
-        why_none = "" if chosen else "no seed is in all of them"
+        why_none = "" if chosen else also("no seed is in all of them", list(unequal.values()))
         if len(kept) < 2:
             why_none = f"no dose is on equal terms with dose 0: {'; '.join(unequal.values())}"
         if 0 not in kept:
@@ -81,7 +82,8 @@ def dose_curves(evidence: Evidence) -> tuple[list[DoseCurve], list[str]]:
             without.append(f"{' · '.join(told(rest))}: no curve over doses, because {why_none}.")
             continue
         groups = [group for [group] in chosen.values()]
-        curves.append(DoseCurve(rest, list(chosen), groups, [*unequal.values(), *of_other_seeds]))
+        left_out = [*unequal.values(), *of_other_seeds]
+        curves.append(DoseCurve(rest, list(chosen), groups, left_out, list(kept.values())))
     return curves, without
 
 
@@ -109,5 +111,5 @@ def loss_by_frequency(curve: DoseCurve, losses: Losses) -> float | None:
 
 def one_for_all(evidence: Evidence, doses: list[DoseCurve]) -> list[Group]:
     """Return the groups without the doses of a curve above 0, whose data and settings are those of dose 0."""
-    more = [group.title for curve in doses for group in curve.groups[1:]]
+    more = [group.title for curve in doses for group in curve.on_terms[1:]]
     return [group for group in evidence.groups if group.title not in more]

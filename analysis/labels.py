@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from analysis.alike import unequal_terms
-from analysis.evidence import Evidence, Group, of_common_seeds
+from analysis.evidence import Evidence, Group, also, of_common_seeds
 from analysis.statistics import ALL_THE_SAME, LEVEL, ONE_SEED, SAME_TEXTS, Estimate, checked, no_interval
 
 REST = ("dataset", "model", "backend", "method")
@@ -110,13 +110,12 @@ def label_curves(evidence: Evidence) -> tuple[list[LabelCurves], list[str]]:
         on_terms = [_on_terms_of(first, groups) for first in of_pretrained]
         both, apart = max(on_terms, key=lambda found: (len(found[0]), max(found[0], default=0)))
         chosen, of_other_seeds = of_common_seeds(both, max(both)) if len(both) > 1 else ({}, [])
-        left_out = apart + of_other_seeds
         if not chosen:
-            why_none = "no seed is in all of them"
-            if len(both) < 2:
-                why_none = f"not two numbers of texts have both inits on equal terms. Left out: {'; '.join(left_out)}"
+            few = "not two numbers of texts have both inits on equal terms"
+            why_none = also("no seed is in all of them" if len(both) > 1 else few, apart)
             without.append(f"{' · '.join(rest)}: no curves over labels, because {why_none}.")
             continue
+        left_out = apart + of_other_seeds
         pretrained, random = zip(*chosen.values(), strict=True)
         inits = {"pretrained": list(pretrained), "random": list(random)}
         curves.append(LabelCurves(dict(zip(REST, rest, strict=True)), list(chosen), inits, left_out))

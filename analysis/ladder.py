@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from analysis.alike import unequal_terms
-from analysis.evidence import Evidence, Group, of_common_seeds, told
+from analysis.evidence import Evidence, Group, also, of_common_seeds, told
 from analysis.statistics import Estimate, difference_over_seeds, ratio_of_means
 
 
@@ -65,12 +65,10 @@ def ladders(evidence: Evidence) -> tuple[list[Ladder], list[str]]:
         }
         between = [group for init, group in inits.items() if init not in unequal]
         chosen, of_other_seeds = of_common_seeds({0: ends, **{n: [own] for n, own in enumerate(between, 1)}}, 0)
-        left_out = [f"{init} (other terms: {', '.join(why)})" for init, why in unequal.items()] + of_other_seeds
+        apart = [f"{init} (other terms: {', '.join(why)})" for init, why in unequal.items()]
         if not chosen:
             shared = told({key: name for key, name in ends[0].names.items() if key != "init"})
-            why_none = "no seed is in all of them"
-            if not between:
-                why_none = f"no init is on equal terms. Left out: {'; '.join(left_out)}"
+            why_none = also("no seed is in all of them" if between else "no init is on equal terms", apart)
             without.append(f"{' · '.join(shared)}: no shares of the gain, because {why_none}.")
             continue
         (top, bottom), *others = chosen.values()
@@ -84,5 +82,5 @@ def ladders(evidence: Evidence) -> tuple[list[Ladder], list[str]]:
             for [own] in others
         ]
         has_all_seeds = all(of.n == end.n for of, end in zip((top, bottom), ends, strict=True))
-        made.append(Ladder(top, bottom, gap, rungs, left_out, has_all_seeds))
+        made.append(Ladder(top, bottom, gap, rungs, apart + of_other_seeds, has_all_seeds))
     return made, without

@@ -165,7 +165,7 @@ def simple_fits(
         for dataset, found in baselines.items()
         if len(found) == 1
     ]
-    of_doses = {group.title for curve in doses for group in curve.groups}
+    of_doses = {group.title for curve in doses for group in curve.on_terms}
     fits: Fits = {}
     pretrained: dict[tuple[str, str], Path] = {}
     for group in evidence.groups:

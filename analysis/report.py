@@ -35,9 +35,9 @@ from analysis.tables import comparisons_table, groups_table, steps_table
 from data_prep.splits import split_notes
 from data_prep.stages import read_manifest
 from foundation.whole_files import write_text
-from sweeps.commands import make_word
+from sweeps.commands import args_word, make_word
 from sweeps.folders import read_json, texts_in
-from sweeps.provenance import given_tables
+from sweeps.provenance import given_tables, table_words
 
 QUESTION = "How much does pre-training buy?"
 FIRST = ("dose", "labels", "ladder", "test_accuracy", "final_accuracy")  # figures directly below the answer
@@ -188,7 +188,7 @@ def _data_cards(material: Material) -> list[Section]:
         if given:  # the user's own: the commands of an older sweep do not name them
             parts = {"train": "train and test" if "n_test" in given else "train", "valid": "valid", "test": "test"}
             read = listed(f"{Path(given[part]).name} ({what})" for part, what in parts.items() if part in given)
-            again = " ".join(f"dataset.{key}={value}" for key, value in given.items())
+            again = make_word("ARGS", args_word(table_words(given)))
             about += f" `make prep` read {read}; without data/splits/{dataset} it needs them again ({again})."
         cards.append(Section(f"Data: {dataset}", [about], split_notes(splits), [Table("", frame)]))
     return cards

@@ -36,12 +36,14 @@ def raw_files(config: DictConfig) -> tuple[dict[str, Path], dict[str, Any]]:
 
     dataset = config.dataset
     folder = Path(config.data_dir) / "raw" / dataset.raw
+    given = {part: Path(dataset[part]) for part in ("train", "valid", "test") if dataset[part] is not None}
+    if given and (dataset.package is not None or dataset.files):
+        raise UsageError(f"dataset.{next(iter(given))}: {dataset.name} has files of its own; DATASET=table takes yours")
     if dataset.package is not None:
         return {"all": fetch_member(dataset.package, folder)}, {"package": OmegaConf.to_container(dataset.package)}
     if dataset.files:
         members, archives = unpacked(dataset.files, folder)
         return members, {"archives": archives, "urls": {file.name: list(file.urls) for file in dataset.files}}
-    given = {part: Path(dataset[part]) for part in ("train", "valid", "test") if dataset[part] is not None}
     is_drawn = "test" not in given and dataset.n_test is not None
     for part in ("train",) if is_drawn else ("train", "test"):
         if part not in given:

@@ -225,6 +225,10 @@ def assign(
     has_pool = bool((part == 0).any())
     if config.n_test is not None and not has_pool:
         raise UsageError(f"dataset.n_test={config.n_test}: {config.name} brings a test split; leave dataset.n_test out")
+    if config.n_valid is not None and has_pool and (split == VALID).any():
+        raise UsageError(
+            f"dataset.n_valid={config.n_valid}: {config.name} brings validation texts, so none are drawn; leave one out"
+        )
     unlabelled = texts["label"].to_numpy() == NO_LABEL
     split[unlabelled] = DROPPED
     drawn_valid = config.n_valid is not None or not (split == VALID).any()
@@ -238,7 +242,8 @@ def assign(
     if len(differ):
         same = pool.index[pool["digest"] == pool["digest"][differ[0]]]
         raise UsageError(
-            f"{identify(same[0])} and {identify(differ[0])} are the same text with two labels; remove one of them"
+            f"{identify(same[0])} and {identify(differ[0])} are the same text with two labels; remove one of them "
+            f"(texts with two labels: {pool['digest'][differ].nunique()})"
         )
     repeated = pool.index[pool.duplicated("digest")]
     pool = pool.drop(repeated)

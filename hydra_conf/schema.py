@@ -118,7 +118,7 @@ class LauncherConfig:
     """Where and how runs are trained. A launcher accepts the settings in its file in hydra_conf/launcher."""
 
     name: str = MISSING
-    jobs: int | None = None  # runs at a time; None: one per GPU, or one per CPU core; on a cluster no limit
+    jobs: int | None = None  # runs at a time; None: one per GPU, or per core and 4 GB; on a cluster no limit
     threads: int | None = None  # CPU threads per run; None: cores divided by jobs
     save_every: int = 10  # minimum of steps between checkpoints; saving takes at most 2 % of the time; 0: never
     retries: int = 0  # of a failed run within one sweep; the results table shows the attempts

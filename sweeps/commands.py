@@ -10,6 +10,11 @@ PLAIN = re.compile(r"[\w@%+=:,./\[\]-]+")  # overrides that need no quotes in a 
 NOT_REPEATED = ("launcher", "jobs", "no_wait", "check", "force", "overrides")  # the runs are the same without them
 
 
+def args_word(overrides: Sequence[str]) -> str:
+    """Return overrides as one value of ARGS. The shell of make's recipe splits it into the same words again."""
+    return " ".join(word if PLAIN.fullmatch(word) else shlex.quote(word) for word in overrides)
+
+
 def make_word(name: str, value: str) -> str:
     """Return `NAME=value` for the command line of make, quoted so that the recipe gets exactly this value."""
     value = value.replace("$", "$$")
@@ -25,8 +30,7 @@ def commands_of(
 ) -> list[str]:
     """Return the prep and sweep commands that repeat the same runs, with every value that is not a default.
 
-    `usual` is the parser that the arguments come from. `of_prep` are further overrides of prep alone. The shell of
-    make's recipe splits ARGS into words, so each override is first quoted for this shell.
+    `usual` is the parser that the arguments come from. `of_prep` are further overrides of prep alone.
     """
     given = {
         name.upper(): str(value)
@@ -36,8 +40,8 @@ def commands_of(
     of_both = ("DATASET", "MODEL", "INIT", "EXPERIMENT", "DATA_DIR")
 
     def line(command: str, values: dict[str, str], overrides: list[str]) -> str:
-        args = " ".join(word if PLAIN.fullmatch(word) else shlex.quote(word) for word in overrides)
-        return " ".join([command, *(make_word(*pair) for pair in (values | {"ARGS": args}).items() if pair[1])])
+        all_values = values | {"ARGS": args_word(overrides)}
+        return " ".join([command, *(make_word(*pair) for pair in all_values.items() if pair[1])])
 
     return [
         line("make prep", {name: given[name] for name in of_both if name in given}, [*arguments.overrides, *of_prep]),

@@ -10,7 +10,7 @@ import psutil
 
 from foundation.errors import UsageError
 
-RUN_MEMORY = 4 * 2**30  # bytes for a run on the CPU; two of e5_small_fr took 6.4 GB together (docs/bench.md)
+RUN_MEMORY = 4 * 10**9  # bytes for a run on the CPU; two of e5_small_fr took 6.4 GB together (docs/bench.md)
 ALLOWED = {"cpu": ("fp32", "bf16"), "cuda": ("fp16", "bf16", "fp32")}
 
 
@@ -117,8 +117,8 @@ def _precision(device: str, precision: str, chosen: Mapping[str, str], is_bf16_b
 def share_machine(machine: Machine, n_runs: int, jobs: int | None, threads: int | None) -> tuple[int, int]:
     """Return (runs at a time, CPU threads a run) that fill the machine without oversubscribing it.
 
-    There is one run for each GPU, or one run for each core, and no more runs than the machine's memory holds. On the
-    CPU, several one-thread runs do more work in the same time than one run with all threads.
+    There is one run for each GPU, or one run for each core and each `RUN_MEMORY` of the machine; a larger model may
+    need `jobs`. On the CPU, several one-thread runs do more work in the same time than one run with all threads.
     """
     cores = len(os.sched_getaffinity(0))
     held = max(1, psutil.virtual_memory().total // RUN_MEMORY)

@@ -17,7 +17,7 @@ from hydra_conf.compose import CONF_DIR, compose_config, group_words, parse_list
 from sweeps.device import Machine
 from sweeps.fairseq_keys import SPEED_ALONE
 from sweeps.folders import ALL, RunKey
-from sweeps.provenance import PREP, comparable, input_hashes, prepared
+from sweeps.provenance import PREP, comparable, input_hashes, prepared, require_tables
 from sweeps.seeds import LARGEST
 
 WORDS = {"seed": "SEEDS", "device": "DEVICE", "data_dir": "DATA_DIR", "n_train": "TRAIN", "axes": "EXPERIMENT"}
@@ -152,7 +152,7 @@ def number_words(overrides: list[str], **variables: str | None) -> list[str]:
         if one in given and other in given:
             raise UsageError(f"{given[one]} and {given[other]} are one setting; give one of them")
     for name, value in asked.items():
-        if not (value.isascii() and value.isdigit() and int(value)):
+        if not re.fullmatch(r"[0-9]{1,9}", value) or not int(value):
             raise UsageError(f"{name.upper()}={value}: give a whole number above 0")
     return [f"{keys[name]}={value}" for name, value in asked.items()]
 
@@ -175,6 +175,7 @@ def compose_runs(
         if config.model.shape_from_checkpoint:
             config = compose_config([*chosen, *shape_words(manifest, prep), *overrides])
         as_prepared(config, manifest, overrides, prep)
+        require_tables(config, prep)
         with open_dict(config):
             config.device, config.precision.name = machine.device, machine.precision
         inputs = input_hashes(config, prep)

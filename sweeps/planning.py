@@ -44,7 +44,7 @@ def arguments_of_run() -> argparse.ArgumentParser:
     add("--device", default="auto", help="auto, cpu or cuda")
     add("--precision", help=f"one of: {', '.join(choices('precision'))} (default: auto, or what the experiment says)")
     add("--launcher", default="local", help=f"one of: {', '.join(choices('launcher'))}")
-    add("--jobs", help="runs at a time (default: one per GPU, or one per CPU core)")
+    add("--jobs", help="runs at a time (default: one per GPU, or one per core and 4 GB of memory)")
     add("--no-wait", action="store_true", help="slurm: return when all jobs are submitted")
     add("--sweep", default="default", help="name of the sweep: runs/<sweep>, results/<sweep> (default: %(default)s)")
     add("--check", action="store_true", help="only check the words, before the data is there")

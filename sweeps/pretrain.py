@@ -75,7 +75,7 @@ def arguments_of_pretrain(words: list[str]) -> argparse.Namespace:
 
 def parse_tokens(text: str) -> int:
     """Return the number in `64M`, `250k` or `1000000`. Raises `UsageError` for anything else."""
-    found = re.fullmatch(r"([1-9][0-9]*)([kMG]?)", text.strip())
+    found = re.fullmatch(r"([1-9][0-9]{0,14})([kMG]?)", text.strip())
     if not found:
         raise UsageError(f"TOKENS={text}: give a number of tokens, as in 64M, 250k or 1000000")
     return int(found[1]) * UNITS[found[2]]
@@ -330,12 +330,14 @@ def _pretrain(arguments: argparse.Namespace) -> int:
             print(f"error: {said or read_status(folder).get('error')}\n  log: {folder / 'train.log'}", flush=True)
             return 1
     checked = checked_by(config)  # perhaps more datasets than when the models were written
-    own = identity(config, inputs_of(config))
+    own, guess = identity(config, inputs_of(config)), None
     for path, about in doses_of_model(Path(_models(config)).parent, config.model.name).items():
         if about["identity"] == own:
             write_json(path / ABOUT, {**about, "checked": checked})
-            of_frequencies = f" ({about['frequency_loss']:.3f} by token frequencies alone)" if not about["dose"] else ""
-            print(f"  {path}: held-out loss {about['loss']:.3f} nats{of_frequencies}, {about['hours']:.2f} hours")
+            print(f"  {path}: held-out loss {about['loss']:.3f} nats, {about['hours']:.2f} hours")
+            guess = about.get("frequency_loss", guess)  # a model from before it was recorded has none
+    if guess is not None:
+        print(f"  a guess from token frequencies alone: {guess:.3f} nats")
     return 0
 
 

@@ -1,8 +1,10 @@
 """Records what a run was made from: hashes of its inputs, versions, machine."""
 
 import platform
+import re
 import subprocess
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,8 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from data_prep.stages import read_manifest
 from foundation.errors import UsageError
 from foundation.whole_files import sha256_of
-from hydra_conf.compose import flat
-from hydra_conf.schema import RootConfig
+from hydra_conf.compose import flat, quoted
+from hydra_conf.schema import DatasetConfig, RootConfig
 
 PACKAGES = (
     "ve-fairseq",
@@ -31,6 +33,7 @@ PACKAGES = (
     "tokenizers",
     "safetensors",
 )
+USUAL = {field.name: field.default for field in fields(DatasetConfig)} | {"labels": None}  # of the user's own tables
 PREP = "make prep"  # where the words of the sweep are not known
 # Paths and launcher settings do not change what a run is. Its inputs are compared by their hashes.
 NOT_COMPARED = (
@@ -69,19 +72,51 @@ def prepared(config: DictConfig, prep: str = PREP) -> dict[str, Any]:
 
 
 def own_tables(config: DictConfig) -> list[str]:
-    """Return the overrides that say what the user's own tables are, where `config` does not: as in prep, else `...`."""
+    """Return the overrides of prep for the user's own tables that `config` lacks: as in prep, else `...`."""
     if config.dataset.reader != "table":
         return []
     splits = read_manifest(Path(config.data_dir) / "splits" / config.dataset.name) or {}
-    given = given_tables(splits) or {"train": "...", "test": "..."}
-    return [f"dataset.{key}={value}" for key, value in given.items() if config.dataset[key] is None]
+    own = config.dataset
+    given = given_tables(splits) or {"train": "...", **({} if own.n_test is not None else {"test": "..."})}
+    if own.n_test is not None:  # test texts are brought or drawn, never both
+        given.pop("test", None)
+    if own.test is not None:
+        given.pop("n_test", None)
+    return table_words({key: value for key, value in given.items() if own[key] == USUAL[key]})
+
+
+def require_tables(config: DictConfig, prep: str) -> None:
+    """Raise `UsageError` with `prep` when the data was prepared from another table than the configuration names."""
+    inputs = (read_manifest(Path(config.data_dir) / "splits" / config.dataset.name) or {}).get("inputs", {})
+    read = inputs.get("raw", {})
+    for part in ("train", "valid", "test"):
+        path = config.dataset[part]
+        of_part = read.get(part, read.get("all") if part == "train" else None)
+        if path is not None and Path(path).is_file() and sha256_of(Path(path)) != of_part:
+            raise UsageError(f"dataset.{part}={path}: the data was not prepared from this file; run `{prep}` first")
 
 
 def given_tables(splits: dict[str, Any]) -> dict[str, Any]:
-    """Return what prep was told of the user's own tables, by the manifest of their splits: files, and what it draws."""
+    """Return what prep was told of the user's own tables, by the manifest of their splits: files, and unusual settings.
+
+    Empty for other datasets.
+    """
     files: dict[str, Any] = splits.get("source", {}).get("files", {})
-    is_drawn = bool(files) and "test" not in files
-    return {**files, "n_test": splits["inputs"]["settings"]["n_test"]} if is_drawn else files
+    settings = splits.get("inputs", {}).get("settings", {}) if files else {}
+    kept = {key: value for key, value in settings.items() if key in USUAL and key not in ("name", "reader")}
+    unusual = {key: value for key, value in kept.items() if value != USUAL[key]}
+    return {**files, **unusual}
+
+
+def table_words(given: dict[str, Any]) -> list[str]:
+    """Return what `given_tables` found as overrides of prep."""
+
+    def word(value: Any) -> str:
+        if isinstance(value, list):
+            return f"[{','.join(map(quoted, value))}]"
+        return str(value) if re.fullmatch(r"[\w ./-]+", str(value)) or value == "..." else quoted(value)
+
+    return [f"dataset.{key}={word(value)}" for key, value in given.items()]
 
 
 def input_hashes(config: DictConfig, prep: str = PREP) -> dict[str, Any]:

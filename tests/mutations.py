@@ -1449,14 +1449,14 @@ MUTATIONS = [
     ),
     Mutation(
         "analysis/evidence.py",
-        "seeds = max((set[int].intersection(*own.values()), *",
-        "seeds = min((set[int].intersection(*own.values()), *",
+        "seeds = max(candidates, key=kept_runs)",
+        "seeds = min(candidates, key=kept_runs)",
         "a first look with one seed takes the other seeds out of a curve",
         BOUGHT + "first_look",
     ),
     Mutation(
         "analysis/alike.py",
-        'if what in ("init", "labels") and len(checkpoints) > 1:',
+        "if what in ONE_CHECKPOINT and len(checkpoints) > 1:",
         "if False:",
         "runs of another checkpoint have a place in a curve and a ladder",
         BOUGHT + "another_checkpoint",

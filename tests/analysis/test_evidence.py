@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from itertools import chain, combinations
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from scipy import stats
 from analysis.answers import answers_to_test, right_answers
 from analysis.captions import title_of_gaps
 from analysis.crossings import Bracket
-from analysis.evidence import Comparison, Evidence, as_json, gather_evidence, pairs_of
+from analysis.evidence import Comparison, Evidence, as_json, gather_evidence, of_common_seeds, pairs_of
 from analysis.figures import _draw_curves
 from analysis.findings import (
     answer,
@@ -405,3 +406,29 @@ def test_runs_that_were_never_evaluated_at_the_same_step_are_drawn_without_a_mea
     axis = Figure().subplots()
     _draw_curves(axis, group, "test")
     assert not axis.collections  # no band
+
+
+def test_the_most_runs_of_common_seeds_stay_in_a_curve() -> None:
+    """As an exhaustive search finds them, over every set of seeds of the point that stays."""
+    runs = [made_up((98, 80.0, 70.0 + seed), seed) for seed in range(4)]
+    [group] = gather_evidence(runs, nowhere(runs), 70.0).groups
+    rng = np.random.default_rng(4)
+    for _ in range(200):
+        own = {
+            place: [seed for seed in range(4) if rng.random() < 0.6] or [0] for place in range(int(rng.integers(2, 6)))
+        }
+        points = {place: [group.only(seeds)] * (1 + place % 2) for place, seeds in own.items()}
+        chosen, left_out = of_common_seeds(points, 1)
+        sets = chain.from_iterable(combinations(own[1], n) for n in range(1, len(own[1]) + 1))
+        kept = [(seeds, [place for place in own if set(seeds) <= set(own[place])]) for seeds in sets]
+        most = max(
+            len(seeds) * sum(len(points[place]) for place in places) * (len(places) > 1) for seeds, places in kept
+        )
+        assert sum(of.n for groups in chosen.values() for of in groups) == most
+        assert not chosen or 1 in chosen
+        assert len({tuple(of.seeds) for groups in chosen.values() for of in groups}) <= 1
+        n_runs = sum(len(seeds) * len(points[place]) for place, seeds in own.items())
+        if chosen:
+            named = sum("a seed that not all have" in said for said in left_out)
+            of_dropped = sum(len(own[place]) * len(points[place]) for place in own if place not in chosen)
+            assert named + of_dropped + most == n_runs

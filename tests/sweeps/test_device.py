@@ -57,7 +57,7 @@ def test_what_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPatch, asked: t
         (16, 8, 4, 6, (None, None), (4, 4)),
         (2, 2, 0, 6, (4, None), (4, 1)),
         (4, 24, 0, 6, (2, 1), (2, 1)),
-        (8, 16, 0, 36, (None, None), (3, 2)),  # a laptop
+        (8, 16, 0, 36, (None, None), (4, 2)),  # a laptop
         (2, 2, 0, 6, (None, None), (1, 2)),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shlex
 import shutil
 from pathlib import Path
 
@@ -70,16 +71,40 @@ def test_one_table_is_enough_when_the_test_texts_are_drawn_from_it(own: Workspac
     table = write_table(own.root / "avis.csv", [*rows, rows[0]])  # a repeat would be in train and in test
     words = ["dataset.text=avis", "dataset.label=note", "dataset.name=avis"]
     chosen = ("--dataset", "table", "--model", "modeles/mon_modele")
-    own_words = [f"dataset.train={table}", "dataset.n_test=30", "dataset.n_valid=12"]
-    assert "(48 train, 12 valid, 30 test; classes neutre, négatif, positif)" in done(
-        own, "data_prep", *chosen, *words, *own_words
-    )
-    done(own, "sweeps", *chosen, *TRAINING, "--seeds", "0", "--init", "random", *words)
-    prep, _ = json.loads((own.root / "runs/default/sweep.json").read_text())["commands"]
-    assert prep.endswith(f" dataset.train={table} dataset.n_test=30'")
+    own_words = [f"dataset.train={table}", "dataset.n_test=30", "dataset.n_valid=12", "dataset.test_seed=7"]
+    said = done(own, "data_prep", *chosen, *words, *own_words)
+    assert "(48 train, 12 valid, 30 test; classes neutre, négatif, positif)" in said
+    sweep = ("sweeps", *chosen, *TRAINING, "--seeds", "0", "--init", "random", *words)
+    done(own, *sweep)
     assert own.analyse().returncode == 0
     report = (own.root / "results/default/report.md").read_text()
     assert "read avis.csv (train and test); without data/splits/avis" in report
+    splits = own.root / "data/splits/avis"
+    drawn = (splits / "test.jsonl").read_bytes()
+    shutil.rmtree(own.root / "data/splits")
+    shutil.rmtree(own.root / "data/bin")
+    prep, _ = json.loads((own.root / "runs/default/sweep.json").read_text())["commands"]
+    args = next(word for word in shlex.split(prep) if word.startswith("ARGS=")).removeprefix("ARGS=")
+    done(own, "data_prep", *chosen, *shlex.split(args))  # the command of the report makes the same data
+    assert (splits / "test.jsonl").read_bytes() == drawn
+    assert len((splits / "valid.jsonl").read_bytes().splitlines()) == 12
+    other = write_table(own.root / "autre.csv", rows)
+    said = refused(own.python(*sweep, f"dataset.train={other}", *own.overrides))
+    assert f"dataset.train={other}: the data was not prepared from this file; run `make prep" in said
+    said = refused(own.python(*sweep, f"dataset.test={other}", *own.overrides))
+    assert f" dataset.test={other} " in said
+    assert f" dataset.train={table} dataset.n_valid=12 dataset.test_seed=7'` first" in said
+    assert "n_test" not in said  # test texts are brought or drawn, never both
+
+
+def test_validation_texts_are_brought_or_drawn(own: Workspace) -> None:
+    table, valid = write_table(own.root / "avis.csv", reviews(90, 0)), write_table(own.root / "v.csv", reviews(12, 100))
+    words = ["dataset.text=avis", "dataset.label=note", "dataset.name=avis", f"dataset.train={table}"]
+    words += [f"dataset.valid={valid}", "dataset.n_test=30"]
+    chosen = ("--dataset", "table", "--model", "modeles/mon_modele")
+    assert "(60 train, 12 valid, 30 test; " in done(own, "data_prep", *chosen, *words)
+    said = refused(own.python("data_prep", *chosen, *words, "dataset.n_valid=6", *own.overrides))
+    assert "dataset.n_valid=6: avis brings validation texts, so none are drawn; leave one out" in said
 
 
 def test_pairs_from_tsv_reach_the_table(own: Workspace) -> None:

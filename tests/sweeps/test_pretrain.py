@@ -20,6 +20,7 @@ from foundation.errors import UsageError
 from foundation.whole_files import write_json
 from sweeps.folders import is_owned, read_json, set_status
 from sweeps.pretrain import _train_in_child, doses_of, parse_tokens
+from sweeps.seeds import internal_seed
 from sweeps.standing import stored_config
 from tests.conftest import Workspace, make_workspace, refused, reviews, write_tiny_model
 from tests.sweeps.test_processes import until
@@ -248,8 +249,9 @@ def task_of(pretrained: Workspace, **settings: Any) -> Any:
 def test_the_loss_of_token_frequencies_is_that_of_counting_by_hand(pretrained: Workspace) -> None:
     from fairseq.data.indexed_dataset import MMapIndexedDataset
 
-    task = task_of(pretrained)
+    task = task_of(pretrained, seed=internal_seed(0), mask_prob=0.15)  # as the training had them
     held_out = task.load_dataset("valid")
+    held_out.set_epoch(1)
     rows = MMapIndexedDataset(str(pretrained.root / "data/bin/corpus.made.tiny/input0/train"))
     of_text = Counter(token for row in range(len(rows)) for token in rows[row].tolist())
     counts = {**of_text, task.dictionary.bos(): sum(of_text.values()) / 63}  # one before 63 tokens of text
@@ -259,8 +261,25 @@ def test_the_loss_of_token_frequencies_is_that_of_counting_by_hand(pretrained: W
     assert task.frequency_loss == pytest.approx(sum(by_hand) / len(by_hand))
     folders = [pretrained.root / "data/models" / f"tiny@{dose}" for dose in DOSES]
     [stored] = {read_json(folder / "pretraining.json")["frequency_loss"] for folder in folders}
+    assert stored == pytest.approx(task.frequency_loss)
     assert stored < loss_of(pretrained, "0M")
     assert f"(token frequencies alone: {stored:.3f})" in (folders[-1] / "card.md").read_text(encoding="utf-8")
+
+
+def test_models_from_before_the_loss_of_frequencies_was_recorded_are_listed_and_checked(
+    pretrained: Workspace, tmp_path: Path
+) -> None:
+    made = Workspace(Path(shutil.copytree(pretrained.root, tmp_path / "made")), pretrained.overrides)
+    folders = [made.root / "data/models" / f"tiny@{dose}" for dose in DOSES]
+    for folder in folders:
+        about = read_json(folder / "pretraining.json")
+        write_json(
+            folder / "pretraining.json", {key: about[key] for key in about if key != "frequency_loss"} | {"checked": {}}
+        )
+    answer = made.python(*words_of(made.root / "made.txt", "8k"))
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "token frequencies" not in answer.stdout
+    assert all(read_json(folder / "pretraining.json")["checked"] for folder in folders)
 
 
 @pytest.mark.parametrize(
