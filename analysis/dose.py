@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.alike import unequal_terms
-from analysis.evidence import Evidence, Group, also, of_common_seeds, told
+from analysis.evidence import Evidence, Group, of_common_seeds, told, with_left_out
 from analysis.statistics import Estimate, difference_over_seeds
 from data_prep.doses import base_and_dose
 from foundation.whole_files import sha256_of
@@ -73,7 +73,7 @@ def dose_curves(evidence: Evidence) -> tuple[list[DoseCurve], list[str]]:
         kept = {dose: group for dose, group in by_dose.items() if dose not in unequal}  # ascending
         points = {dose: [group] for dose, group in kept.items()}
         chosen, of_other_seeds = of_common_seeds(points, 0) if 0 in points else ({}, [])
-        why_none = "" if chosen else also("no seed is in all of them", list(unequal.values()))
+        why_none = "" if chosen else with_left_out("no seed is in all of them", list(unequal.values()))
         if len(kept) < 2:
             why_none = f"no dose is on equal terms with dose 0: {'; '.join(unequal.values())}"
         if 0 not in kept:

@@ -248,7 +248,7 @@ def of_common_seeds(points: dict[int, list[Group]], needed: int) -> tuple[dict[i
     return chosen, left_out + [f"{run.key} (a seed that not all have)" for run in others]
 
 
-def also(why: str, left_out: list[str]) -> str:
+def with_left_out(why: str, left_out: list[str]) -> str:
     """Return why there is no curve, with what had no place in it before."""
     return f"{why}. Left out: {'; '.join(left_out)}" if left_out else why
 

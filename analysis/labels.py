@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from analysis.alike import unequal_terms
-from analysis.evidence import Evidence, Group, also, of_common_seeds
+from analysis.evidence import Evidence, Group, of_common_seeds, with_left_out
 from analysis.statistics import ALL_THE_SAME, LEVEL, ONE_SEED, SAME_TEXTS, Estimate, checked, no_interval
 
 REST = ("dataset", "model", "backend", "method")
@@ -112,7 +112,7 @@ def label_curves(evidence: Evidence) -> tuple[list[LabelCurves], list[str]]:
         chosen, of_other_seeds = of_common_seeds(both, max(both)) if len(both) > 1 else ({}, [])
         if not chosen:
             few = "not two numbers of texts have both inits on equal terms"
-            why_none = also("no seed is in all of them" if len(both) > 1 else few, apart)
+            why_none = with_left_out("no seed is in all of them" if len(both) > 1 else few, apart)
             without.append(f"{' · '.join(rest)}: no curves over labels, because {why_none}.")
             continue
         left_out = apart + of_other_seeds

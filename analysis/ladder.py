@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from analysis.alike import unequal_terms
-from analysis.evidence import Evidence, Group, also, of_common_seeds, told
+from analysis.evidence import Evidence, Group, of_common_seeds, told, with_left_out
 from analysis.statistics import Estimate, difference_over_seeds, ratio_of_means
 
 
@@ -68,7 +68,7 @@ def ladders(evidence: Evidence) -> tuple[list[Ladder], list[str]]:
         apart = [f"{init} (other terms: {', '.join(why)})" for init, why in unequal.items()]
         if not chosen:
             shared = told({key: name for key, name in ends[0].names.items() if key != "init"})
-            why_none = also("no seed is in all of them" if between else "no init is on equal terms", apart)
+            why_none = with_left_out("no seed is in all of them" if between else "no init is on equal terms", apart)
             without.append(f"{' · '.join(shared)}: no shares of the gain, because {why_none}.")
             continue
         (top, bottom), *others = chosen.values()
