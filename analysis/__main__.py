@@ -77,6 +77,7 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     from analysis.findings import nothing_to_report, problems_of_logs, unrecorded
     from analysis.labels import label_curves
     from analysis.ladder import ladders
+    from analysis.longer import longer_trainings
     from analysis.parameters import encoder_weights
     from analysis.probe import simple_fits
     from analysis.report import write_report
@@ -95,6 +96,7 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     doses, without_doses = dose_curves(evidence)
     labels, without_labels = label_curves(evidence)
     of_inits, without_ladders = ladders(evidence)
+    longer, without_longer = longer_trainings(evidence)
     baselines, fits, without = simple_fits(evidence, doses, folders, data_dir, folder / "baselines.json")
     problems = [*problems_of_logs(logs, results), *unrecorded(evidence, folders), *without]
     weights = encoder_weights(published()["model"], data_dir) if published_groups(evidence) else None
@@ -115,6 +117,8 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
         without_doses=without_doses,
         labels=labels,
         without_labels=without_labels,
+        longer=longer,
+        without_longer=without_longer,
         ladders=of_inits,
         without_ladders=without_ladders,
         numbers=numbers,

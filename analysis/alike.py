@@ -25,6 +25,7 @@ FREE = {  # what is compared -> keys, or their beginnings, that may differ betwe
     "method": ("method.", *MAY_DIFFER),
     "dose": ("model.name",),
     "labels": ("n_train", *OF_INIT),
+    "length": ("length",),
     "leaks": ("dataset.",),
 }
 SAME_INPUTS = {
@@ -33,6 +34,7 @@ SAME_INPUTS = {
     "method": ("data", "labels", "checkpoint"),
     "dose": ("data", "labels"),
     "labels": ("data", "labels"),
+    "length": ("data", "labels", "checkpoint"),
     "leaks": (),
 }
 ONE_CHECKPOINT = ("init", "labels")  # random weights have none; all others start from the same
@@ -109,8 +111,8 @@ def _of_another_run(key: RunKey, folder: Path) -> str | None:
     if not path.is_file():
         return None
     config = configuration(folder)
-    own = {f"{name}.name": value for name, value in asdict(key).items() if name not in ("seed", "train")}
-    own["n_train"] = key.train or None
+    own = {f"{name}.name": value for name, value in asdict(key).items() if name not in ("seed", "train", "length")}
+    own |= {"n_train": key.train or None, "length": key.length}
     seed = re.search(r"^seed: *(\d+) *$", path.read_text(encoding="utf-8"), re.MULTILINE)
     differing = [f"{name}={config[name]}" for name, value in own.items() if config.get(name, value) != value]
     differing += [f"seed={seed[1]}"] if seed and int(seed[1]) != key.seed else []

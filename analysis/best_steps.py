@@ -12,7 +12,7 @@ from analysis.statistics import spread
 from data_prep.doses import base_and_dose
 from sweeps.folders import ALL, RunKey
 
-GROUP = ["dataset", "model", "backend", "method", "init", "train"]
+GROUP = ["dataset", "model", "backend", "method", "init", "train", "length"]
 CURVE = ["step", "valid", "test"]
 LONGEST_ERROR = 300  # characters
 
@@ -105,7 +105,8 @@ def results_of(logs: SweepLogs, planned: list[RunKey]) -> list[RunResult]:
 def by_group(results: list[RunResult]) -> dict[tuple[Any, ...], list[RunResult]]:
     """Return the results by the names in GROUP.
 
-    Doses of one model ascend, inits are in the order of `rung`, and the most training texts come first.
+    Doses of one model ascend, inits are in the order of `rung`, and the usual length with the most training texts comes
+    first.
     """
     groups: dict[tuple[Any, ...], list[RunResult]] = {}
     for result in results:
@@ -114,9 +115,9 @@ def by_group(results: list[RunResult]) -> dict[tuple[Any, ...], list[RunResult]]
 
 
 def _place(*names: Any) -> tuple[Any, ...]:
-    dataset, model, *rest, init, train = names
+    dataset, model, *rest, init, train, length = names
     base, dose = base_and_dose(model)
-    return dataset, base, -1 if dose is None else dose, *rest, rung(init), train != ALL, -train
+    return dataset, base, -1 if dose is None else dose, *rest, rung(init), length, train != ALL, -train
 
 
 def rung(init: str) -> tuple[int, int, str]:
@@ -134,7 +135,8 @@ def summary_of(sweep: str, results: list[RunResult], classes: dict[str, list[str
     """Return the content of summary.json, with accuracies in percent.
 
     `test_std` has ddof 0, as in the published tables, and `test_std_sample` has ddof 1. `train` is the number of
-    training texts, 0 for all. `classes` lists the class names of each dataset, class 0 first.
+    training texts, 0 for all; `length` is 3 for 3 times the recipe's steps. `classes` lists the class names of each
+    dataset, class 0 first.
     """
     groups = []
     for names, members in by_group(results).items():

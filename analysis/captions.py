@@ -32,15 +32,15 @@ def title_of_gaps(evidence: Evidence) -> str:
 
 
 def label(c: Comparison, evidence: Evidence) -> str:
-    """Return the names, but for the training texts, that set a comparison apart from the sweep's other groups."""
-    names = {key: name for key, name in c.rest.items() if key != "train"}
+    """Return the names that set a comparison apart from the sweep's other groups, but for texts and length."""
+    names = {key: name for key, name in c.rest.items() if key not in ("train", "length")}
     return " · ".join(name for key, name in names.items() if any(of.names[key] != name for of in evidence.groups))
 
 
 def of(c: Comparison, evidence: Evidence) -> str:
     own = label(c, evidence)
     sizes = {group.names["train"] for group in evidence.groups}
-    texts = f" with {c.rest['train']}" if len(sizes) > 1 else with_texts(c.rest)
+    texts = with_texts(c.rest) or (f" with {c.rest['train']}" if len(sizes) > 1 else "")
     return (f" on {own}" if own else "") + texts
 
 

@@ -10,7 +10,7 @@ from data_prep.doses import base_and_dose
 from foundation.whole_files import sha256_of
 from sweeps.folders import read_json
 
-REST = ("dataset", "model", "backend", "method", "train")
+REST = ("dataset", "model", "backend", "method", "train", "length")
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ Losses = dict[tuple[str, str], HeldOut]  # (dataset, model) -> its loss
 
 @dataclass(frozen=True)
 class DoseCurve:
-    """The groups of one dataset, model, back end, method and number of training texts that differ in the dose.
+    """The groups of one dataset, model, back end, method, number of training texts and length that differ in the dose.
 
     Every group holds the runs of the same seeds, so that means and differences are of the same runs.
     """
 
-    rest: dict[str, str]  # dataset, model (without its dose), backend, method, train
+    rest: dict[str, str]  # dataset, model (without its dose), backend, method, train, length
     doses: list[int]  # tokens, ascending; the first is 0
     groups: list[Group]  # one for each dose
     left_out: list[str]  # what has no place in the curve, and why

@@ -18,7 +18,7 @@ from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_
 from foundation.counts import counted
 from sweeps.folders import RunKey, find_runs, read_status
 
-KEYS = ["dataset", "model", "backend", "method", "init", "seed", "train"]
+KEYS = ["dataset", "model", "backend", "method", "init", "seed", "train", "length"]
 COLUMNS = [*KEYS, "split", "tag", "step", "value", "wall_time"]
 
 Scalar = tuple[str, int, float, float]  # tag, step, value, wall time

@@ -39,21 +39,21 @@ SHARED = {  # axis of a comparison -> what two runs of one seed share, which mak
     "backend": "all first weights and the batches",
     "method": "all first weights and the batches",
 }
-ALL_TEXTS = "all training texts"
+ALL_TEXTS, USUAL = "all training texts", "usual length"
 
 Array = NDArray[np.float64]
 
 
 def told(names: dict[str, str]) -> list[str]:
-    """Return the names to tell of a group or comparison. A group of all training texts does not say so."""
-    return [name for key, name in names.items() if (key, name) != ("train", ALL_TEXTS)]
+    """Return the names to tell of a group or comparison. All training texts and the usual length go without saying."""
+    return [name for key, name in names.items() if name not in (ALL_TEXTS, USUAL) or key not in ("train", "length")]
 
 
 @dataclass(frozen=True)
 class Group:
     """Runs that differ only in the seed. Accuracies in percent."""
 
-    names: dict[str, str]  # dataset, model, backend, method, init, train
+    names: dict[str, str]  # dataset, model, backend, method, init, train, length
     runs: list[RunResult]  # the runs with a test accuracy
     brackets: list[Bracket]  # for each run, of the steps to the threshold
     config: dict[str, Any]  # configuration of the first run, {dotted key: value}
@@ -82,8 +82,13 @@ class Group:
 
     @property
     def is_whole(self) -> bool:
-        """True when the runs are trained on all training texts."""
-        return self.names["train"] == ALL_TEXTS
+        """True when the runs are trained on all training texts, for the usual number of steps."""
+        return (self.names["train"], self.names["length"]) == (ALL_TEXTS, USUAL)
+
+    @property
+    def length(self) -> int:
+        """How many times the usual number of steps the runs take."""
+        return self.runs[0].key.length
 
     @property
     def last_step(self) -> int:
@@ -185,6 +190,13 @@ def texts_of(train: int) -> str:
     return counted(train, "training text") if train != ALL else ALL_TEXTS
 
 
+def names_of(group: tuple[Any, ...]) -> dict[str, str]:
+    """Return the names of a group in words. `group` has the values of GROUP."""
+    *names, train, times = group
+    length = USUAL if times == 1 else f"{times} times the steps"
+    return dict(zip(GROUP, [*names, texts_of(train), length], strict=True))
+
+
 def group_of(
     names: tuple[Any, ...], results: list[RunResult], folders: dict[str, Path], threshold: float
 ) -> Group | None:
@@ -197,7 +209,7 @@ def group_of(
     right, texts, no_texts = right_answers(runs, folders, answers)
     inputs = inputs_of(folders[str(runs[0].key)])
     return Group(
-        names=dict(zip(GROUP, [*names[:-1], texts_of(names[-1])], strict=True)),
+        names=names_of(names),
         runs=runs,
         brackets=[bracket_of(curve["step"], curve["test"], threshold) for curve in curves],
         config=configuration(folders[str(runs[0].key)]),
@@ -315,11 +327,12 @@ class Evidence:
     def of_init(self) -> list[Comparison]:
         """Return the comparisons of pre-trained with random weights. They answer the report's question.
 
-        Where a sweep has several numbers of training texts, only the comparisons with the most are returned.
+        Where a sweep has several numbers of training texts or several lengths, only the comparisons with the most texts
+        and the usual length are returned.
         """
         found: dict[tuple[str, ...], Comparison] = {}
-        for c in (c for c in self.comparisons if c.sides == ("pretrained", "random")):  # the most texts come first
-            found.setdefault(tuple(name for key, name in c.rest.items() if key != "train"), c)
+        for c in (c for c in self.comparisons if c.sides == ("pretrained", "random")):  # in the order of by_group
+            found.setdefault(tuple(name for key, name in c.rest.items() if key not in ("train", "length")), c)
         return list(found.values())
 
     def leading(self) -> list[Comparison]:

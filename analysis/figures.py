@@ -42,7 +42,7 @@ from analysis.verdict import published_groups
 from foundation.whole_files import replaced
 from sweeps.folders import RunKey
 
-PANEL = ["dataset", "model", "backend", "method", "train"]
+PANEL = ["dataset", "model", "backend", "method", "train", "length"]
 SPLITS = {"valid": "validation", "test": "test"}
 
 

@@ -11,7 +11,7 @@ from analysis.baselines import Baseline
 from analysis.best_steps import RunResult
 from analysis.crossings import Ratio, geometric_bounds
 from analysis.event_files import SweepLogs
-from analysis.evidence import ALL_TEXTS, SHARED, Comparison, Evidence, Group
+from analysis.evidence import SHARED, Comparison, Evidence, Group, told
 from analysis.statistics import (
     LEVEL,
     NEW_TEXTS,
@@ -77,8 +77,9 @@ def setting(names: dict[str, str]) -> str:
 
 
 def with_texts(names: dict[str, str]) -> str:
-    """Return ` with 49 training texts`, or nothing for a group or comparison of all training texts."""
-    return "" if names.get("train", ALL_TEXTS) == ALL_TEXTS else f" with {names['train']}"
+    """Return ` with 49 training texts` or ` with 3 times the steps`, or nothing for all texts in the usual length."""
+    said = told({key: name for key, name in names.items() if key in ("train", "length")})
+    return f" with {' and '.join(said)}" if said else ""
 
 
 def means_of(c: Comparison) -> str:

@@ -100,7 +100,7 @@ def label_curves(evidence: Evidence) -> tuple[list[LabelCurves], list[str]]:
     """
     found: dict[tuple[str, ...], list[Group]] = {}
     for group in evidence.groups:
-        if group.n_train is not None and group.names["init"] in ("pretrained", "random"):
+        if group.n_train is not None and group.length == 1 and group.names["init"] in ("pretrained", "random"):
             found.setdefault(tuple(group.names[key] for key in REST), []).append(group)
     curves, without = [], []
     for rest, groups in found.items():

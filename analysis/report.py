@@ -42,7 +42,12 @@ from sweeps.provenance import given_tables, table_words
 QUESTION = "How much does pre-training buy?"
 FIRST = ("dose", "labels", "ladder", "test_accuracy", "final_accuracy")  # figures directly below the answer
 WIDE = 8  # groups; more of them are rows of their table
-PARTS = {"dose": "Doses", "labels": "Labels", "ladder": "Parts of the first weights"}  # table -> title of its section
+PARTS = {  # table -> title of its section
+    "dose": "Doses",
+    "labels": "Labels",
+    "length": "A longer training",
+    "ladder": "Parts of the first weights",
+}
 SOURCES = "published_sources"  # the figure next to the published numbers
 
 

@@ -12,6 +12,7 @@ from analysis.dose import DoseCurve, Losses
 from analysis.evidence import Evidence
 from analysis.labels import LabelCurves
 from analysis.ladder import Ladder
+from analysis.longer import Longer
 from analysis.verdict import ClaimVerdict, Verdict
 
 LONG = 40  # rows; a longer table is collapsed
@@ -102,6 +103,8 @@ class Material:
     without_doses: list[str]  # why other doses have no curve
     labels: list[LabelCurves]
     without_labels: list[str]  # why other numbers of labels have no curves
+    longer: list[Longer]
+    without_longer: list[str]  # why other lengths are not set beside the usual one
     ladders: list[Ladder]
     without_ladders: list[str]  # why other inits have no share of the gain
     numbers: list[Verdict]

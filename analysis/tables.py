@@ -8,7 +8,7 @@ from analysis.baselines import Baseline, Fits
 from analysis.best_steps import RunResult, by_group
 from analysis.bought import PROBE
 from analysis.crossings import WAVER
-from analysis.evidence import Evidence, Group, texts_of
+from analysis.evidence import ALL_TEXTS, Evidence, Group, names_of, told
 from analysis.findings import (
     POSSIBLE,
     about_best_step,
@@ -27,7 +27,6 @@ from analysis.sections import in_markdown
 from analysis.statistics import NEW_TEXTS, SAME_TEXTS, Estimate
 from foundation.counts import counted
 from foundation.whole_files import write_text
-from sweeps.folders import ALL
 
 BEST, MEAN = "best validation (step, accuracy %)", "mean, std"
 NO_ANSWERS = "none (the texts' answers are not known)"
@@ -47,16 +46,17 @@ def results_table(
     groups = {tuple(group.names.values()): group for group in evidence.groups}
     rows = []
     for names, members in by_group(results).items():
-        dataset, model, backend, method, init, train = names
-        group = groups.get((*names[:-1], texts_of(train)))
-        of_texts = f", {texts_of(train)}" if train != ALL else ""
+        dataset, model, backend, method, init, *_ = names
+        in_words = names_of(names)
+        group = groups.get(tuple(in_words.values()))
+        trained = "".join(f", {name}" for name in told({key: in_words[key] for key in ("train", "length")}))
         for number, result in enumerate(members):
             first = number == 0
             best = f"{result.best_step}, {result.best_valid:.2f}" if result.best_step is not None else result.status
             rows.append(
                 {
                     "dataset": dataset if first else "",
-                    "model": f"{init} {model} ({backend}, {method}){of_texts}" if first else "",
+                    "model": f"{init} {model} ({backend}, {method}){trained}" if first else "",
                     "seed": result.key.seed,
                     BEST: best,
                     "test %": f"{result.test:.2f}" if result.test is not None else "none",
@@ -68,7 +68,9 @@ def results_table(
             )
     simple = [(dataset, "", baseline) for dataset, found in (baselines or {}).items() for baseline in found]
     whole = {
-        (group.names["dataset"], group.names["model"], group.n_train) for group in evidence.groups if group.is_whole
+        (group.names["dataset"], group.names["model"], group.n_train)
+        for group in evidence.groups
+        if group.names["train"] == ALL_TEXTS
     }
     simple += [
         (dataset, f", {model}" if (dataset, model, n) in whole else f", {model}, {counted(n, 'training text')}", probe)

@@ -37,6 +37,7 @@ COMPARED = (  # keys, or their beginnings, that change what a run learns
     "model.shape.",
     "dataset.leaks",
     "n_train",
+    "length",
 )
 FREE = (  # of these, keys that change nothing that a run learns
     "recipe.source",

@@ -171,9 +171,10 @@ class RootConfig:
     speed: SpeedConfig = field(default_factory=SpeedConfig)
     fairseq: dict[str, Any] = field(default_factory=dict)
     hf: dict[str, Any] = field(default_factory=dict)
-    axes: dict[str, str] = field(default_factory=dict)  # what the experiment varies, as in {train: halves}
+    axes: dict[str, str] = field(default_factory=dict)  # what the experiment varies, as in {train: 'halves,allx3'}
     seed: int = MISSING
     n_train: int | None = None  # training texts, a nested subset (data_prep/subsets.py); None: all
+    length: int = 1  # times as many steps as the recipe's, and evaluated as often
     device: str = MISSING  # auto | cpu | cuda
     data_dir: str = MISSING
 

@@ -5,7 +5,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TextIO, cast
 
 from omegaconf import DictConfig
@@ -17,7 +16,7 @@ from foundation.errors import LastingOutput, UsageError, exit_code
 from hydra_conf.compose import parse_words
 from sweeps import slurm
 from sweeps.device import Machine, require_device
-from sweeps.folders import ALL, RunKey, read_status
+from sweeps.folders import RunKey, read_status
 from sweeps.grid import PlannedRun
 from sweeps.planning import arguments_of_run, plan, prepared_folders, words_of
 from sweeps.pool import SweepInterrupted, run_all, start_server
@@ -52,16 +51,18 @@ def sweep(arguments: argparse.Namespace) -> int:
         )
         kinds: dict[RunKey, list[PlannedRun]] = {}
         for run in runs:
-            kinds.setdefault(replace(run.key, seed=0, train=ALL), []).append(run)
+            kinds.setdefault(run.key.kind, []).append(run)
         for kind, of_kind in kinds.items():
             config = of_kind[0].config
             where = [name for name, found in zip((kind.dataset, kind.model), names, strict=True) if len(found) > 1]
             seeds = list(dict.fromkeys(str(run.key.seed) for run in of_kind))
-            sizes = list(dict.fromkeys(f"{run.key.train or 'all'}" for run in of_kind))
+            sizes = list(dict.fromkeys(run.key.training for run in of_kind))
             epochs = counted(config.recipe.epochs, "epoch")
             if sizes != ["all"]:
                 steps = " of all texts in steps" if config.recipe.updates == "full" else ""
                 epochs = f"on {', '.join(sizes)} training texts; {epochs}{steps}"
+                lengths = dict.fromkeys(run.key.length for run in of_kind if run.key.length > 1)
+                epochs += "".join(f", x{length} {length} times as many" for length in lengths)
             console.print(
                 f"  {' '.join([*where, kind.backend, kind.method, kind.init])}: seed{'s' if len(seeds) > 1 else ''} "
                 f"{', '.join(seeds)}; {epochs}, learning rate "

@@ -3,11 +3,12 @@
 import json
 import math
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,20 +36,42 @@ class RunKey:
     init: str
     seed: int
     train: int = ALL  # training texts, a nested subset; ALL: all of them
+    length: int = 1  # times the recipe's steps
 
     @classmethod
     def parse(cls, text: str) -> "RunKey":
-        """Return the key whose `str` is `text`: `dataset/model/backend/method/init[/train=n]/seed=n`."""
+        """Return the key whose `str` is `text`: `dataset/model/backend/method/init[/train=...]/seed=n`.
+
+        Raises `ValueError` for another text.
+        """
         dataset, model, backend, method, init, *train, seed = text.split("/")
-        size = int(train[0].removeprefix("train=")) if train else ALL
-        return cls(dataset, model, backend, method, init, int(seed.removeprefix("seed=")), size)
+        training = parse_training(train[0].removeprefix("train=")) if train else (ALL, 1)
+        if training is None:
+            raise ValueError(f"{text} names no run")
+        return cls(dataset, model, backend, method, init, int(seed.removeprefix("seed=")), *training)
+
+    @property
+    def kind(self) -> "RunKey":
+        """The key with all training texts, the usual length and seed 0: equal for runs that share the rest."""
+        return replace(self, seed=0, train=ALL, length=1)
 
     def folder(self, runs_dir: Path, sweep: str) -> Path:
         return runs_dir / sweep / str(self)
 
+    @property
+    def training(self) -> str:
+        """The word of TRAIN for this run: `all`, `100`, `allx3`, `100x3`."""
+        return f"{self.train or 'all'}{f'x{self.length}' if self.length > 1 else ''}"
+
     def __str__(self) -> str:
-        train = f"/train={self.train}" if self.train != ALL else ""
+        train = f"/train={self.training}" if self.training != "all" else ""
         return f"{self.dataset}/{self.model}/{self.backend}/{self.method}/{self.init}{train}/seed={self.seed}"
+
+
+def parse_training(word: str) -> tuple[int, int] | None:
+    """Return (training texts, length) of a word such as `all`, `100` or `allx3`, or None for another word."""
+    found = re.fullmatch(r"(all|0*[1-9][0-9]{0,11})(?:x([1-9][0-9]{0,2}))?", word)
+    return found and (ALL if found[1] == "all" else int(found[1]), int(found[2] or 1))
 
 
 def require_name(sweep: str) -> None:
@@ -61,9 +84,9 @@ def find_runs(sweep_folder: Path) -> dict[RunKey, Path]:
     """Return every run folder below `runs/<sweep>` by its key, sorted by key."""
     found = {}
     for path in [*sweep_folder.glob("*/*/*/*/*/seed=*"), *sweep_folder.glob("*/*/*/*/*/train=*/seed=*")]:
-        numbers = [part.partition("=")[2] for part in path.parts[-2:] if part.startswith(("train=", "seed="))]
-        if path.is_dir() and all(number.isdigit() for number in numbers):
-            found[RunKey.parse(path.relative_to(sweep_folder).as_posix())] = path
+        with suppress(ValueError):  # a folder of another name
+            key = RunKey.parse(path.relative_to(sweep_folder).as_posix())
+            found.update({key: path} if path.is_dir() else {})
     return dict(sorted(found.items()))
 
 

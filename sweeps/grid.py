@@ -4,7 +4,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ from foundation.errors import UsageError
 from hydra_conf.compose import CONF_DIR, compose_config, group_words, parse_list
 from sweeps.device import Machine
 from sweeps.fairseq_keys import SPEED_ALONE
-from sweeps.folders import ALL, RunKey
+from sweeps.folders import ALL, RunKey, parse_training
 from sweeps.provenance import PREP, comparable, input_hashes, prepared, require_tables
 from sweeps.seeds import LARGEST
 
-WORDS = {"seed": "SEEDS", "device": "DEVICE", "data_dir": "DATA_DIR", "n_train": "TRAIN", "axes": "EXPERIMENT"}
+WORDS = {"seed": "SEEDS", "device": "DEVICE", "data_dir": "DATA_DIR", "axes": "EXPERIMENT"}
+WORDS |= {"n_train": "TRAIN", "length": "TRAIN"}
 WORDS |= {"init.layers": "INIT", "init.checkpoint": "model.checkpoint"}
 WORDS |= {"fairseq.common.seed": "SEEDS", "fairseq.task.n_train": "TRAIN"}
 WORDS |= {
@@ -38,7 +39,7 @@ class Axes:
     methods: list[str]
     inits: list[str]
     seeds: list[int]
-    trains: list[int | str] = field(default_factory=lambda: ["all"])  # numbers of training texts, `all`, or `halves`
+    trains: list[str] = field(default_factory=lambda: ["all"])  # words of TRAIN
     datasets: list[str | None] = field(default_factory=lambda: [None])  # None: what the other words say
     models: list[str | None] = field(default_factory=lambda: [None])
 
@@ -83,35 +84,38 @@ def parse_seeds(text: str) -> list[int]:
     return parse_list("SEEDS", text, [int(word) for word in words])
 
 
-def parse_train(text: str) -> list[int | str]:
-    """Return the words of TRAIN: numbers of texts, `all`, or `halves` alone. Raises `UsageError` for another word."""
-    words: list[int | str] = []
-    for word in text.split(","):
-        is_number = re.fullmatch(r"[0-9]{1,12}", word.strip()) is not None and int(word) > 0
-        if not is_number and word.strip() not in ("all", "halves"):
+def parse_train(text: str) -> list[str]:
+    """Return the words of TRAIN, such as `halves,allx3` or `50,all`. Raises `UsageError` for another word."""
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
+        if word != "halves" and parse_training(word) is None:
             raise UsageError(
-                f"TRAIN={text}: {word!r} is no number of training texts; give such numbers, all, or halves"
+                f"TRAIN={text}: {word!r} is no number of training texts; give such numbers, all, or halves. A number "
+                "or all may be followed by a length, as in allx3: 3 times the steps"
             )
-        words.append(int(word) if is_number else word.strip())
-    if "halves" in words and len(words) > 1:
-        raise UsageError(f"TRAIN={text}: halves is all texts and their halves down to 25 or fewer; give it alone")
     return parse_list("TRAIN", text, words)
 
 
-def train_sizes(words: list[int | str], n: int) -> list[int | None]:
-    """Return the numbers of training texts that the words of TRAIN ask for, of `n` texts; None is all of them."""
-    if words == ["halves"]:
-        return [None, *halves(n)]
-    sizes = [word if isinstance(word, int) else None for word in words]
-    if n in sizes:
-        raise UsageError(f"TRAIN={n}: these are all training texts; say all")
-    for size in sizes:
-        require_texts(size or n, n)
-    return sizes
+def trainings(words: list[str], n: int) -> list[tuple[int, int]]:
+    """Return (training texts, length) of each run that the words of TRAIN ask for, of `n` texts.
+
+    Raises `UsageError` for more than `n` texts, for `n`, which is `all`, and for what is asked for twice.
+    """
+    found: list[tuple[int, int]] = []
+    for word in words:
+        parsed = parse_training(word)
+        for texts, length in [parsed] if parsed is not None else [(size, 1) for size in [ALL, *halves(n)]]:
+            if texts == n:
+                raise UsageError(f"TRAIN={texts}: these are all training texts; say all")
+            require_texts(texts, n)
+            if (texts, length) in found:
+                raise UsageError(f"TRAIN={','.join(words)}: {word} asks twice for {texts or 'all'} training texts")
+            found.append((texts, length))
+    return found
 
 
 def refuse_axes(
-    overrides: list[str], backends: list[str], methods: list[str], trains: Sequence[int | str] = ("all",)
+    overrides: list[str], backends: list[str], methods: list[str], trains: Sequence[str] = ("all",)
 ) -> None:
     """Raise `UsageError` for an override of a key that has its own variable, or that no run of the sweep has."""
     for override in overrides:
@@ -119,7 +123,7 @@ def refuse_axes(
         if key in WORDS or key.startswith("hydra."):
             instead = f": use {WORDS[key]}" if key in WORDS else ", runs do not heed it"
             raise UsageError(f"{key} cannot be given as an override{instead}")
-        if key == "recipe.updates" and list(trains) == ["all"]:
+        if key == "recipe.updates" and all(word.startswith("all") for word in trains):
             raise UsageError("recipe.updates is a setting of TRAIN=n, and no run of this sweep has it")
         if key.startswith("hf.") and "hf" not in backends:
             raise UsageError(f"{key} is a setting of BACKEND=hf, and no run of this sweep has it")
@@ -184,11 +188,11 @@ def compose_runs(
         within = "/".join(config[group].name for group in ("dataset", "model", "backend", "method"))
         init = config.init.name
         compared.setdefault(within, {})[init] = comparable(config)
-        sizes = train_sizes(axes.trains, inputs["examples"]["train"])
-        for size, seed in itertools.product(sizes, axes.seeds):
+        asked = trainings(axes.trains, inputs["examples"]["train"])
+        for (texts, length), seed in itertools.product(asked, axes.seeds):
             own = config.copy()
-            own.n_train, own.seed = size, seed
-            key = RunKey.parse(f"{within}/{init}/train={size or ALL}/seed={seed}")
+            own.n_train, own.length, own.seed = texts or None, length, seed
+            key = replace(RunKey.parse(f"{within}/{init}/seed={seed}"), train=texts, length=length)
             folder = key.folder(root.parent, root.name)
             runs.append(PlannedRun(key, own, inputs, folder, config.launcher.threads))
     for by_init in compared.values():

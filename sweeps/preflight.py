@@ -4,7 +4,6 @@ import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import chain, pairwise
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from omegaconf import DictConfig
 from foundation.errors import UsageError, is_out_of_memory
 from sweeps.device import Machine
 from sweeps.fairseq_keys import check_schedule, check_values, refuse_unheeded, with_nothing_given
-from sweeps.folders import ALL
 from sweeps.grid import PlannedRun
 from sweeps.provenance import binarised_folder
 from sweeps.run import plan_steps, planned
@@ -25,12 +23,12 @@ ELSEWHERE = ("dataset.", "launcher.")  # overrides that fairseq and transformers
 def preflight(runs: list[PlannedRun], machine: Machine, overrides: list[str]) -> None:
     """Build one run of each kind, up to its first step. An error that would stop all runs becomes one sentence.
 
-    A kind is everything but the seed and the number of training texts; of these the fewest are taken. Raises
+    A kind is everything but the seed, the number of training texts and the length; the fewest texts are taken. Raises
     `UsageError`. `overrides` are the user's own, which the error names when fairseq or transformers refuse the
     configuration.
     """
     fewest_last = sorted(runs, key=lambda run: run.config.n_train or math.inf, reverse=True)
-    for run in {replace(run.key, seed=0, train=ALL): run for run in fewest_last}.values():
+    for run in {run.key.kind: run for run in fewest_last}.values():
         with tempfile.TemporaryDirectory() as scratch, _told(overrides):
             _make(run, machine, Path(scratch), overrides)
 

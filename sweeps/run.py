@@ -99,23 +99,25 @@ def planned(settings: DictConfig, config: DictConfig) -> tuple[DictConfig, Plan]
 
     A run on a subset of the training texts takes as many steps as a run on all of them and is evaluated at the same
     steps (`recipe.updates=full`): fewer texts in fewer steps would measure the steps. Its epochs are as many as needed.
+    A run of length k takes k times the steps and is evaluated at k times each of the steps, so that it has as many
+    evaluations to choose the best step from.
     """
     from fairseq_tasks.evaluation_steps import evaluation_steps
 
-    every = config.recipe.evaluate_every
-    if not config.n_train or config.recipe.updates == "epochs":
+    every, is_subset = config.recipe.evaluate_every, bool(config.n_train) and config.recipe.updates == "full"
+    if not is_subset and config.length == 1:
         ends, batches = plan_steps(settings)
         plan = Plan(batches, evaluation_steps(ends, every))
     else:
-        whole = settings.copy()
-        whole.task.n_train = None
-        whole_ends, _ = plan_steps(whole)
-        last = whole_ends[-1]
+        usual = settings.copy()
+        usual.task.n_train = None if is_subset else config.n_train
+        usual_ends, _ = plan_steps(usual)
+        last = config.length * usual_ends[-1]
         settings.optimization.max_update = settings.optimization.max_epoch = last
         ends, batches = plan_steps(settings)
         settings.optimization.max_epoch = len(ends)
         settings.dataset.validate_interval = len(ends) + 1  # no evaluation at the end of each of many epochs
-        plan = Plan(batches, evaluation_steps(whole_ends, every))
+        plan = Plan(batches, [config.length * step for step in evaluation_steps(usual_ends, every)])
     return with_schedule(settings, config, plan.steps), plan
 
 

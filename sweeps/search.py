@@ -58,7 +58,7 @@ def search(arguments: argparse.Namespace) -> tuple[list[tuple[str, PlannedRun]],
     rates = parse_list("learning rates", arguments.learning_rates)
     inits = parse_list("INIT", arguments.init)
     trains = parse_train(arguments.train)
-    if len(trains) > 1 or trains == ["halves"]:
+    if len(trains) > 1 or trains[0] == "halves" or "x" in trains[0]:
         raise UsageError(f"--train {arguments.train}: give one number of training texts, or all, for each search")
     refuse_axes(arguments.overrides, ["fairseq"], ["full"], trains)
     if arguments.splits < 1:

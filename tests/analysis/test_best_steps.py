@@ -81,7 +81,7 @@ def test_the_summary_has_the_shape_that_others_read() -> None:
     summary = summary_of("s", results_of(published(), []), {"cls_books": ["negative", "positive"]})
     assert summary["classes"]["cls_books"][1] == "positive"
     assert set(summary) == {"sweep", "classes", "groups", "runs"}
-    names = {"dataset", "model", "backend", "method", "init", "train"}
+    names = {"dataset", "model", "backend", "method", "init", "train", "length"}
     assert all(set(group) == names | {"n", "test_mean", "test_std", "test_std_sample"} for group in summary["groups"])
     assert all(set(run) == names | {"seed", "best_step", "best_valid", "test", "status"} for run in summary["runs"])
 

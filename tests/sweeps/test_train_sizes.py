@@ -43,6 +43,36 @@ def test_a_run_on_fewer_texts_takes_as_many_steps_and_the_same_evaluations(works
     assert "4 runs, 4 done already, 0 to do" in again.stdout
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_longer_run_takes_several_times_the_steps_and_is_evaluated_as_often(
+    workspace: Workspace, backend: str
+) -> None:
+    name = f"lengths-{backend}"
+    words = ["--sweep", name, "--seeds", "0", "--init", "random", "--epochs", "2", "--backend", backend]
+    answer = workspace.sweep(*words, "--train", "all,allx3,10,10x3", "recipe.evaluate_every=5")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "on all, allx3, 10, 10x3 training texts; 2 epochs of all texts in steps, x3 3 times as many" in answer.stdout
+    runs = {key.training: folder for key, folder in find_runs(workspace.root / "runs" / name).items()}
+    assert {"train=all", "train=allx3"} & {folder.parent.name for folder in runs.values()} == {"train=allx3"}
+    own = {training: progress(folder) for training, folder in runs.items()}
+    assert {training: found["step"] for training, found in own.items()} == {
+        "all": 16,
+        "allx3": 48,
+        "10": 16,
+        "10x3": 48,
+    }
+    for training, found in own.items():
+        times = 3 if training.endswith("x3") else 1
+        assert found["evaluated"] == {
+            split: [times * step for step in (0, 5, 8, 10, 15, 16)] for split in ("test", "valid")
+        }
+    scalars, _ = read_run(runs["allx3"])
+    rates = scalars[(scalars["split"] == "train_inner") & (scalars["tag"] == "lr")].set_index("step")["value"]
+    assert rates[40] == pytest.approx(rates[10] * (48 - 40) / (48 - 10))  # it falls to 0 at the last step of this run
+    again = workspace.sweep(*words, "--train", "allx3", "recipe.evaluate_every=5")
+    assert "1 run, 1 done already, 0 to do" in again.stdout
+
+
 def test_with_epochs_a_run_on_fewer_texts_is_shorter(workspace: Workspace) -> None:
     words = ["--sweep", "own-epochs", "--seeds", "0", "--init", "random", "--epochs", "2", "--train", "16"]
     answer = workspace.sweep(*words, "recipe.updates=epochs")
@@ -75,9 +105,13 @@ def test_inits_and_seeds_train_on_the_same_texts(workspace: Workspace, tmp_path:
         ("5000", "TRAIN=5000: there are 60 training texts; give fewer, or all"),
         ("60", "TRAIN=60: these are all training texts; say all"),
         ("few", "TRAIN=few: 'few' is no number of training texts; give such numbers, all, or halves"),
-        ("halves,all", "give it alone"),
+        ("halves,all", "TRAIN=halves,all: all asks twice for all training texts"),
+        ("halves,30", "TRAIN=halves,30: 30 asks twice for 30 training texts"),
+        ("allx0", "'allx0' is no number of training texts"),
+        ("allx3,allx3", "allx3 is given twice"),
         ("10,10", "10 is given twice"),
-        ("10,010", "10 is given twice"),
+        ("10,010", "TRAIN=10,010: 010 asks twice for 10 training texts"),
+        ("allx1,all", "TRAIN=allx1,all: all asks twice for all training texts"),
         ("060", "TRAIN=60: these are all training texts; say all"),
         ("1", "TRAIN=1: class "),
     ],
@@ -115,13 +149,13 @@ def test_a_report_tells_the_sizes_apart(workspace: Workspace) -> None:
 
 
 def test_the_experiments_say_what_they_vary_and_the_user_may_say_otherwise() -> None:
-    def axes(*words: str) -> tuple[list[str], list[int | str]]:
+    def axes(*words: str) -> tuple[list[str], list[str]]:
         found = axes_of(arguments_of_run().parse_args(list(words)))
         return found.inits, found.trains
 
     assert axes() == (["pretrained", "random"], ["all"])
-    assert axes("--experiment", "labels") == (["pretrained", "random"], ["halves"])
-    assert axes("--experiment", "labels", "--train", "50,all") == (["pretrained", "random"], [50, "all"])
+    assert axes("--experiment", "labels") == (["pretrained", "random"], ["halves", "allx3"])
+    assert axes("--experiment", "labels", "--train", "50,all") == (["pretrained", "random"], ["50", "all"])
     inits, trains = axes("--experiment", "ladder")
     assert (inits[0], inits[-1], trains) == ("pretrained", "random", ["all"])
     assert {"bottom_2", "embeddings", "shuffled", "statistics"} <= set(inits)
