@@ -248,10 +248,15 @@ def caption_of_labels(curves: list[LabelCurves], simple: Collection[str]) -> str
 # --- a longer training
 
 
-def longer_sentence(found: Longer) -> str:
+def longer_sentence(found: Longer, fits: Fits) -> str:
     """Return the gap after a longer training, how it differs from the usual one, and whether the curves are flat."""
     usual, longer = found.usual, found.longer
     change, gap = found.change, longer.difference
+    failed = [
+        f"{len(seeds)} of {group.n} {prose(group.names['init'])} runs of {group.last_step:,} steps"
+        for group in (usual.one, usual.other, longer.one, longer.other)
+        if (seeds := failed_runs(group, fits))
+    ]
     return " ".join(
         [
             f"{setting(usual.rest)}: with {longer.rest['length']} ({longer.one.last_step:,}) pre-trained minus random "
@@ -259,6 +264,7 @@ def longer_sentence(found: Longer) -> str:
             f"{usual.one.last_step:,} steps {usual.difference.value:+.2f}: a change of {change.value:+.2f} points "
             f"({change.words('+.2f')}).",
             *(flat(longer) or ["The evaluations are too few to say whether the longer curves are flat."]),
+            *([f"{listed(failed)} {NOTHING}."] if failed else []),
         ]
     )
 
@@ -292,8 +298,8 @@ def about_longer() -> str:
     """Return how the table of lengths is to be read."""
     return (
         "A longer training takes several times the steps and is evaluated as often, so that it has as many evaluations "
-        "to choose the best step from. In brackets: 95 % intervals for new seeds on this test set. Rise: of test "
-        "accuracy in points, over the last third of the steps."
+        "to choose the best step from. Its learning rates are those of the usual length. In brackets: 95 % intervals "
+        "for new seeds on this test set. Rise: of test accuracy in points, over the last third of the steps."
     )
 
 
@@ -550,7 +556,7 @@ def bought(material: Material) -> list[str]:
     return [
         *(worth(curves, material.fits) for curves in material.labels),
         *material.without_labels,
-        *map(longer_sentence, material.longer),
+        *(longer_sentence(found, material.fits) for found in material.longer),
         *material.without_longer,
         *(ladder_sentence(found, material.fits) for found in material.ladders),
         *material.without_ladders,

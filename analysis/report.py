@@ -211,6 +211,8 @@ def _recipes(material: Material) -> Section:
         words = {key: str(value) for key, value in recipe.items()}
         if config.get("n_train") and recipe.get("updates") == "full":
             words["epochs"] = f"{words['epochs']} of all texts; as many steps on {config['n_train']}"
+        if config.get("length", 1) > 1:
+            words["epochs"] += f"; {config['length']} times the steps"
         rows.append({"runs": group.title, **words})
     said = ["The doses of a curve have the data and the settings of its dose 0."] if material.doses else []
     tables = [Table("", upright(pd.DataFrame(rows)), is_upright=True)] if rows else []

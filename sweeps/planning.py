@@ -35,7 +35,7 @@ def arguments_of_run() -> argparse.ArgumentParser:
     add("--dataset", help=f"comma-separated, of: {', '.join(choices('dataset'))} (default: amazon_fr)")
     add("--model", help=f"comma-separated, of: {', '.join(choices('model'))}; or path/to/folder (default: e5_small_fr)")
     add("--init", help=f"comma-separated, of: {', '.join(choices('init'))} (default: {INITS}, or the experiment's)")
-    add("--train", help="numbers of training texts, as in 50,100,all; or halves (default: all, or the experiment's)")
+    add("--train", help="numbers of training texts, as in 50,all; halves; allx3: 3 times the steps (default: all)")
     add("--seeds", default="0,1,2", help="comma-separated whole numbers (default: %(default)s)")
     add("--method", default="full", help=f"comma-separated, of: {', '.join(choices('method'))}")
     add("--backend", default="fairseq", help=f"comma-separated, of: {', '.join(choices('backend'))}")

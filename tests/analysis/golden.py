@@ -64,11 +64,20 @@ class Run:
     status: dict[str, Any] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
     train: int = 0  # training texts; 0: all
+    length: int = 1  # times the usual steps, which `steps` and `best` have
     one_answer: bool = False  # it gives every text the same class
 
     @property
     def key(self) -> RunKey:
-        return RunKey(self.dataset, self.model, self.backend, self.method, self.init, self.seed, self.train)
+        return RunKey(
+            self.dataset, self.model, self.backend, self.method, self.init, self.seed, self.train, self.length
+        )
+
+
+def longer(run: Run, **more: Any) -> Run:
+    """Return a run of 3 times the steps, evaluated as often. It rises as fast as the shorter one."""
+    steps = tuple(3 * step for step in run.steps)
+    return replace(run, **{"length": 3, "steps": steps, "best": 3 * run.best, **more})
 
 
 def of_seeds(init: str, tests: list[float], **more: Any) -> list[Run]:
@@ -114,6 +123,25 @@ SWEEPS: dict[str, list[Run]] = {
         for train, means in LABELS.items()
         for init, mean in zip(("pretrained", "random"), means, strict=True)
         for run in of_seeds(init, [mean + gap * (1 + (init == "random")) for gap in SCATTER], train=train)
+    ],
+    "labels_and_a_longer_training": [
+        *PRETRAINED,
+        *RANDOM,
+        *(replace(run, train=30, test=run.test - 6) for run in (*PRETRAINED, *RANDOM)),
+        *map(longer, PRETRAINED),
+        *(longer(run, test=run.test + 3.25) for run in RANDOM),
+    ],
+    "longer_training_of_runs_that_learned_nothing": [
+        *PRETRAINED,
+        *(replace(run, test=50.0, one_answer=True) if run.seed else run for run in RANDOM),
+        *map(longer, (*PRETRAINED, *RANDOM)),
+    ],
+    "longer_trainings_of_other_seeds_and_terms": [
+        *PRETRAINED,
+        *RANDOM,
+        *(longer(run, test=run.test + 1, seed=run.seed + 1) for run in (*PRETRAINED, *RANDOM)),
+        *(replace(run, train=30) for run in (*PRETRAINED, *RANDOM)),
+        *(longer(run, train=30, overrides=("recipe.epochs=30",)) for run in (*PRETRAINED, *RANDOM)),
     ],
     "labels_of_one_seed_with_a_run_that_learned_nothing": [
         Run(init, 0, test, train=train, one_answer=test == 50)
@@ -379,6 +407,7 @@ def write_run(root: Path, sweep: str, run: Run, inputs: dict[str, Any]) -> None:
     folder.mkdir(parents=True)
     text = configuration(run.dataset, run.model, run.backend, run.method, run.init, run.overrides)
     text = text.replace("n_train: null\n", f"n_train: {run.train}\n") if run.train else text
+    text = text.replace("\nlength: 1\n", f"\nlength: {run.length}\n")
     (folder / "config.yaml").write_text(f"{text}seed: {run.seed}\n")
     state = "failed" if run.state == "failed" else "done"
     (folder / "status.json").write_text(json.dumps({"state": state, **run.status}))

@@ -275,9 +275,9 @@ def test_runs_of_an_earlier_version_stay_in_their_group(tmp_path: Path) -> None:
     for number, path in enumerate(sorted((root / "old").rglob("config.yaml"))):
         if number != 2:
             lines = path.read_text().splitlines(True)
-            new = ("n_train:", "  updates:", "  layers:", "axes:")
+            new = ("n_train:", "length:", "  updates:", "  layers:", "axes:")
             kept = [line for line in lines if not line.startswith(new)]
-            assert len(kept) == len(lines) - 4
+            assert len(kept) == len(lines) - 5
             path.write_text("".join(kept))
     with at(tmp_path), mock.patch.object(sys, "argv", ["analysis", "--sweep", "old"]):
         assert exit_code(analysis_main) == 0

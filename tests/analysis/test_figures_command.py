@@ -220,12 +220,14 @@ def test_a_copy_of_a_run_is_no_second_seed(analysis: Analysis, tmp_path: Path) -
     shutil.copytree(folder / "random/seed=1", folder / "random/seed=2")
     shutil.rmtree(folder / "pretrained/seed=1")
     shutil.copytree(folder / "random/seed=1", folder / "pretrained/seed=1")
+    shutil.copytree(folder / "random/seed=1", folder / "random/train=allx3/seed=1")
     said = analysis.of("--runs-dir", str(runs), "--results-dir", str(tmp_path / "results"))
     copied = "the folder is a copy of another run's"
     assert f"random/seed=2 (unlike the others: its config.yaml says seed=1: {copied}" in said
     assert f"pretrained/seed=1 (unlike the others: its config.yaml says init.name=random: {copied}" in said
+    assert f"random/train=allx3/seed=1 (unlike the others: its config.yaml says length=1: {copied}" in said
     summary = json.loads((tmp_path / "results/default/summary.json").read_text())
-    assert [group["n"] for group in summary["groups"]] == [1, 2]
+    assert [group["n"] for group in summary["groups"]] == [1, 2, 0]
 
 
 def test_without_the_data_there_is_no_baseline_and_it_says_so(analysis: Analysis, tmp_path: Path) -> None:
