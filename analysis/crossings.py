@@ -64,9 +64,14 @@ class Ratio:
         return self.low > 0 and math.isfinite(self.high) and self.high > WIDEST * self.low
 
     @property
+    def is_half_open(self) -> bool:
+        """True when there is one bound, and it does not say which group needs fewer steps: at least 0.3, at most 2."""
+        return (0 < self.low <= 1 and math.isinf(self.high)) or (self.low == 0 and 1 <= self.high < math.inf)
+
+    @property
     def is_known(self) -> bool:
         """True when the runs give at least one bound of the ratio, and bounds that say something."""
-        return (self.low > 0 or math.isfinite(self.high)) and not self.is_wide
+        return (self.low > 0 or math.isfinite(self.high)) and not self.is_wide and not self.is_half_open
 
 
 def bracket_of(steps: ArrayLike, values: ArrayLike, threshold: float) -> Bracket:

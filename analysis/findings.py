@@ -189,6 +189,8 @@ def ratio_sentence(c: Comparison) -> str:
         return f"No run passes {mark}."
     if c.steps.is_wide:
         return f"The evaluations are too far apart to compare the steps to {mark}."
+    if c.steps.is_half_open:
+        return f"Some runs never pass {mark}, and the evaluations do not say which runs need fewer steps to it."
     if not c.steps.is_known:
         return f"Some runs of each kind never pass {mark}, so the ratio of the steps to it has no bound."
     one, other = prose(c.sides[0]), prose(c.sides[1], opens=True)
@@ -202,7 +204,8 @@ def ratio_cell(c: Comparison) -> str:
     """Return the same ratio in short form, for a table."""
     if c.steps is not None and c.steps.is_known:
         return f"{times(c.steps)}; {steps_ends(c.steps.interval)}"
-    return f"{'not compared' if c.steps is None or c.steps.is_wide else 'no bound'}: {why_no_ratio(c)}"
+    has_bounds = c.steps is None or c.steps.is_wide or c.steps.is_half_open
+    return f"{'not compared' if has_bounds else 'no bound'}: {why_no_ratio(c)}"
 
 
 def why_no_ratio(c: Comparison) -> str:
@@ -211,6 +214,8 @@ def why_no_ratio(c: Comparison) -> str:
         return "a run starts above it"
     if c.steps.is_wide:
         return "the evaluations are too far apart"
+    if c.steps.is_half_open:
+        return "some runs never pass it, and the evaluations do not say which need fewer steps"
     return "no run passes it" if c.is_without_passing else "some runs of each kind never pass it"
 
 
@@ -247,6 +252,8 @@ def faster(c: Comparison) -> str:
     if c.steps is not None and (c.steps.low > 1 or c.steps.high < 1):
         seen = prose(c.sides[0] if c.steps.low > 1 else c.sides[1])
         return f"{told} In these runs {seen} weights are faster; this may not hold for new seeds."
+    if c.steps is not None and c.steps.is_half_open:
+        return told
     return f"{told} These runs cannot tell which is faster."
 
 

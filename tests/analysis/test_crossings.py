@@ -111,11 +111,12 @@ def test_runs_that_never_pass_leave_an_end_open(
     for paired in (True, False):
         found = ratio_of_steps(random, pretrained, paired)
         assert (found.low, found.high) == pytest.approx((low, high))
-        assert found.is_known == (low > 0 or high < math.inf)
+        assert found.is_known == (low > 1 or high < 1)
+        assert found.is_half_open == (low == 0 and 1 < high < math.inf)
         if found.interval.has_interval:
             assert math.isinf(found.interval.high) == math.isinf(high)
             assert math.isinf(found.interval.low) == (low == 0)
-        if not found.is_known:
+        if not found.is_known and not found.is_half_open:
             assert found.interval.words() == "no interval: too many never pass"
 
 
@@ -159,3 +160,6 @@ def test_bounds_that_say_nothing_are_not_known() -> None:
     assert found.is_wide
     assert not found.is_known
     assert not ratio_of_steps([censored(294)] * 2, [Bracket(1, 219)] * 2, paired=True).is_wide
+    late = ratio_of_steps([censored(294)] * 2, [Bracket(220, 300)] * 2, paired=True)
+    assert late.is_half_open
+    assert not late.is_known
