@@ -33,7 +33,7 @@ from analysis.drawing import (
     shown_ends,
 )
 from analysis.event_files import KEYS
-from analysis.evidence import Evidence, Group
+from analysis.evidence import USUAL, Evidence, Group
 from analysis.findings import prose
 from analysis.replications import REPORT, sources
 from analysis.sections import Material, Picture
@@ -162,7 +162,7 @@ def _row_label(group: Group, groups: list[Group]) -> str:
     differing = [
         prose(value)
         for key, value in group.names.items()
-        if key == "init" or any(other.names[key] != value for other in groups)
+        if value != USUAL and (key == "init" or any(other.names[key] != value for other in groups))
     ]
     return "\n".join(textwrap.wrap(f"{' · '.join(differing)} (n\u00a0=\u00a0{group.n})", 30))
 
