@@ -25,6 +25,7 @@ from foundation.counts import counted
 PROBE, COMMONEST = "probe", "commonest class"
 TF_IDF, PUBLISHED = "TF-IDF", "published, pre-trained"  # labels of lines
 NOTHING = "learned nothing"
+OF_TWO_GAPS = (-200.0, 200.0)  # points; a difference of two gaps is in this range
 OF_MEAN = f"95 % interval of the mean for {SAME_TEXTS} (Student's t)."
 
 
@@ -58,9 +59,12 @@ def is_beaten(group: Group, probe: Baseline) -> bool:
 # --- labels
 
 
-def with_interval(estimate: Estimate) -> str:
-    """Return a difference in points with its interval in brackets, or why there is none."""
-    ends = estimate.ends("+.2f", *POSSIBLE) if estimate.has_interval else f"no interval: {estimate.why_none}"
+def with_interval(estimate: Estimate, possible: tuple[float, float] = POSSIBLE) -> str:
+    """Return a difference in points with its interval in brackets, or why there is none.
+
+    `possible` limits the interval: two accuracies differ by at most 100 points.
+    """
+    ends = estimate.ends("+.2f", *possible) if estimate.has_interval else f"no interval: {estimate.why_none}"
     return f"{estimate.value:+.2f} ({ends})"
 
 
@@ -259,12 +263,14 @@ def longer_sentence(found: Longer, fits: Fits) -> str:
     ]
     return " ".join(
         [
-            f"{setting(usual.rest)}: with {longer.rest['length']} ({longer.one.last_step:,}) pre-trained minus random "
-            f"is {gap.value:+.2f} points ({means_of(longer)}; {gap.words('+.2f', *POSSIBLE)}), with the usual "
-            f"{usual.one.last_step:,} steps {usual.difference.value:+.2f}: a change of {change.value:+.2f} points "
-            f"({change.words('+.2f')}).",
+            f"{setting(usual.rest)}: pre-trained minus random is {usual.difference.value:+.2f} points with the usual "
+            f"{usual.one.last_step:,} steps and {gap.value:+.2f} with {longer.rest['length']}, "
+            f"{longer.one.last_step:,} ({means_of(longer)}; {gap.words('+.2f', *POSSIBLE)}). The longer training "
+            f"changes the gap by {change.value:+.2f} points "
+            f"({change.words('+.2f', *OF_TWO_GAPS)}).",
             *(flat(longer) or ["The evaluations are too few to say whether the longer curves are flat."]),
             *([f"{listed(failed)} {NOTHING}."] if failed else []),
+            *([f"Left out: {'; '.join(found.left_out)}."] if found.left_out else []),
         ]
     )
 
@@ -273,11 +279,13 @@ def longer_table(found: list[Longer], fits: Fits) -> pd.DataFrame:
     """Return a row for each number of training texts and each length: accuracies, gap, and rises at the end."""
     rows: dict[str, tuple[Comparison, str]] = {}
     for own in found:
-        rows.setdefault(own.usual.title, (own.usual, "none, by definition"))
-        rows[own.longer.title] = (own.longer, with_interval(own.change))
+        rows.setdefault(own.usual.title, (own.usual, "usual length"))
+        rows[own.longer.title] = (own.longer, with_interval(own.change, OF_TWO_GAPS))
     compared = [comparison for comparison, _ in rows.values()]
 
     def late_rise(group: Group) -> str:
+        if len(failed_runs(group, fits)) == group.n:
+            return NOTHING
         return "too few evaluations" if group.late_rise is None else with_interval(group.late_rise[1])
 
     return pd.DataFrame(
@@ -288,8 +296,8 @@ def longer_table(found: list[Longer], fits: Fits) -> pd.DataFrame:
             **accuracy_columns([c.other for c in compared], fits, of="random, "),
             "gap, points": [with_interval(c.difference) for c in compared],
             "change of the gap, points": [change for _, change in rows.values()],
-            "pre-trained, rise over the last third": [late_rise(c.one) for c in compared],
-            "random, rise over the last third": [late_rise(c.other) for c in compared],
+            "pre-trained, late rise": [late_rise(c.one) for c in compared],
+            "random, late rise": [late_rise(c.other) for c in compared],
         }
     )
 
@@ -297,9 +305,10 @@ def longer_table(found: list[Longer], fits: Fits) -> pd.DataFrame:
 def about_longer() -> str:
     """Return how the table of lengths is to be read."""
     return (
-        "A longer training takes several times the steps and is evaluated as often, so that it has as many evaluations "
-        "to choose the best step from. Its learning rates are those of the usual length. In brackets: 95 % intervals "
-        "for new seeds on this test set. Rise: of test accuracy in points, over the last third of the steps."
+        "Is the gap only the schedule's? A longer training takes several times the steps and is evaluated as often, so "
+        "that it has as many evaluations to choose the best step from. Its learning rates are those of the usual "
+        "length; none was searched for it. In brackets: 95 % intervals for new seeds on this test set. Late rise: of "
+        "test accuracy in points, from the latest evaluation in the first two thirds of the steps to the last step."
     )
 
 

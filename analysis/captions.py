@@ -40,7 +40,10 @@ def label(c: Comparison, evidence: Evidence) -> str:
 def of(c: Comparison, evidence: Evidence) -> str:
     own = label(c, evidence)
     sizes = {group.names["train"] for group in evidence.groups}
-    texts = with_texts(c.rest) or (f" with {c.rest['train']}" if len(sizes) > 1 else "")
+    lengths = {group.names["length"] for group in evidence.groups}
+    usual = [c.rest["train"]] if len(sizes) > 1 else []
+    usual += [f"the {c.rest['length']}"] if len(lengths) > 1 else []
+    texts = with_texts(c.rest) or (f" with {' and '.join(usual)}" if usual else "")
     return (f" on {own}" if own else "") + texts
 
 

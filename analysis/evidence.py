@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.alike import configuration, inputs_of, unequal_terms
@@ -39,6 +40,7 @@ SHARED = {  # axis of a comparison -> what two runs of one seed share, which mak
     "backend": "all first weights and the batches",
     "method": "all first weights and the batches",
 }
+CLEARLY = 2.0  # points of test accuracy above the commonest class; a run that gets there has learned something
 ALL_TEXTS, USUAL = "all training texts", "usual length"
 
 Array = NDArray[np.float64]
@@ -61,7 +63,7 @@ class Group:
     texts: list[str]  # the ids of the texts
     no_texts: str | None  # why `right` is None
     n_train: int | None  # training texts of a run; None: not recorded
-    one_answer: list[int]  # seeds of the runs that give every test text the same class
+    one_answer: list[int]  # seeds of the runs that give every test text the same class, and were never clearly better
     inputs: dict[str, Any]  # what the first run was made from
 
     @property
@@ -220,10 +222,16 @@ def group_of(
         one_answer=[
             run.key.seed
             for run, own in zip(runs, answers, strict=True)
-            if own is not None and own["predicted"].nunique() == 1
+            if own is not None and own["predicted"].nunique() == 1 and _never_learns(run, own["gold"])
         ],
         inputs=inputs,
     )
+
+
+def _never_learns(run: RunResult, gold: pd.Series) -> bool:
+    """Return whether a run is at no evaluation clearly better on the test texts than their commonest class."""
+    commonest = 100 * gold.value_counts(normalize=True).iloc[0]
+    return bool(run.curve["test"].max() <= commonest + CLEARLY)
 
 
 def of_common_seeds(points: dict[int, list[Group]], needed: int) -> tuple[dict[int, list[Group]], list[str]]:

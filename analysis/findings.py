@@ -186,7 +186,7 @@ def ratio_sentence(c: Comparison) -> str:
     if c.steps is None:
         return f"A run is at or above {mark} before its first step, so the steps to it are not compared."
     if c.is_without_passing:
-        return f"No run passes {mark}."
+        return f"None of these runs passes {mark}."
     if c.steps.is_wide:
         return f"The evaluations are too far apart to compare the steps to {mark}."
     if c.steps.is_half_open:
@@ -216,7 +216,7 @@ def why_no_ratio(c: Comparison) -> str:
         return "the evaluations are too far apart"
     if c.steps.is_half_open:
         return "some runs never pass it, and the evaluations do not say which need fewer steps"
-    return "no run passes it" if c.is_without_passing else "some runs of each kind never pass it"
+    return "none of these runs passes it" if c.is_without_passing else "some runs of each kind never pass it"
 
 
 def higher(c: Comparison) -> str:
@@ -290,12 +290,13 @@ def flat(c: Comparison) -> list[str]:
     if one is None or other is None or one[0] != other[0]:
         return []
     rises = dict(zip(c.sides, (one[1], other[1]), strict=True))
-    told = [f"{prose(side)} runs {rise.value:+.2f} points ({rise.words('+.2f')})" for side, rise in rises.items()]
-    rising = [side for side, rise in rises.items() if rise.value >= FLAT]
+    told = [
+        f"{prose(side)} runs {rise.value:+.2f} points ({rise.words('+.2f', *POSSIBLE)})" for side, rise in rises.items()
+    ]
+    nothing = [side for side, group in zip(c.sides, (c.one, c.other), strict=True) if len(group.one_answer) == group.n]
+    rising = [side for side, rise in rises.items() if rise.value >= FLAT and side not in nothing]
     ends = {
-        "learned nothing: they give every test text the same class.": [
-            side for side, group in zip(c.sides, (c.one, c.other), strict=True) if len(group.one_answer) == group.n
-        ],
+        "learned nothing: they give every test text the same class.": nothing,
         f"are not flat (a rise of {FLAT:g} point or more): longer training may change the difference.": rising,
     }
     said = [f"{listed([prose(of[0], True), *map(prose, of[1:])])} runs {end}" for end, of in ends.items() if of]

@@ -3,42 +3,53 @@
 from dataclasses import dataclass
 
 from analysis.alike import unequal_terms
-from analysis.evidence import Comparison, Evidence
-from analysis.statistics import Estimate, difference_over_seeds, no_interval
-
-NOT_PAIRED = "the runs of the two lengths are not of the same seeds"
+from analysis.evidence import Comparison, Evidence, Group, compare, of_common_seeds
+from analysis.statistics import Estimate, difference_over_seeds
 
 
 @dataclass(frozen=True)
 class Longer:
-    """Pre-trained against random weights in the usual number of steps and in several times as many."""
+    """Pre-trained against random weights in the usual number of steps and in several times as many.
+
+    All four groups hold the runs of the same seeds.
+    """
 
     usual: Comparison
     longer: Comparison
+    left_out: list[str]  # runs of a seed that not all four groups have
 
     @property
     def change(self) -> Estimate:
         """The gap after the longer training minus the gap after the usual one, in points, paired by seed."""
-        usual, longer = self.usual, self.longer
-        if not (usual.paired and longer.paired and usual.one.seeds == longer.one.seeds):
-            return no_interval(longer.difference.value - usual.difference.value, NOT_PAIRED)
-        gap, usual_gap = (comparison.one.test - comparison.other.test for comparison in (longer, usual))
+        gap, usual_gap = (comparison.one.test - comparison.other.test for comparison in (self.longer, self.usual))
         return difference_over_seeds(gap, usual_gap, paired=True)
 
 
 def longer_trainings(evidence: Evidence) -> tuple[list[Longer], list[str]]:
     """Return each longer training beside the usual one that differs in nothing else, and why others have none."""
+    whole = {group.title: group for group in evidence.groups}  # a comparison has only the runs that it pairs
     of_init = [c for c in evidence.comparisons if c.sides == ("pretrained", "random")]
-    usual = {tuple(c.rest.items())[:-1]: c for c in of_init if c.one.length == 1}  # the last name is the length
+    usual = {_but_for_length(c): c for c in of_init if c.one.length == 1}
     found, without = [], []
-    for c in of_init:
-        shared = usual.get(tuple(c.rest.items())[:-1])
-        if c.one.length == 1 or shared is None:
+    for c in (c for c in of_init if c.one.length > 1):
+        shared = usual.get(_but_for_length(c))
+        if shared is None:
+            without.append(f"{c.title}: no runs of both inits have the usual length, so nothing is set beside it.")
             continue
-        pairs = ((c.one, shared.one), (c.other, shared.other))
-        why_not = dict.fromkeys(why for pair in pairs for why in unequal_terms("length", *pair))
-        if why_not:
-            without.append(f"{c.title}: not set beside the usual length, because they differ in {'; '.join(why_not)}.")
-        else:
-            found.append(Longer(shared, c))
+        lengths: dict[int, list[Group]] = {
+            own.one.length: [whole[own.one.title], whole[own.other.title]] for own in (shared, c)
+        }
+        pairs = zip(*lengths.values(), strict=True)
+        why_not = dict.fromkeys(why for one, other in pairs for why in unequal_terms("length", other, one))
+        chosen, left_out = of_common_seeds(lengths, 1)
+        if why_not or not chosen:
+            differ = f"they differ in {'; '.join(why_not)}" if why_not else "no seed is in all of its groups"
+            without.append(f"{c.title}: not set beside the usual length, because {differ}.")
+            continue
+        in_usual, in_longer = (compare("init", one, other, evidence.threshold) for one, other in chosen.values())
+        found.append(Longer(in_usual, in_longer, left_out))
     return found, without
+
+
+def _but_for_length(c: Comparison) -> tuple[str, ...]:
+    return tuple(name for key, name in c.rest.items() if key != "length")

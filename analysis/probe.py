@@ -81,6 +81,7 @@ def _compute(scratch: Path, config: DictConfig) -> dict[str, Any]:
 
     warnings.filterwarnings("ignore", message=".*pin_memory.*")  # fairseq asks for it on every machine
     start = time.monotonic()
+    print(f"  probe: {config.model.name} reads the texts of {config.dataset.name}, once", flush=True)
     on_cuda = config.device == "cuda" and torch.cuda.is_available()
     with tempfile.TemporaryDirectory() as folder:
         device, precision = ("cuda", "fp32") if on_cuda else ("cpu", config.precision.name)

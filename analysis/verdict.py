@@ -40,7 +40,6 @@ COMPARED = (  # keys, or their beginnings, that change what a run learns
     "length",
 )
 FREE = (  # of these, keys that change nothing that a run learns
-    "recipe.source",
     "fairseq.task.init",
     "fairseq.common.",
     "fairseq.checkpoint.",

@@ -59,10 +59,11 @@ def sweep(arguments: argparse.Namespace) -> int:
             sizes = list(dict.fromkeys(run.key.training for run in of_kind))
             epochs = counted(config.recipe.epochs, "epoch")
             if sizes != ["all"]:
-                steps = " of all texts in steps" if config.recipe.updates == "full" else ""
+                steps = ", as many steps as on all texts" if config.recipe.updates == "full" else ""
+                steps = steps if any(run.config.n_train for run in of_kind) else ""
                 epochs = f"on {', '.join(sizes)} training texts; {epochs}{steps}"
                 lengths = dict.fromkeys(run.key.length for run in of_kind if run.key.length > 1)
-                epochs += "".join(f", x{length} {length} times as many" for length in lengths)
+                epochs += "".join(f"; x{length}: {length} times the steps" for length in lengths)
             console.print(
                 f"  {' '.join([*where, kind.backend, kind.method, kind.init])}: seed{'s' if len(seeds) > 1 else ''} "
                 f"{', '.join(seeds)}; {epochs}, learning rate "

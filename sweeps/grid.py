@@ -27,7 +27,7 @@ WORDS |= {"fairseq.common.seed": "SEEDS", "fairseq.task.n_train": "TRAIN"}
 WORDS |= {
     key: group.upper() for group in ("precision", "init", "backend", "method") for key in (group, f"{group}.name")
 }
-MAY_DIFFER = ("recipe.learning_rate", "recipe.warmup_share", "recipe.source", "fairseq.optimization.lr")
+MAY_DIFFER = ("recipe.learning_rate", "recipe.warmup_share", "fairseq.optimization.lr")
 OF_INIT = ("init.", "fairseq.task.init", *MAY_DIFFER)  # keys, or their beginnings, that may differ between inits
 
 

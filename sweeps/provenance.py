@@ -46,6 +46,7 @@ NOT_COMPARED = (
     "model.folder",
     "model.checkpoint",
     "init.checkpoint",
+    "recipe.source",  # words
     "fairseq.task.checkpoint",
 )
 

@@ -296,7 +296,7 @@ def test_a_bound_is_rounded_outwards_so_that_it_holds() -> None:
 def test_the_sentence_of_steps_knows_every_case() -> None:
     passes, never = Bracket(14, 25), Bracket(295, math.inf)
     cases = {
-        "No run passes 70 % test accuracy.": ([never] * 2, [never] * 2),
+        "None of these runs passes 70 % test accuracy.": ([never] * 2, [never] * 2),
         "Some runs of each kind never pass 70 % test accuracy, so the ratio": ([never, passes], [never, passes]),
         "need at least": ([passes] * 2, [never, passes]),
         "need at most": ([never, passes], [passes] * 2),

@@ -51,7 +51,10 @@ def test_a_longer_run_takes_several_times_the_steps_and_is_evaluated_as_often(
     words = ["--sweep", name, "--seeds", "0", "--init", "random", "--epochs", "2", "--backend", backend]
     answer = workspace.sweep(*words, "--train", "all,allx3,10,10x3", "recipe.evaluate_every=5")
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert "on all, allx3, 10, 10x3 training texts; 2 epochs of all texts in steps, x3 3 times as many" in answer.stdout
+    assert (
+        "on all, allx3, 10, 10x3 training texts; 2 epochs, as many steps as on all texts; x3: 3 times the steps"
+        in answer.stdout
+    )
     runs = {key.training: folder for key, folder in find_runs(workspace.root / "runs" / name).items()}
     assert {"train=all", "train=allx3"} & {folder.parent.name for folder in runs.values()} == {"train=allx3"}
     own = {training: progress(folder) for training, folder in runs.items()}
