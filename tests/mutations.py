@@ -456,8 +456,8 @@ MUTATIONS = [
     ),
     Mutation(
         "analysis/findings.py",
-        "if rise.value >= FLAT]",
-        "if rise.value > 100]",
+        "if rise.value >= FLAT and",
+        "if rise.value > 100 and",
         "a curve that rises is called flat",
         EVIDENCE + "rises_in_the_last_third",
     ),
@@ -1519,8 +1519,8 @@ MUTATIONS = [
     ),
     Mutation(
         "analysis/longer.py",
-        "one, other in chosen.values()]",
-        "one, other in lengths.values()]",
+        "one, other in chosen.values())",
+        "one, other in lengths.values())",
         "the change of a gap is over other seeds than the gap",
         report("longer_trainings_of_other_seeds_and_terms"),
     ),
@@ -1551,5 +1551,19 @@ MUTATIONS = [
         "[step for step in evaluation_steps(usual_ends, every)]",
         "a longer run is not evaluated at its end",
         "tests/sweeps/test_train_sizes.py -k longer",
+    ),
+    Mutation(
+        "analysis/findings.py",
+        "and side not in nothing]",
+        "]",
+        "a run that learned nothing is said to rise still",
+        EVIDENCE + "two_evaluations_do_not_tell",
+    ),
+    Mutation(
+        "analysis/evidence.py",
+        'return bool(run.curve["test"].max() <= commonest + CLEARLY)',
+        "return True",
+        "a run that learned, and was stopped at its start, is said to have learned nothing",
+        BOUGHT + "answers_one_class",
     ),
 ]

@@ -242,8 +242,9 @@ def test_a_value_lies_in_its_interval_whatever_the_curve() -> None:
 
 def test_a_run_that_answers_one_class_has_learned_nothing_whichever_class_it_is(tmp_path: Path) -> None:
     runs = [made_up((98, 80.0, test), seed) for seed, test in enumerate((57.0, 43.0, 57.0))]
+    runs.append(made_up((98, 80.0, 57.0), 3, start=68.5))  # better at another step: it has learned something
     folders = folders_of(tmp_path, runs)
-    for run in runs[:2]:
+    for run in (*runs[:2], runs[3]):
         path = folders[str(run.key)] / "predictions.parquet"
         answers = pd.read_parquet(path)
         answers["gold"] = np.where(answers["gold"] == answers["predicted"], "positive", "negative")

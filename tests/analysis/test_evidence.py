@@ -386,6 +386,10 @@ def test_curves_that_rise_by_less_than_a_point_are_flat_and_two_evaluations_do_n
     assert flat(c)[0].endswith(" Both are flat (a rise of less than 1 point).")
     nothing = replace(c, other=replace(c.other, one_answer=c.other.seeds))
     assert flat(nothing)[0].endswith("). Random runs learned nothing: they give every test text the same class.")
+    rising = [*runs[:2], *of_curves("random", [43, 43, 43, 57])]  # from one class alone to the other alone
+    (c,) = gather_evidence(rising, nowhere(rising), 70.0).comparisons
+    assert "not flat" in flat(c)[0]
+    assert "not flat" not in flat(replace(c, other=replace(c.other, one_answer=c.other.seeds)))[0]
     short = [replace(run, curve=run.curve.iloc[[0, 3]]) for run in runs]
     (c,) = gather_evidence(short, nowhere(short), 70.0).comparisons
     assert flat(c) == []
