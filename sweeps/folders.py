@@ -85,8 +85,8 @@ def find_runs(sweep_folder: Path) -> dict[RunKey, Path]:
     found = {}
     for path in [*sweep_folder.glob("*/*/*/*/*/seed=*"), *sweep_folder.glob("*/*/*/*/*/train=*/seed=*")]:
         with suppress(ValueError):  # a folder of another name
-            key = RunKey.parse(path.relative_to(sweep_folder).as_posix())
-            found.update({key: path} if path.is_dir() else {})
+            key = RunKey.parse(name := path.relative_to(sweep_folder).as_posix())
+            found.update({key: path} if path.is_dir() and str(key) == name else {})
     return dict(sorted(found.items()))
 
 
