@@ -69,7 +69,7 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     # imported here, because a report that is up to date needs none of it
     from analysis.alike import keep_alike
     from analysis.best_steps import results_of, summary_of
-    from analysis.bought import dose_sentences, parts_of, tables_of
+    from analysis.bought import bought, dose_sentences, parts_of, tables_of
     from analysis.dose import dose_curves, held_out_losses
     from analysis.event_files import read_sweep
     from analysis.evidence import as_json, gather_evidence
@@ -130,7 +130,7 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     )
     pictures = write_figures(material)
     parts = parts_of(material)
-    below = foot(results, evidence, classes, problems, dose_sentences(material))
+    below = foot(results, evidence, classes, problems, dose_sentences(material), bought(material))
     write_tables(folder / "tables", material.table, below, tables_of(parts))
     of = {"sweep_folder": str(sweep_folder.resolve())}
     write_json(folder / "summary.json", {**of, **summary_of(sweep, results, classes)})

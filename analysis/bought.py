@@ -65,7 +65,12 @@ def with_interval(estimate: Estimate, possible: tuple[float, float] = POSSIBLE) 
     `possible` limits the interval: two accuracies differ by at most 100 points.
     """
     ends = estimate.ends("+.2f", *possible) if estimate.has_interval else f"no interval: {estimate.why_none}"
-    return f"{estimate.value:+.2f} ({ends})"
+    return f"{signed(estimate.value)} ({ends})"
+
+
+def signed(points: float) -> str:
+    """Return points with their sign, and +0.00 for what rounds to 0."""
+    return f"{round(points, 2) + 0.0:+.2f}"
 
 
 def needed_cell(needed: Estimate, sizes: list[int]) -> str:
@@ -256,23 +261,30 @@ def longer_sentence(found: Longer, fits: Fits) -> str:
     """Return the gap after a longer training, how it differs from the usual one, and whether the curves are flat."""
     usual, longer = found.usual, found.longer
     change, gap = found.change, longer.difference
-    failed = [
+    failed = failed_of_lengths(found, fits)
+    said = (
+        f"{setting(usual.rest)}: pre-trained minus random is {usual.difference.value:+.2f} points with the usual "
+        f"{usual.one.last_step:,} steps and {gap.value:+.2f} with {longer.rest['length']}, "
+        f"{longer.one.last_step:,} ({means_of(longer)}; {gap.words('+.2f', *POSSIBLE)})."
+    )
+    if failed:
+        said += f" {listed(failed)} {NOTHING}, so no change of the gap is told."
+    else:
+        said += (
+            f" The longer training changes the gap by {signed(change.value)} points "
+            f"({change.words('+.2f', *OF_TWO_GAPS)})."
+        )
+    ends = flat(longer) or ["The evaluations are too few to say whether the longer curves are flat."]
+    return " ".join([said, *ends]) + without(found.left_out)
+
+
+def failed_of_lengths(found: Longer, fits: Fits) -> list[str]:
+    """Return how many runs of each group learned nothing, for the groups with such runs."""
+    return [
         f"{len(seeds)} of {group.n} {prose(group.names['init'])} runs of {group.last_step:,} steps"
-        for group in (usual.one, usual.other, longer.one, longer.other)
+        for group in (found.usual.one, found.usual.other, found.longer.one, found.longer.other)
         if (seeds := failed_runs(group, fits))
     ]
-    return " ".join(
-        [
-            f"{setting(usual.rest)}: pre-trained minus random is {usual.difference.value:+.2f} points with the usual "
-            f"{usual.one.last_step:,} steps and {gap.value:+.2f} with {longer.rest['length']}, "
-            f"{longer.one.last_step:,} ({means_of(longer)}; {gap.words('+.2f', *POSSIBLE)}). The longer training "
-            f"changes the gap by {change.value:+.2f} points "
-            f"({change.words('+.2f', *OF_TWO_GAPS)}).",
-            *(flat(longer) or ["The evaluations are too few to say whether the longer curves are flat."]),
-            *([f"{listed(failed)} {NOTHING}."] if failed else []),
-            *([f"Left out: {'; '.join(found.left_out)}."] if found.left_out else []),
-        ]
-    )
 
 
 def longer_table(found: list[Longer], fits: Fits) -> pd.DataFrame:
@@ -280,7 +292,10 @@ def longer_table(found: list[Longer], fits: Fits) -> pd.DataFrame:
     rows: dict[str, tuple[Comparison, str]] = {}
     for own in found:
         rows.setdefault(own.usual.title, (own.usual, "usual length"))
-        rows[own.longer.title] = (own.longer, with_interval(own.change, OF_TWO_GAPS))
+        change = (
+            "not told: runs learned nothing" if failed_of_lengths(own, fits) else with_interval(own.change, OF_TWO_GAPS)
+        )
+        rows[own.longer.title] = (own.longer, change)
     compared = [comparison for comparison, _ in rows.values()]
 
     def late_rise(group: Group) -> str:
@@ -307,8 +322,9 @@ def about_longer() -> str:
     return (
         "Is the gap only the schedule's? A longer training takes several times the steps and is evaluated as often, so "
         "that it has as many evaluations to choose the best step from. Its learning rates are those of the usual "
-        "length; none was searched for it. In brackets: 95 % intervals for new seeds on this test set. Late rise: of "
-        "test accuracy in points, from the latest evaluation in the first two thirds of the steps to the last step."
+        "length; none was searched for it. In brackets: 95 % intervals for new seeds on this test set, none corrected "
+        "for the number of lengths. Late rise: of test accuracy in points, from the latest evaluation in the first two "
+        "thirds of the steps to the last step."
     )
 
 

@@ -71,7 +71,7 @@ def draw_mean(axis: Axes, value: float, height: float, init: str, **look: Any) -
 def name_panel(axis: Axes, names: dict[str, str], n_panels: int) -> None:
     """Put the names above a panel, unless it is the only one."""
     if n_panels > 1:
-        axis.set_title(" · ".join(told(names)), fontsize="small", loc="left")
+        axis.set_title(textwrap.fill(" · ".join(told(names)), 52), fontsize="small", loc="left")
 
 
 def framed(title: str, caption: str, figure: Figure) -> Drawing:

@@ -63,12 +63,30 @@ def tied_steps(group: Group) -> str | None:
 
 def answer(c: Comparison) -> str:
     """Return the answer: how much pre-training buys, with both means, the gap, the speed, and what they do not show."""
+    is_void = any(len(group.one_answer) == group.n for group in (c.one, c.other))
+    gap = f"a difference of {c.difference.value:+.2f} points" if is_void else bought(c.difference.value)
     start = (
         f"On {setting(c.rest)} reaches {c.one.spread.mean:.2f} % test accuracy from pre-trained weights and "
-        f"{c.other.spread.mean:.2f} % from random weights ({means_of(c)}): {bought(c.difference.value)}, "
+        f"{c.other.spread.mean:.2f} % from random weights ({means_of(c)}): {gap}, "
         f"{gap_interval(c)}."
     )
-    return " ".join([start, *doubts(c), *left_out(c), steps_sentence(c)])
+    return " ".join([start, *learned_nothing(c), *doubts(c), *left_out(c), steps_sentence(c)])
+
+
+def learned_nothing(c: Comparison) -> list[str]:
+    """Return which side's runs learned nothing, all or some of them, and what this means for the difference."""
+    said = []
+    for side, group in zip(c.sides, (c.one, c.other), strict=True):
+        n_failed, kind = len(group.one_answer), prose(side)
+        if n_failed == group.n:
+            runs = f"The {kind} run" if group.n == 1 else f"All {group.n} {kind} runs"
+            said.append(
+                f"{runs} learned nothing: every test text gets the same class. So the difference does not tell what "
+                "pre-training buys; train longer."
+            )
+        elif n_failed:
+            said.append(f"{n_failed} of {group.n} {kind} runs learned nothing; the mean includes them.")
+    return said
 
 
 def setting(names: dict[str, str]) -> str:
@@ -190,7 +208,7 @@ def ratio_sentence(c: Comparison) -> str:
     if c.steps.is_wide:
         return f"The evaluations are too far apart to compare the steps to {mark}."
     if c.steps.is_half_open:
-        return f"Some runs never pass {mark}, and the evaluations do not say which runs need fewer steps to it."
+        return f"Some runs never pass {mark}, and these runs do not say which kind needs fewer steps to it."
     if not c.steps.is_known:
         return f"Some runs of each kind never pass {mark}, so the ratio of the steps to it has no bound."
     one, other = prose(c.sides[0]), prose(c.sides[1], opens=True)
@@ -215,7 +233,7 @@ def why_no_ratio(c: Comparison) -> str:
     if c.steps.is_wide:
         return "the evaluations are too far apart"
     if c.steps.is_half_open:
-        return "some runs never pass it, and the evaluations do not say which need fewer steps"
+        return "some runs never pass it, and these runs do not say which kind needs fewer steps"
     return "none of these runs passes it" if c.is_without_passing else "some runs of each kind never pass it"
 
 
@@ -283,24 +301,36 @@ def tighter(c: Comparison) -> str:
 def flat(c: Comparison) -> list[str]:
     """Return whether both curves of test accuracy are flat at their end, or nothing where evaluations are too few.
 
-    A curve is flat when it rises by less than `FLAT` points over the last third of the steps, on average over seeds.
-    Where all runs of a side give every test text the same class, they learned nothing, and no curve is called flat.
+    A curve is flat when it rises or falls by less than `FLAT` points over the last third of the steps, on average over
+    seeds. Where runs of a side give every test text the same class, they learned nothing, and no curve is called flat.
     """
     one, other = c.one.late_rise, c.other.late_rise
     if one is None or other is None or one[0] != other[0]:
         return []
     rises = dict(zip(c.sides, (one[1], other[1]), strict=True))
+    failed = {side: len(group.one_answer) for side, group in zip(c.sides, (c.one, c.other), strict=True)}
+    nothing = [side for side, group in zip(c.sides, (c.one, c.other), strict=True) if failed[side] == group.n]
+    learned = {side: rise for side, rise in rises.items() if side not in nothing}
     told = [
-        f"{prose(side)} runs {rise.value:+.2f} points ({rise.words('+.2f', *POSSIBLE)})" for side, rise in rises.items()
+        f"{prose(side)} runs {rise.value:+.2f} points ({rise.words('+.2f', *POSSIBLE)})"
+        for side, rise in learned.items()
     ]
-    nothing = [side for side, group in zip(c.sides, (c.one, c.other), strict=True) if len(group.one_answer) == group.n]
-    rising = [side for side, rise in rises.items() if rise.value >= FLAT and side not in nothing]
     ends = {
         "learned nothing: they give every test text the same class.": nothing,
-        f"are not flat (a rise of {FLAT:g} point or more): longer training may change the difference.": rising,
+        f"are not flat (a rise of {FLAT:g} point or more): longer training may change the difference.": [
+            side for side, rise in learned.items() if rise.value >= FLAT
+        ],
+        f"are not flat (a fall of {FLAT:g} point or more).": [
+            side for side, rise in learned.items() if rise.value <= -FLAT
+        ],
+        "are not called flat, because some of them learned nothing.": [
+            side for side, rise in learned.items() if failed[side] and abs(rise.value) < FLAT
+        ],
     }
     said = [f"{listed([prose(of[0], True), *map(prose, of[1:])])} runs {end}" for end, of in ends.items() if of]
-    said = said or [f"Both are flat (a rise of less than {FLAT:g} point)."]
+    said = said or [f"Both are flat (a rise or fall of less than {FLAT:g} point)."]
+    if not told:
+        return said
     return [
         f"Test accuracy from step {one[0]:,} to the last step, {c.one.last_step:,}: {listed(told)}. {' '.join(said)}"
     ]
@@ -325,8 +355,9 @@ def against_baseline(c: Comparison, baseline: Baseline) -> str:
         for side, group in zip(c.sides, (c.one, c.other), strict=True)
     ]
     return (
-        f"{c.rest['dataset']}{with_texts(c.rest)}: {baseline.name} on the same splits reaches {accuracy_of(baseline)}. "
-        f"{c.rest['model']} ({c.rest['backend']}, {c.rest['method']}): {listed(standing)}."
+        f"{c.rest['dataset']}{with_texts({'train': c.rest['train']})}: {baseline.name} on the same splits reaches "
+        f"{accuracy_of(baseline)}. {c.rest['model']} ({c.rest['backend']}, {c.rest['method']})"
+        f"{with_texts({'length': c.rest['length']})}: {listed(standing)}."
     )
 
 
@@ -563,7 +594,7 @@ def leak_effect(kept: Group, dropped: Group, difference: Estimate) -> str:
     """Return the effect of the leaks: runs with the leaks minus runs of the same seeds without the leaks."""
     return (
         f"{prose(kept.names['init'], opens=True)} runs ({kept.names['model']}, {kept.names['backend']}, "
-        f"{kept.names['method']}), with the leaks minus without them ({kept.names['dataset']}, "
+        f"{kept.names['method']}){with_texts(kept.names)}, with the leaks minus without them ({kept.names['dataset']}, "
         f"{dropped.names['dataset']}): {difference.value:+.2f} points of test accuracy over "
         f"{counted(kept.n, 'paired seed')}, {difference.words('+.2f', *POSSIBLE)}."
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from analysis.alike import unequal_terms
 from analysis.evidence import Comparison, Evidence, Group, compare, of_common_seeds
 from analysis.statistics import Estimate, difference_over_seeds
+from data_prep.doses import base_and_dose
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,15 @@ def longer_trainings(evidence: Evidence) -> tuple[list[Longer], list[str]]:
     whole = {group.title: group for group in evidence.groups}  # a comparison has only the runs that it pairs
     of_init = [c for c in evidence.comparisons if c.sides == ("pretrained", "random")]
     usual = {_but_for_length(c): c for c in of_init if c.one.length == 1}
-    found, without = [], []
+    found: list[Longer] = []
+    compared = {group.title for c in of_init for group in (c.one, c.other)}
+    compared |= {group.title for c, _ in evidence.unequal for group in (c.one, c.other)}  # the report says why not
+    without = [
+        f"{group.title}: no runs of the other init with results have this length, so the gap there is not known."
+        for group in evidence.groups
+        if group.length > 1 and group.names["init"] in ("pretrained", "random") and group.title not in compared
+        if base_and_dose(group.names["model"])[1] is None
+    ]
     for c in (c for c in of_init if c.one.length > 1):
         shared = usual.get(_but_for_length(c))
         if shared is None:

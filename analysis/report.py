@@ -13,7 +13,7 @@ from analysis.baselines import Baseline
 from analysis.beside_published import against_published, beside_published
 from analysis.bought import PROBE, Part, against_probe, bought, dose_sentences, is_beaten, probe_of
 from analysis.dose import one_for_all
-from analysis.evidence import Evidence, Group, told
+from analysis.evidence import ALL_TEXTS, Evidence, Group, told
 from analysis.findings import (
     about_best_step,
     about_leaks,
@@ -119,11 +119,15 @@ def _probes(material: Material) -> tuple[list[str], list[str]]:
     """Return sentences on probes that beat the fully trained runs, which the answer begins with, and on the others."""
     won: list[str] = []
     lost: list[str] = []
+    told_of: set[tuple[str, str, str]] = set()
     for group in material.evidence.groups:
         names = group.names
         fits = material.fits.get((names["dataset"], names["model"], group.n_train or 0), [])
         probe = probe_of(fits)
-        if probe is not None and group.is_whole and (names["init"], names["method"]) == ("pretrained", "full"):
+        of = (names["dataset"], names["model"], names["backend"])  # the usual length comes first
+        is_whole = names["train"] == ALL_TEXTS and (names["init"], names["method"]) == ("pretrained", "full")
+        if probe is not None and is_whole and of not in told_of:
+            told_of.add(of)
             (won if is_beaten(group, probe) else lost).append(against_probe(group, probe))
     return won, lost
 
@@ -213,6 +217,7 @@ def _recipes(material: Material) -> Section:
             words["epochs"] = f"{words['epochs']} of all texts; as many steps on {config['n_train']}"
         if config.get("length", 1) > 1:
             words["epochs"] += f"; {config['length']} times the steps"
+            words["evaluate_every"] += f", at {config['length']} times each of its steps"
         rows.append({"runs": group.title, **words})
     said = ["The doses of a curve have the data and the settings of its dose 0."] if material.doses else []
     tables = [Table("", upright(pd.DataFrame(rows)), is_upright=True)] if rows else []

@@ -182,13 +182,15 @@ def foot(
     classes: dict[str, list[str]],
     problems: list[str],
     of_doses: list[str],
+    of_bought: list[str],
 ) -> list[str]:
-    """Return the sentences below the table. They name every run that is missing, failed or damaged."""
+    """Return the sentences below the table: the answer first, and every run that is missing, failed or damaged."""
     lines = [
-        about_best_step(),
-        about_std(),
         *of_doses,
         *answers(evidence, results, bool(of_doses)),
+        *of_bought,
+        about_best_step(),
+        about_std(),
         *notes(evidence),
         *(f"{dataset}: {len(names)} classes, {', '.join(names)}." for dataset, names in classes.items()),
         *problems,

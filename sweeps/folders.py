@@ -46,7 +46,7 @@ class RunKey:
         """
         dataset, model, backend, method, init, *train, seed = text.split("/")
         training = parse_training(train[0].removeprefix("train=")) if train else (ALL, 1)
-        if training is None:
+        if training is None or not re.fullmatch("seed=[0-9]+", seed):
             raise ValueError(f"{text} names no run")
         return cls(dataset, model, backend, method, init, int(seed.removeprefix("seed=")), *training)
 
@@ -70,7 +70,7 @@ class RunKey:
 
 def parse_training(word: str) -> tuple[int, int] | None:
     """Return (training texts, length) of a word such as `all`, `100` or `allx3`, or None for another word."""
-    found = re.fullmatch(r"(all|0*[1-9][0-9]{0,11})(?:x([1-9][0-9]{0,2}))?", word)
+    found = re.fullmatch(r"(all|0*[1-9][0-9]{0,11})(?:x([1-9][0-9]{0,5}))?", word)
     return found and (ALL if found[1] == "all" else int(found[1]), int(found[2] or 1))
 
 

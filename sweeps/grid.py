@@ -28,6 +28,7 @@ WORDS |= {
     key: group.upper() for group in ("precision", "init", "backend", "method") for key in (group, f"{group}.name")
 }
 MAY_DIFFER = ("recipe.learning_rate", "recipe.warmup_share", "fairseq.optimization.lr")
+OF_STEPS = {"lr_scheduler": ("total_num_update", "warmup_updates"), "optimization": ("max_update",)}
 OF_INIT = ("init.", "fairseq.task.init", *MAY_DIFFER)  # keys, or their beginnings, that may differ between inits
 
 
@@ -106,7 +107,8 @@ def trainings(words: list[str], n: int) -> list[tuple[int, int]]:
         parsed = parse_training(word)
         for texts, length in [parsed] if parsed is not None else [(size, 1) for size in [ALL, *halves(n)]]:
             if texts == n:
-                raise UsageError(f"TRAIN={texts}: these are all training texts; say all")
+                times = f"x{length}" if length > 1 else ""
+                raise UsageError(f"TRAIN={texts}{times}: these are all training texts; say all{times}")
             require_texts(texts, n)
             if (texts, length) in found:
                 raise UsageError(f"TRAIN={','.join(words)}: {word} asks twice for {texts or 'all'} training texts")
@@ -189,6 +191,8 @@ def compose_runs(
         init = config.init.name
         compared.setdefault(within, {})[init] = comparable(config)
         asked = trainings(axes.trains, inputs["examples"]["train"])
+        if any(length > 1 for _, length in asked):
+            _refuse_given_steps(config)
         for (texts, length), seed in itertools.product(asked, axes.seeds):
             own = config.copy()
             own.n_train, own.length, own.seed = texts or None, length, seed
@@ -225,6 +229,16 @@ def shape_words(manifest: dict[str, Any], prep: str = PREP) -> list[str]:
         raise UsageError(f"the data was prepared for a model of another kind; run `{prep}` again")
     own = [f"fairseq.model.{key}={value}" for key, value in shape.items() if key != "max_positions"]
     return [f"model.max_positions={shape['max_positions']}", *own]
+
+
+def _refuse_given_steps(config: DictConfig) -> None:
+    """Raise `UsageError` for a given number of steps: it would be the same in a run of several times the steps."""
+    for group, keys in OF_STEPS.items():
+        for key in (key for key in keys if config.fairseq[group].get(key)):
+            raise UsageError(
+                f"fairseq.{group}.{key}={config.fairseq[group][key]} is a number of steps, the same for every length; "
+                "leave it out, or the lengths such as x3 in TRAIN"
+            )
 
 
 def unfair_keys(reference: dict[str, Any], other: dict[str, Any], free: tuple[str, ...] = OF_INIT) -> list[str]:

@@ -160,8 +160,11 @@ def plan_steps(config: DictConfig) -> tuple[list[int], int]:
             taken = int(limit) - steps
             return [*ends, int(limit)], batches + min(in_epoch, taken * frequency)
         steps, batches = steps + epoch_steps, batches + in_epoch
-        if steps + config.optimization.max_epoch >= STRIDE:
-            asked = f"{counted(config.optimization.max_epoch, 'epoch')} of {counted(epoch_steps, 'step')}"
+        epochs = int(
+            min(config.optimization.max_epoch, math.ceil(limit / epoch_steps) if limit < math.inf else math.inf)
+        )
+        if min(epochs * epoch_steps, limit) + epochs >= STRIDE:
+            asked = f"{counted(epochs, 'epoch')} of {counted(epoch_steps, 'step')}"
             raise UsageError(f"{asked}: seeds are kept apart for {STRIDE:,} steps only; ask for fewer")
         ends.append(steps)
     return ends, batches

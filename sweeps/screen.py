@@ -52,11 +52,11 @@ def short_names(runs: dict[Path, RunKey]) -> list[str]:
     parts = [{"sweep": sweep_folder_of(folder).name, **asdict(key)} for folder, key in runs.items()]
     for part in parts:
         part["train"] = "all texts" if part["train"] == ALL else f"{part['train']} texts"
-        part["length"] = "usual length" if part["length"] == 1 else f"{part['length']} times the steps"
+        part["length"] = "" if part["length"] == 1 else f"{part['length']} times the steps"
         part["seed"] = f"seed={part['seed']}"
     order = ("sweep", "dataset", "model", "backend", "method", "init", "train", "length", "seed")
     shown = [name for name in order if name in ("init", "seed") or len({part[name] for part in parts}) > 1]
-    return [" ".join(part[name] for name in shown) for part in parts]
+    return [" ".join(part[name] for name in shown if part[name]) for part in parts]
 
 
 class Screen:

@@ -131,6 +131,8 @@ SWEEPS: dict[str, list[Run]] = {
         *map(longer, PRETRAINED),
         *(longer(run, test=run.test + 3.25) for run in RANDOM),
     ],
+    "only_longer_trainings": [*map(longer, (*PRETRAINED, *RANDOM))],
+    "longer_training_of_one_init": [*PRETRAINED, *RANDOM, *map(longer, PRETRAINED)],
     "longer_training_of_runs_that_learned_nothing": [
         *PRETRAINED,
         *(replace(run, test=50.0, one_answer=True) if run.seed else run for run in RANDOM),

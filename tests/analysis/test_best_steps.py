@@ -93,7 +93,7 @@ def test_missing_and_failed_runs_are_named_in_the_foot_and_kept_in_the_table(tmp
     logs.statuses[failed] = {"state": "failed", "error": "the disk is full"}
     results = results_of(logs, [missing])
     evidence = gather_evidence(results, folders_of(tmp_path, [run for run in results if run.test]), 70.0)  # type: ignore[arg-type]
-    last = foot(results, evidence, {}, [], [])[-1]
+    last = foot(results, evidence, {}, [], [], [])[-1]
     assert f"{missing} (missing)" in last
     assert f"{failed} (failed: the disk is full)" in last
     shown = results_table(results, evidence)

@@ -381,11 +381,17 @@ def test_a_curve_that_rises_in_the_last_third_is_not_flat() -> None:
 
 
 def test_curves_that_rise_by_less_than_a_point_are_flat_and_two_evaluations_do_not_tell() -> None:
-    runs = [*of_curves("pretrained", [50, 70, 80, 80.9]), *of_curves("random", [50, 55, 60, 59])]
+    runs = [*of_curves("pretrained", [50, 70, 80, 80.9]), *of_curves("random", [50, 55, 60, 59.2])]
     (c,) = gather_evidence(runs, nowhere(runs), 70.0).comparisons
-    assert flat(c)[0].endswith(" Both are flat (a rise of less than 1 point).")
+    assert flat(c)[0].endswith(" Both are flat (a rise or fall of less than 1 point).")
     nothing = replace(c, other=replace(c.other, one_answer=c.other.seeds))
     assert flat(nothing)[0].endswith("). Random runs learned nothing: they give every test text the same class.")
+    assert "random runs +" not in flat(nothing)[0]  # from one class alone to another is no rise
+    some = replace(c, other=replace(c.other, runs=c.other.runs * 2, one_answer=c.other.seeds))
+    assert flat(some)[0].endswith("Random runs are not called flat, because some of them learned nothing.")
+    falling = [*runs[:1], *of_curves("random", [50, 55, 60, 54])]
+    (c,) = gather_evidence(falling, nowhere(falling), 70.0).comparisons
+    assert flat(c)[0].endswith("Random runs are not flat (a fall of 1 point or more).")
     rising = [*runs[:2], *of_curves("random", [43, 43, 43, 57])]  # from one class alone to the other alone
     (c,) = gather_evidence(rising, nowhere(rising), 70.0).comparisons
     assert "not flat" in flat(c)[0]

@@ -115,6 +115,8 @@ def test_inits_and_seeds_train_on_the_same_texts(workspace: Workspace, tmp_path:
         ("10,10", "10 is given twice"),
         ("10,010", "TRAIN=10,010: 010 asks twice for 10 training texts"),
         ("allx1,all", "TRAIN=allx1,all: all asks twice for all training texts"),
+        ("60x3", "TRAIN=60x3: these are all training texts; say allx3"),
+        ("allx300000", "seeds are kept apart for 1,000,000 steps only; ask for fewer"),
         ("060", "TRAIN=60: these are all training texts; say all"),
         ("1", "TRAIN=1: class "),
     ],
@@ -122,6 +124,23 @@ def test_inits_and_seeds_train_on_the_same_texts(workspace: Workspace, tmp_path:
 def test_a_wrong_train_is_one_sentence(workspace: Workspace, train: str, said: str) -> None:
     words = ["--sweep", "wrong-train", "--seeds", "0", "--init", "random", "--epochs", "1", "--train", train]
     assert said in refused(workspace.sweep(*words))
+
+
+@pytest.mark.parametrize(
+    "given", ["lr_scheduler.total_num_update=8", "lr_scheduler.warmup_updates=2", "optimization.max_update=3"]
+)
+def test_a_given_number_of_steps_is_refused_beside_a_length(workspace: Workspace, given: str) -> None:
+    words = ["--sweep", "steps", "--seeds", "0", "--init", "random", "--epochs", "1", "--train", "all,allx3"]
+    said = refused(workspace.sweep(*words, f"fairseq.{given}"))
+    assert f"fairseq.{given} is a number of steps, the same for every length; leave it out" in said
+
+
+def test_only_a_folder_that_is_named_as_its_run_is_a_run(tmp_path: Path) -> None:
+    own = tmp_path / "d/m/fairseq/full/random"
+    named = ["seed=1", "train=30/seed=0", "train=allx3/seed=2"]
+    for name in (*named, "train=all/seed=1", "train=allx1/seed=1", "train=030/seed=5", "seed=1_1", "seed=-1", "seed=x"):
+        (own / name).mkdir(parents=True)
+    assert sorted(path.relative_to(own).as_posix() for path in find_runs(tmp_path).values()) == named
 
 
 def test_a_report_tells_the_sizes_apart(workspace: Workspace) -> None:
