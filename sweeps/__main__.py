@@ -15,7 +15,7 @@ from foundation.counts import counted
 from foundation.errors import LastingOutput, UsageError, exit_code
 from hydra_conf.compose import parse_words
 from sweeps import slurm
-from sweeps.device import Machine, require_device
+from sweeps.device import Machine, memory_warning, require_device
 from sweeps.folders import RunKey, read_status
 from sweeps.grid import PlannedRun
 from sweeps.planning import arguments_of_run, plan, prepared_folders, words_of
@@ -49,6 +49,8 @@ def sweep(arguments: argparse.Namespace) -> int:
             f"{machine.device} {machine.precision}, {launcher.jobs or 'as many as the cluster gives'} at a time, "
             f"{counted(launcher.threads, 'thread')} each"
         )
+        if launcher.name == "local" and machine.device == "cpu" and (warning := memory_warning(launcher.jobs)):
+            console.print(Text("warning", "yellow"), warning)
         kinds: dict[RunKey, list[PlannedRun]] = {}
         for run in runs:
             kinds.setdefault(run.key.kind, []).append(run)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from foundation.counts import counted
 from foundation.errors import UsageError
 
 RUN_MEMORY = 4 * 10**9  # bytes for a run on the CPU; two of e5_small_fr took 6.4 GB together (docs/bench.md)
@@ -124,3 +125,15 @@ def share_machine(machine: Machine, n_runs: int, jobs: int | None, threads: int 
     held = max(1, psutil.virtual_memory().total // RUN_MEMORY)
     jobs = jobs or min(n_runs, len(machine.gpus) or min(cores, held))
     return jobs, threads or max(1, cores // jobs)
+
+
+def memory_warning(jobs: int) -> str | None:
+    """Return a warning when less memory is free than `jobs` runs on the CPU may take, else None."""
+    free, needed = psutil.virtual_memory().available, jobs * RUN_MEMORY
+    if free >= needed:
+        return None
+    fewer = " or give JOBS=1," if jobs > 1 else ""
+    return (
+        f"{free / 1e9:.1f} GB of memory is free, and {counted(jobs, 'run')} may take {needed / 1e9:.0f} GB: end other "
+        f"programs,{fewer} if runs die"
+    )

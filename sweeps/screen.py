@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +14,7 @@ from rich.text import Text
 from sweeps.folders import ALL, RunKey, read_status, sweep_folder_of
 from sweeps.standing import ABSENT, OWNED, standing
 
+ENDED = ("done", "failed")
 COLOURS = {"done": "green", "running": "cyan", "cut": "yellow", "pending": "dim", "failed": "bold red"}
 
 
@@ -65,6 +66,9 @@ class Screen:
     def __init__(self, runs: dict[Path, RunKey]) -> None:
         self.console = Console(markup=False)
         self.names = dict(zip(runs, short_names(runs), strict=True))
+        self.lengths = {folder: key.length for folder, key in runs.items()}
+        self.began: tuple[float, float] | None = None  # when, and how much was trained then (`_trained`)
+        self.n_ended = 0
         self.said: dict[Path, tuple[Any, ...]] = {}
         self.first_step: dict[Path, tuple[float, int]] = {}
         self.live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
@@ -84,10 +88,38 @@ class Screen:
         rows = [(folder, shown_status(folder)) for folder in self.names]
         if self.live:
             table = status_table([(self.names[at], status, self._left(at, status)) for at, status in rows])
-            self.live.update(table, refresh=True)
+            self.live.update(Group(table, self._whole(rows)), refresh=True)
             return
         for folder, status in rows:
             self._say(folder, status, self._left(folder, status))
+        whole, n_ended = self._whole(rows), self._n_ended(rows)
+        if len(rows) > 1 and n_ended > self.n_ended:
+            print(f"{time.strftime('%H:%M:%S')} {whole}", flush=True)
+        self.n_ended = n_ended
+
+    def _n_ended(self, rows: list[tuple[Path, dict[str, Any]]]) -> int:
+        return sum(status["state"] in ENDED for _, status in rows)
+
+    def _whole(self, rows: list[tuple[Path, dict[str, Any]]]) -> str:
+        """Return how many runs have ended, and roughly how long the others will take.
+
+        A run of the usual length counts as 1, so the estimate is rough where datasets or models differ in speed.
+        """
+        trained = sum(self._trained(folder, status) for folder, status in rows)
+        now = time.monotonic()
+        began, first = self.began = self.began or (now, trained)
+        n_ended = self._n_ended(rows)
+        said = f"{n_ended} of {len(rows)} runs ended"
+        if n_ended == len(rows) or not n_ended or trained <= first:
+            return said
+        left = (sum(self.lengths.values()) - trained) * (now - began) / (trained - first)
+        return f"{said}, roughly {duration(left)} left for the others"
+
+    def _trained(self, folder: Path, status: dict[str, Any]) -> float:
+        """Return how much of a run is behind it, in runs of the usual length. A failed run has nothing before it."""
+        planned, step = status.get("planned_steps"), status["progress"].get("step", 0)
+        share = 1.0 if status["state"] in ENDED else step / planned if planned else 0.0
+        return share * self.lengths[folder]
 
     def _left(self, folder: Path, status: dict[str, Any]) -> str:
         step, planned = status["progress"].get("step", 0), status.get("planned_steps")

@@ -199,8 +199,9 @@ def test_overrides_may_stand_anywhere_among_the_options() -> None:
 def test_an_init_of_layers_is_chosen_by_their_number() -> None:
     assert group_words(init="bottom_3") == ["init=bottom", "init.layers=3"]
     assert compose_config(group_words(init="bottom_3")).init.name == "bottom_3"
-    for wrong in ("bottom", "bottom_0", "bottom_x", "middle"):
-        with pytest.raises(UsageError, match=f"INIT={wrong}: there is no such init.*bottom_2"):
+    meant = {"bottom": "bottom_2", "bottom_0": "bottom_2", "bottom_x": "bottom_2", "botom_8": "bottom_8"}
+    for wrong, near in {**meant, "middle": "bottom_2, "}.items():
+        with pytest.raises(UsageError, match=f"INIT={wrong}: there is no such init.*{near}"):
             group_words(init=wrong)
 
 

@@ -74,3 +74,11 @@ def test_the_machine_is_filled_and_not_oversubscribed(
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=memory * 10**9))
     machine = Machine("cuda" if gpus else "cpu", "fp32", tuple(map(str, range(gpus))))
     assert share_machine(machine, n_runs, *asked) == expected
+
+
+def test_little_free_memory_brings_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = SimpleNamespace(available=5.1e9, total=24e9)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
+    assert device.memory_warning(1) is None
+    said = "5.1 GB of memory is free, and 2 runs may take 8 GB: end other programs, or give JOBS=1, if runs die"
+    assert device.memory_warning(2) == said
