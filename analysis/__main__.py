@@ -1,7 +1,8 @@
 """Turns a sweep's logs into results/<sweep>/: report.html, report.md, figures/, tables/ and the numbers behind them.
 
-scalars.parquet holds every scalar, summary.json the accuracies, statistics.json the intervals and tests, verdicts.json
-what became of the published numbers. Nothing is done when nothing has changed.
+scalars.parquet holds every scalar, summary.json the accuracies, tables/runs.csv a row of them for each run,
+statistics.json the intervals and tests, verdicts.json what became of the published numbers. Nothing is done when
+nothing has changed.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from typing import Any
 from analysis import THRESHOLD
 from data_prep.stages import MANIFEST
 from foundation.errors import UsageError, exit_code
-from foundation.whole_files import replaced, require_no_dead_link, write_json
+from foundation.whole_files import replaced, require_no_dead_link, write_json, write_text
 from sweeps.folders import RunKey, find_runs, read_json, require_name, texts_in
 
 READ = ("status.json", "progress.json", "predictions.parquet", "provenance.json", "config.yaml")
@@ -30,6 +31,7 @@ MADE = (
     "tables/results.md",
     "tables/results.csv",
     "tables/results.tex",
+    "tables/runs.csv",
 )
 
 
@@ -67,6 +69,8 @@ def made_from(sweep_folder: Path, data_dir: Path, threshold: float) -> dict[str,
 def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, threshold: float) -> None:
     """Read the sweep's logs and write everything in `folder`. Raises `UsageError` when no run has a test accuracy."""
     # imported here, because a report that is up to date needs none of it
+    import pandas as pd
+
     from analysis.alike import keep_alike
     from analysis.best_steps import results_of, summary_of
     from analysis.bought import bought, dose_sentences, parts_of, tables_of
@@ -133,7 +137,9 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     below = foot(results, evidence, classes, problems, dose_sentences(material), bought(material))
     write_tables(folder / "tables", material.table, below, tables_of(parts))
     of = {"sweep_folder": str(sweep_folder.resolve())}
-    write_json(folder / "summary.json", {**of, **summary_of(sweep, results, classes)})
+    summary = summary_of(sweep, results, classes)
+    write_json(folder / "summary.json", {**of, **summary})
+    write_text(folder / "tables" / "runs.csv", pd.DataFrame(summary["runs"]).to_csv(index=False))
     write_json(folder / "statistics.json", as_json(evidence))
     write_json(folder / "verdicts.json", verdicts_as_json(numbers, claims))
     write_report(material, pictures, parts)

@@ -13,6 +13,7 @@ from data_prep.subsets import nested_subset
 from foundation.whole_files import write_json
 from sweeps.folders import ALL, read_json
 
+COMMONEST = "commonest class"
 STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)  # C; scikit-learn's own default, 1, costs 6 points on amazon_fr
 SETTINGS = f"TF-IDF of words and pairs of words, logistic regression, C of {STRENGTHS} chosen on validation"
 
@@ -112,7 +113,7 @@ def fit_baselines(splits: Path, train: int = ALL) -> list[Baseline]:
     features = {split: counts.transform(own) for split, own in examples.items()}
     gold = {split: own["label"].to_numpy() for split, own in examples.items()}
 
-    commonest = judged("commonest class", DummyClassifier(strategy="most_frequent"), features, gold)
+    commonest = judged(COMMONEST, DummyClassifier(strategy="most_frequent"), features, gold)
     if not sides:
         return [commonest]
     by_strength = {

@@ -141,7 +141,7 @@ def caption_of_curves(evidence: Evidence) -> str:
     )
     best = "Open marker: best step (highest validation accuracy, the earliest on a tie)."
     several = any(group.n > 1 for group in evidence.groups)
-    return caption(f"{opening(evidence)} Thin line: one run.", {mean: several, best: True})
+    return caption(f"{opening(evidence)} {'Thin line' if several else 'Line'}: one run.", {mean: several, best: True})
 
 
 def caption_of_gaps(evidence: Evidence) -> str:
@@ -183,8 +183,8 @@ def caption_of_spread(evidence: Evidence) -> str:
 
 def caption_of_luck(evidence: Evidence) -> str:
     return (
-        f"{opening(evidence)} Dashed: equal. The best step is chosen by validation accuracy, which tends to be too "
-        "high there; test accuracy has no part in the choice."
+        f"{opening(evidence)} Dashed: equal. The best step has the highest validation accuracy, so this value holds "
+        "some luck; test accuracy has no part in the choice."
     )
 
 

@@ -19,7 +19,7 @@ matplotlib.use("Agg")
 
 PALETTE = sns.color_palette("colorblind")
 COLOURS = dict(zip(("pretrained", "random", "embeddings", "shuffled", "statistics"), PALETTE, strict=False))
-OF_LAYERS = [PALETTE[9], PALETTE[5], PALETTE[7], PALETTE[6]]
+OF_LAYERS = sns.color_palette("crest", 6)  # darker with more pre-trained layers: 1, 2 or 3, 4 to 7, 8 to 15 ...
 MARKERS = {"pretrained": "o", "random": "s"}
 STYLE = {"axes.grid": True, "grid.color": "0.92"}
 WIDTH, PANELS_A_ROW = 7.2, 3  # inches
@@ -30,8 +30,8 @@ Colour = tuple[float, float, float]
 def colour_of(init: object) -> Colour:
     """Return the colour of an init. Inits of the bottom layers get one by their number of layers."""
     layers = str(init).rpartition("_")[2]
-    of_layers = OF_LAYERS[int(layers).bit_length() % len(OF_LAYERS)] if layers.isdigit() else OF_LAYERS[0]
-    return COLOURS.get(str(init), of_layers)
+    doublings = int(layers).bit_length() if layers.isdigit() else 0
+    return COLOURS.get(str(init), OF_LAYERS[min(doublings, len(OF_LAYERS) - 1)])
 
 
 def marker_of(init: object) -> str:

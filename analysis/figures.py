@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from analysis import captions
-from analysis.baselines import Baseline
+from analysis.baselines import COMMONEST, Baseline
 from analysis.best_steps import rung
 from analysis.bought_figures import dose_curve, labels_curve, ladder
 from analysis.drawing import (
@@ -85,9 +85,9 @@ def _draw_curves(axis: Axes, group: Group, split: str) -> None:
     init = group.names["init"]
     tables = [(run.best_step, run.curve.dropna(subset=[split])) for run in group.runs]
     tables = [(best_step, table) for best_step, table in tables if len(table)]
-    faint = min(0.65, 6 / max(len(tables), 1))
+    faint, width = (1.0, 2.2) if len(tables) == 1 else (min(0.65, 6 / max(len(tables), 1)), 0.8)
     for best_step, table in tables:
-        axis.plot(table["step"], table[split], color=colour_of(init), lw=0.8, alpha=faint)
+        axis.plot(table["step"], table[split], color=colour_of(init), lw=width, alpha=faint)
         best = table[table["step"] == best_step]
         look: dict[str, Any] = {"mec": colour_of(init), "mfc": "white", "clip_on": False}
         draw_points(axis, best["step"], best[split], init, ms=6, alpha=max(faint, 0.3), zorder=4, **look)
@@ -185,10 +185,14 @@ def final_accuracy(evidence: Evidence, baselines: dict[str, list[Baseline]]) -> 
         draw_mean(axis, group.over_seeds.value, height, init, ms=15, mew=2.6)
     datasets = {group.names["dataset"] for group in evidence.groups}
     for dataset in datasets if len(datasets) == 1 else []:
-        for baseline, style in zip(baselines.get(dataset, []), ("--", ":"), strict=False):
-            axis.axvline(baseline.test, color="0.45", lw=1.2, ls=style, zorder=1)
+        own = sorted(baselines.get(dataset, []), key=lambda baseline: baseline.test)
+        for baseline in own:
+            axis.axvline(baseline.test, color="0.45", lw=1.2, ls=":" if baseline.name == COMMONEST else "--", zorder=1)
+        is_close = len(own) > 1 and own[-1].test - own[0].test < 0.2 * float(np.ptp(axis.get_xlim()))
+        for number, baseline in enumerate(own):
+            side = "center" if not is_close else "left" if number else "right"  # labels do not overlap
             label = f"{baseline.name.split(',')[0]}\n{baseline.test:.2f}"
-            look: dict[str, Any] = {"fontsize": "x-small", "color": "0.35", "ha": "center", "va": "bottom"}
+            look: dict[str, Any] = {"fontsize": "x-small", "color": "0.35", "ha": side, "va": "bottom"}
             axis.text(baseline.test, 1.0, label, transform=axis.get_xaxis_transform(), **look)
     axis.set_xlabel("test accuracy at the best step (%)")
     return framed(captions.title_of_gaps(evidence), captions.caption_of_gaps(evidence), figure)

@@ -80,8 +80,10 @@ def test_figures_tables_and_summary_of_a_real_sweep(swept: Workspace, results: P
     for name in FIGURES:
         assert Image.open(results / f"figures/{name}.png").size[0] > 800
         assert "<svg" in (results / f"figures/{name}.svg").read_text()[:2000]
-    assert {path.name for path in (results / "tables").iterdir()} == {"results.md", "results.csv", "results.tex"}
+    tables = {path.name for path in (results / "tables").iterdir()}
+    assert tables == {"results.md", "results.csv", "results.tex", "runs.csv"}
     summary = json.loads((results / "summary.json").read_text())
+    assert pd.read_csv(results / "tables/runs.csv").to_dict("records") == summary["runs"]
     assert [run["status"] for run in summary["runs"]] == ["done"] * 4
     for run in summary["runs"]:
         progress = json.loads((swept.run_folder(run["init"], run["seed"]) / "progress.json").read_text())
