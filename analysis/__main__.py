@@ -78,10 +78,10 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     from analysis.event_files import read_sweep
     from analysis.evidence import as_json, gather_evidence
     from analysis.figures import write_figures
-    from analysis.findings import nothing_to_report, problems_of_logs, unrecorded
     from analysis.labels import label_curves
     from analysis.ladder import ladders
     from analysis.longer import longer_trainings
+    from analysis.notes import nothing_to_report, problems_of_logs, unrecorded
     from analysis.parameters import encoder_weights
     from analysis.probe import simple_fits
     from analysis.report import write_report

@@ -15,6 +15,7 @@ from sweeps.folders import ALL, read_json
 
 COMMONEST = "commonest class"
 STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)  # C; scikit-learn's own default, 1, costs 6 points on amazon_fr
+TF_IDF, COMMONEST, PROBE = "TF-IDF", "commonest class", "probe"  # what the names of baselines begin with
 SETTINGS = f"TF-IDF of words and pairs of words, logistic regression, C of {STRENGTHS} chosen on validation"
 
 
@@ -31,6 +32,16 @@ class Baseline:
 
 
 Fits = dict[tuple[str, str, int], list[Baseline]]  # (dataset, model, training texts) -> TF-IDF, commonest, probes
+
+
+def probe_of(fits: list[Baseline]) -> Baseline | None:
+    """Return the probe with the higher validation accuracy, the first on a tie, or None without one."""
+    probes = [fit for fit in fits if fit.name.startswith(PROBE)]
+    return max(probes, key=lambda fit: fit.valid) if probes else None
+
+
+def tf_idf_of(fits: list[Baseline]) -> Baseline | None:
+    return next((fit for fit in fits if fit.name.startswith(TF_IDF)), None)
 
 
 def data_problem(binarised: Path, splits: Path, outputs: dict[str, str]) -> str | None:

@@ -3,18 +3,13 @@
 import math
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 
+from analysis.baselines import Baseline
 from analysis.evidence import Group
-from analysis.findings import (
-    about_replications,
-    listed,
-    prose,
-    worth_beside_baseline,
-    worth_beside_leaks,
-    worth_beside_schedule,
-)
 from analysis.leaks import keeps_leaks, leaked_ids
+from analysis.phrases import POSSIBLE, above, listed, prose
 from analysis.replications import (
     AS_SET,
     LONGER,
@@ -26,6 +21,7 @@ from analysis.replications import (
     sources_table,
 )
 from analysis.sections import Material, Picture, Section, Table
+from analysis.statistics import difference_over_seeds
 from analysis.tables import mean_and_std
 from analysis.verdict import (
     CANNOT_TELL,
@@ -43,6 +39,7 @@ from analysis.verdict import (
     published_tests,
 )
 from data_prep.stages import read_manifest
+from foundation.counts import counted
 
 OTHER_VALIDATION = (
     "The published validation reviews are not known: ours are others, so best steps and validation accuracies "
@@ -148,6 +145,32 @@ def _worth(material: Material, found: dict[str, list[Group]]) -> list[str]:
     return said
 
 
+def worth_beside_leaks(dataset: str, leaked: int, texts: int) -> str:
+    return (
+        f"Leaks: {leaked:,} of {counted(texts, 'test review')} of {dataset} stand among the training and validation "
+        "reviews, too, and nobody who published numbers dropped them there."
+    )
+
+
+def worth_beside_baseline(dataset: str, baseline: Baseline, published: list[float]) -> str:
+    mean = float(np.mean(published))
+    return (
+        f"A simple baseline: {baseline.name.split(',')[0]} reaches {baseline.test:.2f} % on {dataset} (95 % interval "
+        f"{baseline.low:.2f} to {baseline.high:.2f} for new texts), {above(baseline.test - mean)} the published mean "
+        f"of the pre-trained runs, {mean:.2f} % (n = {len(published)})."
+    )
+
+
+def worth_beside_schedule(name: str, settings: str, longer: list[float], published: list[float]) -> str:
+    gap = difference_over_seeds(longer, published, paired=False)
+    return (
+        f"The schedule: replication {name} ({settings}) reaches {np.mean(longer):.2f} % from random weights "
+        f"(n = {len(longer)}), {above(gap.value)} the published {np.mean(published):.2f} % (n = {len(published)}; "
+        f"{gap.words('+.2f', *POSSIBLE)}, {gap.method.split(',')[0]}). So a part of the published gap between the "
+        "inits is a choice of the schedule."
+    )
+
+
 def _three_parties(material: Material, dataset: str, groups: list[Group], pictures: list[Picture]) -> Section:
     """Return our runs next to the report and the replications: test accuracies, and values after each epoch."""
     found = {
@@ -167,6 +190,22 @@ def _three_parties(material: Material, dataset: str, groups: list[Group], pictur
             tables.append(Table(f"After each epoch: {group.title}, and replication {AS_SET}", frame))
     about = about_replications(shares, AS_SET if len(tables) > n_sources else None)
     return Section(f"Published, replications, ours: {dataset}", [about], tables=tables, pictures=pictures)
+
+
+def about_replications(shares_draws: bool, name: str | None) -> str:
+    """Return what stands in the tables. `name` is the replication whose values after each epoch stand there, if any."""
+    said = (
+        "Three parties: the published report, others who did the same exercise and made their runs public "
+        "(replications, by letter), and the runs of this sweep."
+    )
+    if shares_draws:
+        said += " Two replications have nearly the report's numbers, so the three are hardly independent of each other."
+    if name is not None:
+        said += (
+            f" After each epoch, ours stand beside replication {name}, whose warm-up had 6 steps in place of 67; the "
+            "interval is that of one more of its runs (Student's prediction interval)."
+        )
+    return said
 
 
 def side_by_side(backend: str, groups: list[Group], numbers: list[Verdict]) -> pd.DataFrame:

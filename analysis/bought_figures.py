@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis import bought
-from analysis.baselines import Fits
+from analysis.baselines import PROBE, TF_IDF, Fits, probe_of, tf_idf_of
 from analysis.dose import DoseCurve, Losses, loss_by_frequency, losses_of
+from analysis.dose_words import PUBLISHED, caption_of_doses, in_tokens, title_of_doses
 from analysis.drawing import (
     WIDTH,
     Drawing,
@@ -24,12 +24,14 @@ from analysis.drawing import (
     shown_ends,
 )
 from analysis.evidence import Group
-from analysis.findings import prose
 from analysis.labels import LabelCurves
+from analysis.labels_words import caption_of_labels, title_of_labels
 from analysis.ladder import Ladder
+from analysis.ladder_words import caption_of_ladder, title_of_ladder
+from analysis.phrases import prose
 from analysis.verdict import is_of_report, published_tests
 
-SIMPLE = {bought.TF_IDF: ("0.35", "--", bought.tf_idf_of), "probe": ("0.55", ":", bought.probe_of)}
+SIMPLE = {TF_IDF: ("0.35", "--", tf_idf_of), PROBE: ("0.55", ":", probe_of)}
 
 
 def dose_curve(found: list[DoseCurve], fits: Fits, losses: Losses) -> Drawing | None:
@@ -49,7 +51,7 @@ def dose_curve(found: list[DoseCurve], fits: Fits, losses: Losses) -> Drawing | 
         shown += [value for group in curve.groups for value in group.test]
         _draw_curve(axis, curve.doses, curve.groups, "pretrained")
         for name, value in _references(curve, fits).items():
-            style = "--" if name == bought.TF_IDF else ":"
+            style = "--" if name == TF_IDF else ":"
             lines[name] = axis.axhline(value, color="0.35", ls=style, lw=1.8, zorder=2, label=name)
             shown.append(value)
         for under in below:
@@ -60,7 +62,7 @@ def dose_curve(found: list[DoseCurve], fits: Fits, losses: Losses) -> Drawing | 
         # in doublings; 0 lies as far below the first dose as half of it would lie
         axis.set_xscale("symlog", base=2, linthresh=curve.doses[1], linscale=0.5)
         axis.set_xlim(-0.4 * curve.doses[1], 1.3 * curve.doses[-1])
-        axis.set_xticks(curve.doses, [bought.in_tokens(dose) for dose in curve.doses])
+        axis.set_xticks(curve.doses, [in_tokens(dose) for dose in curve.doses])
         axis.minorticks_off()
         (below or [axis])[-1].set_xlabel("dose (tokens of pre-training)")
         name_panel(axis, curve.rest, len(found))
@@ -70,16 +72,16 @@ def dose_curve(found: list[DoseCurve], fits: Fits, losses: Losses) -> Drawing | 
         axes[1, 0].set_ylabel("held-out loss (nats)")
     if lines:
         add_legend(axes[0, 0], [], list(lines.values()))
-    return framed(bought.title_of_doses(found), bought.caption_of_doses(found, list(lines), losses), figure)
+    return framed(title_of_doses(found), caption_of_doses(found, list(lines), losses), figure)
 
 
 def _references(curve: DoseCurve, fits: Fits) -> dict[str, float]:
     """Return the accuracies to compare a curve with, by the labels of their lines."""
     first = curve.groups[0]
-    simple = bought.tf_idf_of(fits.get((first.names["dataset"], first.names["model"], first.n_train or 0), []))
+    simple = tf_idf_of(fits.get((first.names["dataset"], first.names["model"], first.n_train or 0), []))
     published = published_tests("pretrained", curve.rest["backend"]) if is_of_report(curve.rest) else []
-    found = {bought.TF_IDF: simple.test} if simple is not None else {}
-    return found | ({bought.PUBLISHED: float(np.mean(published))} if published else {})
+    found = {TF_IDF: simple.test} if simple is not None else {}
+    return found | ({PUBLISHED: float(np.mean(published))} if published else {})
 
 
 def _draw_curve(axis: Axes, places: Sequence[float], groups: list[Group], init: str) -> None:
@@ -118,7 +120,7 @@ def labels_curve(found: list[LabelCurves], fits: Fits) -> Drawing | None:
         name_panel(axis, curves.rest, len(found))
     axes[0].set_ylabel("test accuracy at the best step (%)")
     add_legend(axes[0], ["pretrained", "random"], list(simple.values()))
-    return framed(bought.title_of_labels(found), bought.caption_of_labels(found, simple), figure)
+    return framed(title_of_labels(found), caption_of_labels(found, simple), figure)
 
 
 def ladder(found: list[Ladder], fits: Fits) -> Drawing | None:
@@ -142,4 +144,4 @@ def ladder(found: list[Ladder], fits: Fits) -> Drawing | None:
         axis.grid(axis="y", visible=False)
         axis.set_xlabel("test accuracy at the best step (%)")
         name_panel(axis, of.rest, len(rows))
-    return framed(bought.title_of_ladder(found, fits), bought.caption_of_ladder(found), figure)
+    return framed(title_of_ladder(found, fits), caption_of_ladder(found), figure)

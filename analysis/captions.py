@@ -7,11 +7,14 @@ import numpy as np
 from analysis.baselines import Baseline
 from analysis.crossings import WAVER
 from analysis.evidence import Comparison, Evidence, told
-from analysis.findings import POSSIBLE, above, listed, prose, tighter, times, why_no_ratio, with_texts
+from analysis.findings import tighter
+from analysis.phrases import POSSIBLE, above, listed, prose, with_texts
 from analysis.statistics import NEW_TEXTS, SAME_TEXTS
+from analysis.steps_words import times, why_no_ratio
 from foundation.counts import counted
 
 WITHOUT_PARTNER = "Runs without a partner of the same seed are drawn here and left out of the {}."
+OF_MEAN = f"95 % interval of the mean for {SAME_TEXTS} (Student's t)."
 
 
 def title_of_gaps(evidence: Evidence) -> str:
@@ -149,9 +152,7 @@ def caption_of_gaps(evidence: Evidence) -> str:
     return caption(
         f"{opening(evidence)} Point: one run. Bar: mean of a group.",
         {
-            f"Thick line: 95 % interval of the mean for {SAME_TEXTS} (Student's t).": any(
-                group.over_seeds.has_interval for group in evidence.groups
-            ),
+            f"Thick line: {OF_MEAN}": any(group.over_seeds.has_interval for group in evidence.groups),
             f"Thin line: for {NEW_TEXTS} (crossed random effects).": any(of.has_interval for of in over_texts),
             WITHOUT_PARTNER.format("difference"): any(c.left_out for c in evidence.leading()),
         },

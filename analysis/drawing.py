@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.evidence import told
-from analysis.findings import prose
+from analysis.phrases import prose
 from analysis.statistics import Estimate
 
 matplotlib.use("Agg")

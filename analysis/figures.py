@@ -34,7 +34,7 @@ from analysis.drawing import (
 )
 from analysis.event_files import KEYS
 from analysis.evidence import USUAL, Evidence, Group
-from analysis.findings import prose
+from analysis.phrases import prose
 from analysis.replications import REPORT, sources
 from analysis.sections import Material, Picture
 from analysis.statistics import mean_over_seeds

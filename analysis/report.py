@@ -9,26 +9,16 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from omegaconf import OmegaConf
 
 from analysis import THRESHOLD
-from analysis.baselines import Baseline
+from analysis.baselines import PROBE, Baseline, probe_of
+from analysis.baselines_words import against_baseline, against_probe, failed, is_beaten
 from analysis.beside_published import against_published, beside_published
-from analysis.bought import PROBE, Part, against_probe, bought, dose_sentences, is_beaten, probe_of
+from analysis.bought import Part, bought, dose_sentences
 from analysis.dose import one_for_all
 from analysis.evidence import ALL_TEXTS, Evidence, Group, told
-from analysis.findings import (
-    about_best_step,
-    about_leaks,
-    about_std,
-    absent,
-    against_baseline,
-    answers,
-    comparisons,
-    failed,
-    leak_effect,
-    listed,
-    notes,
-    tied_steps,
-)
+from analysis.findings import answers, comparisons
 from analysis.leaks import leak_effects, leaks_table
+from analysis.notes import about_best_step, about_leaks, about_std, absent, leak_effect, notes, tied_steps
+from analysis.phrases import listed
 from analysis.sections import Material, Picture, Section, Table
 from analysis.statistics import NEW_TEXTS, SAME_TEXTS
 from analysis.tables import comparisons_table, groups_table, steps_table

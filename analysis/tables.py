@@ -4,27 +4,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.baselines import Baseline, Fits
+from analysis.baselines import PROBE, Baseline, Fits
 from analysis.best_steps import RunResult, by_group
-from analysis.bought import PROBE
 from analysis.crossings import WAVER
 from analysis.evidence import ALL_TEXTS, Evidence, Group, names_of, told
-from analysis.findings import (
-    POSSIBLE,
-    about_best_step,
-    about_std,
-    absent,
-    answers,
-    needed_words,
-    notes,
-    pairing,
-    permutation_words,
-    ratio_cell,
-    spread_words,
-    std_cell,
-)
+from analysis.findings import answers, needed_words, pairing, permutation_words, spread_words, std_cell
+from analysis.notes import about_best_step, about_std, absent, notes
+from analysis.phrases import POSSIBLE
 from analysis.sections import in_markdown
 from analysis.statistics import NEW_TEXTS, SAME_TEXTS, Estimate
+from analysis.steps_words import ratio_cell
 from foundation.counts import counted
 from foundation.whole_files import write_text
 

@@ -16,8 +16,9 @@ from omegaconf import OmegaConf
 
 from analysis.crossings import mean_steps
 from analysis.evidence import Comparison, Evidence, Group, as_plain
-from analysis.findings import faster_side, gap_interval, higher_side, steps_sentence, tighter, tighter_side
+from analysis.findings import faster_side, gap_interval, higher_side, tighter, tighter_side
 from analysis.statistics import Estimate, difference_over_seeds, no_interval, one_more_run, spread, std_ratio
+from analysis.steps_words import steps_sentence
 from hydra_conf.compose import compose_config
 from sweeps.provenance import comparable
 

@@ -240,7 +240,7 @@ MUTATIONS = [
         EVENTS + "up_to_the_damage",
     ),
     Mutation(
-        "analysis/findings.py",
+        "analysis/notes.py",
         'if of.get("attempts", 1) > 1',
         'if of.get("attempts", 1) > 2',
         "a run that was taken up once is not named",
@@ -446,7 +446,7 @@ MUTATIONS = [
         "answers in another order are laid beside each other",
         EVIDENCE + "another_order",
     ),
-    # --- findings
+    # --- sentences
     Mutation(
         "analysis/evidence.py",
         "3 * step <= 2 * self.last_step",
@@ -476,7 +476,7 @@ MUTATIONS = [
         report("random_better"),
     ),
     Mutation(
-        "analysis/findings.py",
+        "analysis/steps_words.py",
         'return f"at most {bound(ratio.high, up=True)} times"',
         'return f"at least {bound(ratio.high, up=True)} times"',
         "an upper bound is worded as a lower one",
@@ -490,7 +490,7 @@ MUTATIONS = [
         EVIDENCE + "may_be_nothing",
     ),
     Mutation(
-        "analysis/findings.py",
+        "analysis/steps_words.py",
         "math.ceil(value * 10**decimals - 1e-9) if up else math.floor(value * 10**decimals + 1e-9)",
         "round(value * 10**decimals)",
         "a bound is rounded inwards, and does not hold",
@@ -504,14 +504,14 @@ MUTATIONS = [
         EVIDENCE + "may_be_nothing",
     ),
     Mutation(
-        "analysis/findings.py",
+        "analysis/steps_words.py",
         "    if group.n_censored == group.n:\n",
         "    if group.n_censored:\n",
         "one run that never passes makes it none that does",
         report("some_random_never_pass"),
     ),
     Mutation(
-        "analysis/findings.py",
+        "analysis/steps_words.py",
         "one, other = prose(c.sides[0]), prose(c.sides[1], opens=True)",
         "one, other = prose(c.sides[1]), prose(c.sides[0], opens=True)",
         "the wrong side needs more steps",
@@ -525,7 +525,7 @@ MUTATIONS = [
         EVIDENCE + "faster_or_tighter",
     ),
     Mutation(
-        "analysis/findings.py",
+        "analysis/baselines_words.py",
         "above(group.spread.mean - baseline.test)",
         "above(baseline.test - group.spread.mean)",
         "above the baseline is below it",
@@ -553,14 +553,14 @@ MUTATIONS = [
         report("three_seeds"),
     ),
     Mutation(
-        "analysis/findings.py",
+        "analysis/notes.py",
         "{f': {result.why}' if result.why else ''}",
         "",
         "a failed run is named without what stopped it",
         report("one_failed_one_damaged_one_missing"),
     ),
     Mutation(
-        "analysis/findings.py",
+        "analysis/notes.py",
         'if of.get("skipped_steps", 0) > 0 and',
         'if of.get("skipped_steps", 0) < 0 and',
         "skipped steps are not told",
@@ -1266,14 +1266,14 @@ MUTATIONS = [
         BOUGHT + "share_holds",
     ),
     Mutation(
-        "analysis/bought.py",
+        "analysis/labels_words.py",
         "level = target.mean() - SAME",
         "level = target.min() - SAME",
         "the labels' worth is that of the worst random run",
         report("labels"),
     ),
     Mutation(
-        "analysis/bought.py",
+        "analysis/baselines.py",
         "return max(probes, key=lambda fit: fit.valid) if probes else None",
         "return max(probes, key=lambda fit: fit.test) if probes else None",
         "the probe is chosen by test accuracy",
@@ -1301,14 +1301,14 @@ MUTATIONS = [
         report("ladder"),
     ),
     Mutation(
-        "analysis/bought.py",
+        "analysis/ladder_words.py",
         "    n_failed = len(failed_runs(found.bottom, fits))\n",
         "    n_failed = len(failed_runs(found.top, fits))\n",
         "a share is told of a gain over random runs that learned nothing",
         report("ladder_whose_random_run_learned_nothing"),
     ),
     Mutation(
-        "analysis/bought.py",
+        "analysis/ladder_words.py",
         'over = "" if found.has_all_seeds else',
         'over = "" if True else',
         "a gain over fewer seeds does not say so",
@@ -1343,7 +1343,7 @@ MUTATIONS = [
         "tests/sweeps/test_pretrain.py -k keeps_its_memory",
     ),
     Mutation(
-        "analysis/bought.py",
+        "analysis/labels_words.py",
         "takewhile(lambda n: gaps[n].has_interval and gaps[n].low >= -SAME, reversed(curves.sizes))",
         "filter(lambda n: gaps[n].has_interval and gaps[n].low >= -SAME, reversed(curves.sizes))",
         "a factor of labels is called shown past a number of labels that shows nothing",
@@ -1371,7 +1371,7 @@ MUTATIONS = [
         report("ladder_with_seeds_and_terms_that_differ"),
     ),
     Mutation(
-        "analysis/bought.py",
+        "analysis/labels_words.py",
         "if of_random < most:",
         "if of_random is None:",
         "labels are said to be saved where random weights need no more",
@@ -1441,7 +1441,7 @@ MUTATIONS = [
         "tests/hydra_conf/test_compose.py -k its_search_chose",
     ),
     Mutation(
-        "analysis/bought.py",
+        "analysis/ladder_words.py",
         'told = [f"{init} {share}" for init, share in shares.items() if share != NOTHING]',
         'told = [f"{init} {share}" for init, share in shares.items()]',
         "an init that learned nothing is told a share in the title",
@@ -1469,7 +1469,7 @@ MUTATIONS = [
         BOUGHT + "with_one_init",
     ),
     Mutation(
-        "analysis/bought.py",
+        "analysis/labels_words.py",
         "return str(most // size) if most >= 10 * size",
         "return str(round(most / size)) if most >= 10 * size",
         "a factor of labels is rounded up",
@@ -1581,7 +1581,7 @@ MUTATIONS = [
         "tests/sweeps/test_train_sizes.py -k number_of_steps",
     ),
     Mutation(
-        "analysis/bought.py",
+        "analysis/longer_words.py",
         "    if failed:\n        said +=",
         "    if False:\n        said +=",
         "a change of the gap is told of runs that learned nothing",

@@ -15,21 +15,14 @@ import pytest
 from numpy.typing import NDArray
 
 from analysis.__main__ import main as analysis_main
-from analysis.baselines import Baseline, baselines_of
-from analysis.bought import (
-    against_probe,
-    failed_cell,
-    failed_runs,
-    is_beaten,
-    ladder_sentence,
-    probe_of,
-    times,
-    title_of_ladder,
-    worth,
-)
+from analysis.baselines import Baseline, baselines_of, probe_of
+from analysis.baselines_words import against_probe, is_beaten
 from analysis.evidence import Evidence, Group, gather_evidence
 from analysis.labels import label_curves, labels_needed
+from analysis.labels_words import times, worth
 from analysis.ladder import Ladder, ladders
+from analysis.ladder_words import ladder_sentence, title_of_ladder
+from analysis.phrases import failed_cell, failed_runs
 from analysis.probe import features, fit_probes, probe_inputs
 from analysis.statistics import ratio_of_means
 from data_prep.splits import read_split

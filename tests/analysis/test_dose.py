@@ -11,9 +11,9 @@ import pytest
 from analysis.__main__ import made_from
 from analysis.baselines import Baseline
 from analysis.best_steps import by_group
-from analysis.bought import about_doses, dose_sentence, dose_table, in_tokens, loss_words, title_of_doses
 from analysis.bought_figures import dose_curve
 from analysis.dose import HeldOut, Losses, dose_curves, held_out_losses, one_for_all
+from analysis.dose_words import about_doses, dose_sentence, dose_table, in_tokens, loss_words, title_of_doses
 from analysis.evidence import Evidence, gather_evidence
 from analysis.findings import answers
 from data_prep.doses import base_and_dose

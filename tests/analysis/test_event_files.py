@@ -11,7 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from analysis.best_steps import results_of
 from analysis.event_files import event_files, read_file, read_run, read_sweep
-from analysis.findings import problems_of_logs
+from analysis.notes import problems_of_logs
 from sweeps.folders import RunKey
 
 KEY = RunKey("amazon_fr", "tiny", "fairseq", "full", "pretrained", 0)

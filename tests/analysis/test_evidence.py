@@ -19,20 +19,18 @@ from analysis.evidence import Comparison, Evidence, as_json, gather_evidence, of
 from analysis.figures import _draw_curves
 from analysis.findings import (
     answer,
-    bound,
     doubts,
     faster,
     faster_side,
     flat,
     needed_words,
     no_answer,
-    notes,
-    of_few,
-    steps_sentence,
     tighter,
     tighter_side,
 )
+from analysis.notes import notes, of_few
 from analysis.statistics import brown_forsythe
+from analysis.steps_words import bound, steps_sentence
 from tests.analysis.made_up import PUBLISHED, folders_of, made_up, published_runs
 
 
