@@ -99,9 +99,9 @@ def about_best_step() -> str:
 
 
 def tied_steps(group: Group) -> str | None:
-    """Return how the rule for tied best steps changes a group's mean, or None when no run has tied best steps."""
+    """Return how the rule for tied best steps changes a group's mean, or None when it changes no run's accuracy."""
     latest = {run.key.seed: run.latest for run in group.runs if run.latest is not None}
-    if not latest:
+    if all(latest[run.key.seed][1] == run.test for run in group.runs if run.key.seed in latest):
         return None
     tests = [latest[run.key.seed][1] if run.key.seed in latest else run.test or 0.0 for run in group.runs]
     told = listed(f"seed {seed} (step {step}: {test:.2f} %)" for seed, (step, test) in latest.items())
@@ -151,7 +151,8 @@ def of_test(c: Comparison) -> str:
 # --- leaks
 
 
-def about_leaks(has_both_sides: bool) -> str:
+def about_leaks(datasets: list[str], has_both_sides: bool) -> str:
+    """Return how the table of leaks is to be read. `datasets` are those with leaked test texts."""
     said = (
         "Some test texts stand in train or validation, too, perhaps in other case, or did before prep dropped them. "
         "These texts may also be easier or harder than the others, so the difference in the table is not what the "
@@ -159,7 +160,10 @@ def about_leaks(has_both_sides: bool) -> str:
     )
     if has_both_sides:
         return said
-    return f"{said} Runs with and without them tell that: train DATASET=cls_books and cls_books_published in one SWEEP."
+    sides = "the same dataset with dataset.leaks=keep and without, under two names"
+    if set(datasets) <= {"cls_books", "cls_books_published"}:
+        sides = "DATASET=cls_books and cls_books_published"
+    return f"{said} Runs with and without them tell that: train {sides} in one SWEEP."
 
 
 def leak_effect(kept: Group, dropped: Group, difference: Estimate) -> str:

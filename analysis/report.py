@@ -16,7 +16,7 @@ from analysis.bought import Part, bought, dose_sentences
 from analysis.dose import one_for_all
 from analysis.evidence import ALL_TEXTS, Evidence, Group, told
 from analysis.findings import answers, comparisons
-from analysis.leaks import leak_effects, leaks_table
+from analysis.leaks import leak_effects, leaked_ids, leaks_table
 from analysis.notes import about_best_step, about_leaks, about_std, absent, leak_effect, notes, tied_steps
 from analysis.phrases import listed
 from analysis.sections import Material, Picture, Section, Table
@@ -136,7 +136,9 @@ def _leaks(material: Material) -> Section:
     if frame.empty:
         return Section("Leaks")
     effects = [leak_effect(*found) for found in leak_effects(material.evidence)]
-    return Section("Leaks", [about_leaks(bool(effects))], effects, [Table("", frame)])
+    datasets = dict.fromkeys(group.names["dataset"] for group in material.evidence.groups)
+    leaked = [dataset for dataset in datasets if leaked_ids(material.data_dir / "splits" / dataset)]
+    return Section("Leaks", [about_leaks(leaked, bool(effects))], effects, [Table("", frame)])
 
 
 def _statistics(evidence: Evidence) -> Section:

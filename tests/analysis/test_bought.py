@@ -384,13 +384,13 @@ def test_all_shares_are_of_the_gain_over_the_same_seeds() -> None:
     assert found.gap.value == pytest.approx(15.5)  # not that of ten seeds, 17.25
     [rung] = found.rungs
     assert rung.share.value == pytest.approx(rung.gain.value / found.gap.value)
-    assert "of the 15.50 points that pre-training buys over seeds 0, 1, 2, which these inits share, bottom_2 +10" in (
+    assert "of the 15.50 points that pre-training buys over seeds 0, 1, 2, which all inits share, these inits bring: bottom_2 +10" in (
         ladder_sentence(found, {})
     )
     assert "d/m/fairseq/full/pretrained/seed=9 (a seed that not all have)" in found.left_out
     ((found,), _) = ladder_of(ten, ten, ten)
     assert found.left_out == []
-    assert "which these inits" not in ladder_sentence(found, {})
+    assert "which all inits" not in ladder_sentence(found, {})
     [], [why] = ladder_of({0: 80.0}, {1: 75.0}, {0: 70.0})
     assert why == "d · m · fairseq · full: no shares of the gain, because no seed is in all of them."
 

@@ -12,7 +12,7 @@ from analysis.beside_published import about_replications
 from analysis.best_steps import RunResult
 from analysis.evidence import Evidence, gather_evidence
 from analysis.leaks import leak_effects, leaks_table
-from analysis.notes import leak_effect, tied_steps
+from analysis.notes import about_leaks, leak_effect, tied_steps
 from analysis.replications import BY_EPOCH, by_epoch, longer_schedule, ours_by_epoch, sources, sources_table
 from analysis.statistics import one_more_run
 from tests.analysis.made_up import folders_of, made_up, published_runs
@@ -169,6 +169,15 @@ def test_both_rules_for_tied_best_steps_are_told_where_they_differ(tmp_path: Pat
     )
     [alone] = evidence_of(tmp_path / "x", [plain]).groups
     assert tied_steps(alone) is None
+    tied.curve.loc[2, "test"] = 70.0  # the same accuracy at both steps
+    [same] = evidence_of(tmp_path / "y", [tied, plain]).groups
+    assert tied_steps(same) is None
+
+
+def test_what_tells_the_effect_of_leaks_is_named_for_the_datasets_of_the_sweep() -> None:
+    assert "train DATASET=cls_books and cls_books_published in one SWEEP" in about_leaks(["cls_books"], False)
+    assert "train the same dataset with dataset.leaks=keep and without" in about_leaks(["mine"], False)
+    assert "Runs with and without" not in about_leaks(["mine"], True)
 
 
 def test_what_is_said_of_the_tables_is_said_only_where_they_stand() -> None:
