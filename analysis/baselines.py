@@ -109,7 +109,7 @@ def fit_baselines(splits: Path, train: int = ALL) -> list[Baseline]:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    from data_prep.splits import SPLITS, read_split
+    from data_prep.examples import SPLITS, read_split
 
     examples = {split: pd.DataFrame(list(read_split(splits / f"{split}.jsonl"))) for split in SPLITS}
     if train != ALL:

@@ -19,7 +19,7 @@ from analysis.alike import inputs_of
 from analysis.baselines import Baseline, Fits, baselines_of, best_on_validation, data_problem, remembered
 from analysis.dose import DoseCurve
 from analysis.evidence import Evidence
-from data_prep.splits import SPLITS
+from data_prep.examples import SPLITS
 from data_prep.stages import build_stage, read_manifest
 from data_prep.subsets import nested_subset
 from foundation.whole_files import sha256_of

@@ -23,7 +23,7 @@ import psutil
 import sentencepiece
 
 from benchmarks.page import parser_of, show, spread, table
-from data_prep.splits import SPLITS, read_split
+from data_prep.examples import SPLITS, read_split
 from foundation.errors import UsageError, exit_code
 from foundation.whole_files import sha256_of
 

@@ -215,7 +215,7 @@ def train_with_trainer(told: dict[str, Any]) -> None:
     import transformers
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
 
-    from data_prep.splits import read_split
+    from data_prep.examples import read_split
 
     transformers.set_seed(told["seed"])
     tokenizer = AutoTokenizer.from_pretrained(told["model"])

@@ -60,7 +60,8 @@ def raw_files(config: DictConfig) -> tuple[dict[str, Path], dict[str, Any]]:
 
 def prepare_splits(config: DictConfig) -> Path:
     """Fetch, parse, de-duplicate and split the dataset; return `data/splits/<dataset>`."""
-    from data_prep.splits import PARTS, make_splits, settings_of, split_notes
+    from data_prep.examples import PARTS
+    from data_prep.splits import make_splits, settings_of, split_notes
 
     dataset = config.dataset
     files, source = raw_files(config)

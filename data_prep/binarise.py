@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from data_prep.examples import SPLITS, read_split
 from data_prep.readers.table import text_lines
-from data_prep.splits import SPLITS, read_split
 from foundation.errors import UsageError
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # fairseq puts these before the first line of a dictionary

@@ -20,7 +20,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from data_prep.binarise import read_dictionary, require_known_pieces, require_sentencepiece, run_preprocess
-from data_prep.splits import clean, digest_of_near_copies, is_empty, read_split
+from data_prep.cleaning import clean, digest_of_near_copies, is_empty
+from data_prep.examples import read_split
 from data_prep.stages import make_stage, read_manifest
 from foundation.counts import counted
 from foundation.errors import UsageError
@@ -88,7 +89,7 @@ def prepare_corpus(config: DictConfig, model_folder: Path) -> dict[str, Any]:
 
     def build(scratch: Path) -> dict[str, Any]:
         judged = {
-            digest_of_near_copies(text): name
+            digest_of_near_copies([text]): name
             for name in outputs
             for split in JUDGED
             for example in read_split(splits / name / f"{split}.jsonl")
@@ -126,7 +127,7 @@ def _write_paragraphs(folder: Path, path: Path, added: list[Path], judged: dict[
         (folder / "valid.input0").open("w", encoding="utf-8") as valid,
     ):
         for number, text in enumerate(all_paragraphs(), start=1):
-            if found_in := judged.get(digest_of_near_copies(text)):
+            if found_in := judged.get(digest_of_near_copies([text])):
                 dropped[found_in] = dropped.get(found_in, 0) + 1
                 continue
             is_held_out = number % HELD_OUT == 0 and counts["valid"] < MOST_HELD_OUT

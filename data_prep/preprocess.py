@@ -25,7 +25,7 @@ from fairseq.data import Dictionary
 from fairseq.data.indexed_dataset import MMapIndexedDataset
 from fairseq.tasks import LegacyFairseqTask, register_task
 
-from data_prep.splits import SPLITS
+from data_prep.examples import SPLITS
 from foundation.errors import UsageError, exit_code
 
 COMPARED = 2_000  # examples of each split, evenly spaced, that are encoded again after writing

@@ -7,48 +7,28 @@ examples whose text was also in train or validation. A test example is dropped o
 
 Near-copies are texts that differ only in case, in invisible characters, or in the order of a pair. Across splits they
 are dropped like exact copies. In `all`, before anything is drawn, only the first of exact copies is kept, and only the
-first of near-copies with the same label. No empty text is used for training. Each text is read once, into a scratch
-file. Memory holds some numbers of each example, no text.
+first of near-copies with the same label. No empty text is used for training.
 """
 
 import json
-import re
-import unicodedata
-from array import array
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from decimal import Decimal
-from hashlib import blake2b
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
+from data_prep.examples import NO_LABEL, PARTS, SPLITS, Gathered, Reader, class_names, gather, read_split
 from foundation.counts import counted
 from foundation.errors import UsageError
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-SPLITS = ("train", "valid", "test")
-PARTS = ("all", *SPLITS)
 TRAIN, VALID, TEST, DROPPED = 0, 1, 2, 3
-NO_LABEL = -1
 LEAKED = "leaked.txt"
-NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]{1,2})?")  # but not a code such as 01
 NEAR = "but for case, characters that are not seen, or which of the pair comes first"
 STAND = ("text stands", "texts stand")
 NEAR_COPIES = f"near-copies, texts that are the same {NEAR}, are dropped across splits as exact copies are"
-# Unicode calls these characters letters, marks or symbols, but they are drawn as nothing or as a blank.
-BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(map(chr, range(0xFE00, 0xFE10)))
-# Some of the most frequent French words. A text of eight words or more without any of them is probably not French.
-COMMON = """le la les l' un une des de du d' et est en que qu' qui pour dans ce c' cette pas ne n' il elle on je j'
-ai nous vous se s' au aux sur avec plus par son sa ses mais très tout sont a été comme ou si bien être fait"""
-FRENCH_WORDS = frozenset(COMMON.split())
-FRENCH_FROM = 8  # words
 
 # The settings of a dataset that decide which text goes into which split.
 SETTINGS = (
@@ -67,146 +47,12 @@ SETTINGS = (
     "label",
 )
 
-Reader = Callable[[Path, str, DictConfig], Iterator["Example"]]
-
-
-@dataclass(frozen=True)
-class Example:
-    """One labelled text, or pair of texts. The label is None if the row has no label."""
-
-    id: str
-    text: str
-    text_pair: str | None
-    label: str | None
-
 
 def settings_of(dataset: DictConfig) -> dict[str, Any]:
     """Return the settings of a dataset that decide its splits."""
     found = OmegaConf.to_container(OmegaConf.masked_copy(dataset, list(SETTINGS)), resolve=True)
     assert isinstance(found, dict)
     return {str(key): value for key, value in found.items()}
-
-
-def clean(text: str) -> str:
-    """Return the text in Unicode NFC, each run of white space replaced by one space, and none at the ends."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
-
-
-def is_seen(character: str) -> bool:
-    """Return whether a character is visible: no white space, control, format mark (U+200B, U+FEFF...) or blank."""
-    return not character.isspace() and unicodedata.category(character) not in ("Cc", "Cf") and character not in BLANK
-
-
-def is_empty(text: str) -> bool:
-    """Return whether a text has no visible character."""
-    return not any(map(is_seen, text))
-
-
-def without_case(text: str) -> str:
-    """Return the form that a cleaned text shares with its near-copies: case folded, without invisible characters."""
-    folded = text.casefold()
-    if folded.isprintable() and BLANK.isdisjoint(folded):  # true for most texts
-        return unicodedata.normalize("NFC", folded)
-    return clean("".join(one for one in folded if one.isspace() or is_seen(one)))
-
-
-def looks_french(text: str) -> bool:
-    """Return whether a text is short or holds a very frequent French word. This cheap rule is only for reports."""
-    words = text.lower().replace("’", "'").replace("'", "' ").split()
-    return len(words) < FRENCH_FROM or not FRENCH_WORDS.isdisjoint(words)
-
-
-@dataclass
-class Gathered:
-    """Facts about every example, in reading order. The examples themselves are lines in the scratch file."""
-
-    # part: index into PARTS; label: index into label_names, or NO_LABEL; digest: 64 bits of each text; near: 64 bits,
-    # the same for all near-copies of a text; empty; not_french
-    texts: "pd.DataFrame"
-    label_names: list[str]
-    renamed: dict[str, str]  # label in the scratch file -> its class, where they differ
-
-
-def gather(parts: dict[str, Path], read: Reader, config: DictConfig, scratch: Path) -> Gathered:
-    """Read every part once. Write each cleaned example as a line of `scratch`. Return the facts that decide the splits.
-
-    Raises `UsageError` when a part does not hold the number of examples that the configuration expects.
-    """
-    import pandas as pd  # a slow import, not needed when the splits are up to date
-
-    kinds = {"part": "b", "label": "i", "digest": "Q", "near": "Q", "empty": "b", "not_french": "b"}
-    columns: dict[str, Any] = {name: array(kind) for name, kind in kinds.items()}
-    indices = {name: index for index, name in enumerate(config.labels or [])}
-    with scratch.open("w", encoding="utf-8") as out:
-        for part, path in parts.items():
-            before = len(columns["part"])
-            for example in read(path, part, config):
-                text = clean(example.text)
-                pair = None if example.text_pair is None else clean(example.text_pair)
-                cleaned = Example(example.id, text, pair, example.label)
-                texts = [text] if pair is None else [text, pair]
-                try:
-                    out.write(json.dumps(vars(cleaned), ensure_ascii=False) + "\n")
-                    digest, near = _digest(texts), _digest(sorted(map(without_case, texts)))
-                except UnicodeEncodeError as error:
-                    raise UsageError(
-                        f"{path}: {example.id} holds half of a surrogate pair, which is no character; "
-                        "save the text as UTF-8"
-                    ) from error
-                index = NO_LABEL if example.label is None else indices.setdefault(example.label, len(indices))
-                if config.labels is not None and index >= len(config.labels):
-                    raise UsageError(
-                        f"{path}: {example.id} has the label {example.label!r}, dataset.labels has "
-                        f"{', '.join(map(repr, config.labels))}; add it there, or mend it"
-                    )
-                empty = any(map(is_empty, texts))
-                row = (PARTS.index(part), index, digest, near, empty, not looks_french(text))
-                for column, value in zip(columns.values(), row, strict=True):
-                    column.append(value)
-            _check_expected(config, part, path, len(columns["part"]) - before)
-    frame = pd.DataFrame({name: np.array(column) for name, column in columns.items()})
-    gathered = Gathered(frame.astype({"empty": bool, "not_french": bool}), list(indices), {})
-    if config.labels is None:
-        _unite_numbers(gathered)
-    return gathered
-
-
-def _unite_numbers(gathered: Gathered) -> None:
-    """If every label is a number, make one class of all labels with the same value (`1.`, `1e0` and 1)."""
-    names = gathered.label_names
-    if not all(map(NUMBER.fullmatch, names)):
-        return
-    spellings: dict[Decimal, list[str]] = {}
-    for name in names:
-        spellings.setdefault(Decimal(name), []).append(name)
-    united = {name: _as_number(number) for number, alike in spellings.items() for name in alike if len(alike) > 1}
-    gathered.renamed = {name: new for name, new in united.items() if name != new}
-    gathered.label_names = list(dict.fromkeys(united.get(name, name) for name in names))
-    place = {index: gathered.label_names.index(united.get(name, name)) for index, name in enumerate(names)}
-    gathered.texts["label"] = gathered.texts["label"].replace(place)
-
-
-def _as_number(number: Decimal) -> str:
-    """Return a number without an exponent and without trailing zeros after the decimal point."""
-    whole = number.to_integral_value()
-    return str(int(whole)) if number == whole else f"{number:f}".rstrip("0")
-
-
-def digest_of_near_copies(text: str) -> int:
-    """Return 64 bits that a cleaned text shares with its near-copies."""
-    return _digest([without_case(text)])
-
-
-def _digest(texts: list[str]) -> int:
-    return int.from_bytes(blake2b("\n".join(texts).encode(), digest_size=8).digest())
-
-
-def _check_expected(config: DictConfig, part: str, path: Path, n: int) -> None:
-    if config.expected is not None and config.expected.get(part, n) != n:
-        raise UsageError(
-            f"{path} holds {counted(n, 'example')} for {part}, {config.name} has {config.expected[part]:,}: it is not "
-            f"the published file, or not whole; dataset.expected.{part}={n} takes it as it is"
-        )
 
 
 def assign(
@@ -343,15 +189,6 @@ def check(gathered: Gathered, split: NDArray[np.int8], labels: list[str]) -> dic
     }
 
 
-def class_names(gathered: Gathered, config: DictConfig) -> list[str]:
-    """Return the classes in order: the dataset's own, else the sorted labels (as numbers if all are integers)."""
-    if config.labels is not None:
-        return list(config.labels)
-    names = gathered.label_names
-    whole = all(name.removeprefix("-").isascii() and name.removeprefix("-").isdigit() for name in names)
-    return sorted(names, key=lambda name: (int(name), name) if whole else (0, name))
-
-
 def make_splits(folder: Path, config: DictConfig, parts: dict[str, Path], read: Reader) -> dict[str, Any]:
     """Write the three splits into `folder` and return the manifest's facts: counts, labels, dropped texts."""
     scratch = folder / "scratch.jsonl"
@@ -431,10 +268,3 @@ def split_notes(manifest: dict[str, Any]) -> list[str]:
 def _id_of_line(path: Path, number: int) -> str:
     with path.open(encoding="utf-8") as lines:
         return str(json.loads(next(islice(lines, number, None)))["id"])
-
-
-def read_split(path: Path) -> Iterator[Example]:
-    """Yield the examples of one split from its .jsonl file."""
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            yield Example(**json.loads(line))

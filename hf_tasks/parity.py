@@ -13,7 +13,8 @@ import sentencepiece
 import torch
 from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
-from data_prep.splits import Example, clean
+from data_prep.cleaning import clean
+from data_prep.examples import Example
 from fairseq_tasks.classification import HEAD
 from fairseq_tasks.folders import Opened
 from hf_tasks.predict import answers, fairseq_ids, transformers_inputs

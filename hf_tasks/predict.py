@@ -11,8 +11,9 @@ import sentencepiece
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from data_prep.cleaning import clean
+from data_prep.examples import Example
 from data_prep.readers.table import read_rows, text_of
-from data_prep.splits import Example, clean
 from data_prep.truncation import cut_lengths
 from fairseq_tasks.classification import HEAD
 from fairseq_tasks.folders import Opened, open_checkpoint

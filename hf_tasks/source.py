@@ -9,7 +9,7 @@ import pyarrow.parquet
 import yaml
 from omegaconf import OmegaConf
 
-from data_prep.splits import Example, read_split
+from data_prep.examples import Example, read_split
 from foundation.errors import UsageError
 
 

@@ -8,7 +8,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import iterparse
 from omegaconf import DictConfig
 
-from data_prep.splits import Example
+from data_prep.examples import Example
 from foundation.errors import UsageError
 
 POSITIVE_ABOVE = 3

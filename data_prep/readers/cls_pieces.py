@@ -8,8 +8,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from data_prep.examples import Example
 from data_prep.readers.course import labelled_lines
-from data_prep.splits import Example
 
 BLANK = "▁"  # sentencepiece's mark for a blank
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from data_prep.examples import Example
 from data_prep.readers.table import text_lines
-from data_prep.splits import Example
 from foundation.errors import UsageError
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from data_prep.examples import Example
 from data_prep.readers.table import text_lines
-from data_prep.splits import Example
 from foundation.errors import UsageError
 
 HEADER = ["id", "sentence1", "sentence2", "label"]

@@ -5,7 +5,7 @@ The separator is the comma (CSV) or the tab (TSV), or else the one of `, ; tab |
 header. JSONL has one object per line. Text files are UTF-8, with or without a byte-order mark.
 
 Different spellings of a label are one class. True and TRUE become `true`, and a whole float becomes its integer (1.0
-becomes 1). If every label is a number, `1.` and `1e0` are the same class as 1, and `-0` the same as 0 (splits.py).
+becomes 1). If every label is a number, `1.` and `1e0` are the same class as 1, and `-0` the same as 0 (examples.py).
 """
 
 import csv
@@ -19,7 +19,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from data_prep.splits import Example, clean, is_empty
+from data_prep.cleaning import clean, is_empty
+from data_prep.examples import Example
 from foundation.counts import counted
 from foundation.errors import UsageError
 from hydra_conf.compose import nearest

@@ -25,7 +25,8 @@ from omegaconf import DictConfig
 from torch.utils.tensorboard import SummaryWriter
 
 from analysis.__main__ import main
-from data_prep.splits import Example, make_splits
+from data_prep.examples import Example
+from data_prep.splits import make_splits
 from data_prep.stages import build_stage, read_manifest
 from foundation.errors import exit_code
 from foundation.whole_files import sha256_of

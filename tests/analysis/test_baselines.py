@@ -8,7 +8,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from analysis.baselines import STRENGTHS, baselines_of, data_problem, fit_baselines
-from data_prep.splits import read_split
+from data_prep.examples import read_split
 from data_prep.stages import read_manifest
 from tests.conftest import SIZES, Workspace
 

@@ -25,7 +25,7 @@ from analysis.ladder_words import ladder_sentence, title_of_ladder
 from analysis.phrases import failed_cell, failed_runs
 from analysis.probe import features, fit_probes, probe_inputs
 from analysis.statistics import ratio_of_means
-from data_prep.splits import read_split
+from data_prep.examples import read_split
 from data_prep.subsets import nested_subset
 from foundation.errors import exit_code
 from sweeps.folders import RunKey

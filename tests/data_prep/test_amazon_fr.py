@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_prep.cleaning import clean
+from data_prep.examples import Example
 from data_prep.readers.amazon_fr import read_part
-from data_prep.splits import Example, clean
 from foundation.errors import UsageError
 from hydra_conf.compose import compose_config
 from tests.conftest import write_reviews

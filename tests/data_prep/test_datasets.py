@@ -17,8 +17,8 @@ from omegaconf import DictConfig
 
 from data_prep import splits
 from data_prep.__main__ import prepare_splits
+from data_prep.examples import SPLITS, Example, Reader, read_split
 from data_prep.readers import cls, course
-from data_prep.splits import SPLITS, Example, read_split
 from foundation.errors import UsageError
 from foundation.whole_files import sha256_of
 from hydra_conf.compose import compose_config
@@ -65,7 +65,7 @@ sys.addaudithook(_note_opened)
 def note_what_the_reader_opens(monkeypatch: pytest.MonkeyPatch) -> None:
     real = splits.make_splits
 
-    def make_splits(folder: Path, config: DictConfig, parts: dict[str, Path], read: splits.Reader) -> dict[str, Any]:
+    def make_splits(folder: Path, config: DictConfig, parts: dict[str, Path], read: Reader) -> dict[str, Any]:
         OPENED.clear()
         facts = real(folder, config, parts, read)
         READ[:] = [path for path in OPENED if "raw" in path.parts]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.splits import read_split
+from data_prep.examples import read_split
 from tests.conftest import BAD, GOOD, REPEATS, SIZES, Workspace, make_workspace, refused
 
 

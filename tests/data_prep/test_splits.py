@@ -10,16 +10,9 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
-from data_prep.splits import (
-    SPLITS,
-    Example,
-    clean,
-    is_empty,
-    looks_french,
-    make_splits,
-    read_split,
-    split_notes,
-)
+from data_prep.cleaning import clean, is_empty, looks_french
+from data_prep.examples import SPLITS, Example, read_split
+from data_prep.splits import make_splits, split_notes
 from foundation.errors import UsageError
 from hydra_conf.schema import DatasetConfig
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from data_prep.__main__ import prepare_splits
 from data_prep.binarise import _write_texts
-from data_prep.splits import SPLITS, clean, is_empty, read_split
+from data_prep.cleaning import clean, is_empty
+from data_prep.examples import SPLITS, read_split
 from foundation.errors import UsageError
 from hydra_conf.compose import compose_config
 from tests.conftest import Workspace

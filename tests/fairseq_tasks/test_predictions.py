@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from data_prep.splits import read_split
+from data_prep.examples import read_split
 from fairseq_tasks.predictions import Predictions
 from fairseq_tasks.progress import Progress
 from foundation.errors import UsageError

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 pytest.importorskip("transformers", reason="the extra hf is not installed: make setup EXTRAS=dev,hf")
 
-from data_prep.splits import Example, clean, read_split
+from data_prep.cleaning import clean
+from data_prep.examples import Example, read_split
 from fairseq_tasks.folders import Opened, open_checkpoint
 from foundation.errors import UsageError
 from hf_tasks.__main__ import arguments_of, run

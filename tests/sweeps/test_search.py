@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.splits import read_split
+from data_prep.examples import read_split
 from sweeps.search import report
 from tests.conftest import SIZES, Workspace, refused
 
