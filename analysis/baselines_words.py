@@ -1,7 +1,8 @@
 """Words how simple baselines do beside the runs: TF-IDF, the commonest class, the probe on a frozen encoder."""
 
 from analysis.baselines import Baseline
-from analysis.evidence import Comparison, Group
+from analysis.comparisons import Comparison
+from analysis.groups import Group
 from analysis.phrases import above, failed_seeds, listed, prose, with_texts
 from foundation.counts import counted
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.baselines import Baseline
-from analysis.evidence import Group
+from analysis.groups import Group
 from analysis.leaks import keeps_leaks, leaked_ids
 from analysis.phrases import POSSIBLE, above, listed, prose
 from analysis.replications import (

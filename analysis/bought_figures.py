@@ -23,7 +23,7 @@ from analysis.drawing import (
     name_panel,
     shown_ends,
 )
-from analysis.evidence import Group
+from analysis.groups import Group
 from analysis.labels import LabelCurves
 from analysis.labels_words import caption_of_labels, title_of_labels
 from analysis.ladder import Ladder

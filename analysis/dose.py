@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.alike import unequal_terms
-from analysis.evidence import Evidence, Group, of_common_seeds, told, with_left_out
+from analysis.common_seeds import of_common_seeds, with_left_out
+from analysis.evidence import Evidence
+from analysis.groups import Group, told
 from analysis.statistics import Estimate, difference_over_seeds
 from data_prep.doses import base_and_dose
 from foundation.whole_files import sha256_of

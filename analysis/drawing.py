@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.evidence import told
+from analysis.groups import told
 from analysis.phrases import prose
 from analysis.statistics import Estimate
 

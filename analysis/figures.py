@@ -33,7 +33,8 @@ from analysis.drawing import (
     shown_ends,
 )
 from analysis.event_files import KEYS
-from analysis.evidence import USUAL, Evidence, Group
+from analysis.evidence import Evidence
+from analysis.groups import USUAL, Group
 from analysis.phrases import prose
 from analysis.replications import REPORT, sources
 from analysis.sections import Material, Picture

@@ -3,7 +3,9 @@
 import math
 
 from analysis.best_steps import RunResult
-from analysis.evidence import SHARED, Comparison, Evidence, Group
+from analysis.comparisons import SHARED, Comparison
+from analysis.evidence import Evidence
+from analysis.groups import Group
 from analysis.notes import states_of
 from analysis.phrases import CHANCE, POSSIBLE, listed, means_of, prose, setting
 from analysis.statistics import NEW_TEXTS, SAME_TEXTS, Estimate, no_spread_test

@@ -10,7 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from analysis.alike import unequal_terms
-from analysis.evidence import Evidence, Group, of_common_seeds, with_left_out
+from analysis.common_seeds import of_common_seeds, with_left_out
+from analysis.evidence import Evidence
+from analysis.groups import Group
 from analysis.statistics import ALL_THE_SAME, LEVEL, ONE_SEED, SAME_TEXTS, Estimate, checked, no_interval
 
 REST = ("dataset", "model", "backend", "method")

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.alike import unequal_terms
-from analysis.evidence import Evidence, Group
+from analysis.evidence import Evidence
+from analysis.groups import Group
 from analysis.statistics import Estimate, difference_over_seeds
 from data_prep.splits import LEAKED
 

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 
 from analysis.alike import unequal_terms
-from analysis.evidence import Comparison, Evidence, Group, compare, of_common_seeds
+from analysis.common_seeds import of_common_seeds
+from analysis.comparisons import Comparison, compare
+from analysis.evidence import Evidence
+from analysis.groups import Group
 from analysis.statistics import Estimate, difference_over_seeds
 from data_prep.doses import base_and_dose
 

@@ -3,8 +3,9 @@
 import pandas as pd
 
 from analysis.baselines import Fits
-from analysis.evidence import Comparison, Group
+from analysis.comparisons import Comparison
 from analysis.findings import flat
+from analysis.groups import Group
 from analysis.longer import Longer
 from analysis.phrases import (
     NOTHING,

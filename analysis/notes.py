@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from analysis.best_steps import RunResult
+from analysis.comparisons import Comparison
 from analysis.event_files import SweepLogs
-from analysis.evidence import Comparison, Evidence, Group
+from analysis.evidence import Evidence
+from analysis.groups import Group
 from analysis.phrases import CHANCE, POSSIBLE, listed, prose, with_texts
 from analysis.statistics import NEW_TEXTS, SAME_TEXTS, Estimate, std_factors
 from foundation.counts import counted

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from analysis.baselines import COMMONEST, Baseline, Fits
-from analysis.evidence import Comparison, Group, told
+from analysis.comparisons import Comparison
+from analysis.groups import Group, told
 from analysis.statistics import LEVEL, Estimate
 from foundation.counts import counted
 

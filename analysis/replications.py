@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.event_files import KEYS
-from analysis.evidence import Group
+from analysis.groups import Group
 from analysis.statistics import SAME_TEXTS, mean_over_seeds, one_more_run
 from analysis.verdict import published, published_tests
 

@@ -14,8 +14,9 @@ from analysis.baselines_words import against_baseline, against_probe, failed, is
 from analysis.beside_published import against_published, beside_published
 from analysis.bought import Part, bought, dose_sentences
 from analysis.dose import one_for_all
-from analysis.evidence import ALL_TEXTS, Evidence, Group, told
+from analysis.evidence import Evidence
 from analysis.findings import answers, comparisons
+from analysis.groups import ALL_TEXTS, Group, told
 from analysis.leaks import leak_effects, leaked_ids, leaks_table
 from analysis.notes import about_best_step, about_leaks, about_std, absent, leak_effect, notes, tied_steps
 from analysis.phrases import listed

@@ -2,8 +2,9 @@
 
 import math
 
+from analysis.comparisons import Comparison
 from analysis.crossings import Ratio, geometric_bounds
-from analysis.evidence import Comparison, Group
+from analysis.groups import Group
 from analysis.phrases import prose
 from analysis.statistics import SAME_TEXTS, Estimate
 from foundation.counts import counted

@@ -7,8 +7,9 @@ import pandas as pd
 from analysis.baselines import PROBE, Baseline, Fits
 from analysis.best_steps import RunResult, by_group
 from analysis.crossings import WAVER
-from analysis.evidence import ALL_TEXTS, Evidence, Group, names_of, told
+from analysis.evidence import Evidence
 from analysis.findings import answers, needed_words, pairing, permutation_words, spread_words, std_cell
+from analysis.groups import ALL_TEXTS, Group, names_of, told
 from analysis.notes import about_best_step, about_std, absent, notes
 from analysis.phrases import POSSIBLE
 from analysis.sections import in_markdown

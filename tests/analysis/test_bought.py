@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from analysis.__main__ import main as analysis_main
 from analysis.baselines import Baseline, baselines_of, probe_of
 from analysis.baselines_words import against_probe, is_beaten
-from analysis.evidence import Evidence, Group, gather_evidence
+from analysis.evidence import Evidence, gather_evidence
+from analysis.groups import Group
 from analysis.labels import label_curves, labels_needed
 from analysis.labels_words import times, worth
 from analysis.ladder import Ladder, ladders
@@ -384,9 +385,8 @@ def test_all_shares_are_of_the_gain_over_the_same_seeds() -> None:
     assert found.gap.value == pytest.approx(15.5)  # not that of ten seeds, 17.25
     [rung] = found.rungs
     assert rung.share.value == pytest.approx(rung.gain.value / found.gap.value)
-    assert "of the 15.50 points that pre-training buys over seeds 0, 1, 2, which all inits share, these inits bring: bottom_2 +10" in (
-        ladder_sentence(found, {})
-    )
+    said = "of the 15.50 points that pre-training buys over seeds 0, 1, 2, which all inits share, these inits bring: "
+    assert f"{said}bottom_2 +10" in ladder_sentence(found, {})
     assert "d/m/fairseq/full/pretrained/seed=9 (a seed that not all have)" in found.left_out
     ((found,), _) = ladder_of(ten, ten, ten)
     assert found.left_out == []

@@ -14,8 +14,10 @@ from scipy import stats
 
 from analysis.answers import answers_to_test, right_answers
 from analysis.captions import title_of_gaps
+from analysis.common_seeds import of_common_seeds, pairs_of
+from analysis.comparisons import Comparison
 from analysis.crossings import Bracket
-from analysis.evidence import Comparison, Evidence, as_json, gather_evidence, of_common_seeds, pairs_of
+from analysis.evidence import Evidence, as_json, gather_evidence
 from analysis.figures import _draw_curves
 from analysis.findings import (
     answer,

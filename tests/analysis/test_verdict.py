@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from analysis.beside_published import numbers_table, side_by_side
-from analysis.evidence import Group, gather_evidence
+from analysis.evidence import gather_evidence
+from analysis.groups import Group
 from analysis.verdict import as_json, claim_verdicts, departures, errata, number_verdicts, published, rule
 from hydra_conf.compose import compose_config
 from sweeps.provenance import comparable
