@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.statistics import share_interval
+from analysis.intervals import share_interval
 from data_prep.stages import read_manifest
 from data_prep.subsets import nested_subset
 from foundation.whole_files import write_json

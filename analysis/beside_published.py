@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.baselines import Baseline
 from analysis.groups import Group
+from analysis.intervals import difference_over_seeds
 from analysis.leaks import keeps_leaks, leaked_ids
 from analysis.phrases import POSSIBLE, above, listed, prose
 from analysis.replications import (
@@ -21,7 +22,6 @@ from analysis.replications import (
     sources_table,
 )
 from analysis.sections import Material, Picture, Section, Table
-from analysis.statistics import difference_over_seeds
 from analysis.tables import mean_and_std
 from analysis.verdict import (
     CANNOT_TELL,

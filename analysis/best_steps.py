@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.estimates import spread
 from analysis.event_files import KEYS, SweepLogs
-from analysis.statistics import spread
 from data_prep.doses import base_and_dose
 from sweeps.folders import ALL, RunKey
 

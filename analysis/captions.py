@@ -7,11 +7,11 @@ import numpy as np
 from analysis.baselines import Baseline
 from analysis.comparisons import Comparison
 from analysis.crossings import WAVER
+from analysis.estimates import NEW_TEXTS, SAME_TEXTS
 from analysis.evidence import Evidence
 from analysis.findings import tighter
 from analysis.groups import told
 from analysis.phrases import POSSIBLE, above, listed, prose, with_texts
-from analysis.statistics import NEW_TEXTS, SAME_TEXTS
 from analysis.steps_words import times, why_no_ratio
 from foundation.counts import counted
 

@@ -5,16 +5,10 @@ from dataclasses import dataclass
 
 from analysis.common_seeds import pairs_of
 from analysis.crossings import Ratio, ratio_of_steps
-from analysis.groups import Array, Group, told
-from analysis.statistics import (
-    Estimate,
-    PValue,
-    brown_forsythe,
-    difference_over_seeds,
-    difference_over_texts,
-    permutation_test,
-    seeds_needed,
-)
+from analysis.estimates import Array, Estimate
+from analysis.groups import Group, told
+from analysis.intervals import difference_over_seeds, difference_over_texts
+from analysis.significance import PValue, brown_forsythe, permutation_test, seeds_needed
 
 DIFFERENCES = (1.0, 2.0, 5.0)  # points; the report gives the seeds needed to see each
 SHARED = {  # axis of a comparison -> what two runs of one seed share, which makes them a pair

@@ -12,15 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.statistics import (
-    ALL_THE_SAME,
-    SAME_TEXTS,
-    Estimate,
-    checked,
-    difference_over_seeds,
-    mean_over_seeds,
-    no_interval,
-)
+from analysis.estimates import ALL_THE_SAME, SAME_TEXTS, Estimate, checked, no_interval
+from analysis.intervals import difference_over_seeds, mean_over_seeds
 
 WAVER = 4.0  # points; the largest fall of a run of the default sweep between two evaluations after its first epoch
 WIDEST = 1_000.0  # ratio of the ends of an interval, or of two bounds; with wider ends they say nothing

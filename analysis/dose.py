@@ -5,9 +5,10 @@ from pathlib import Path
 
 from analysis.alike import unequal_terms
 from analysis.common_seeds import of_common_seeds, with_left_out
+from analysis.estimates import Estimate
 from analysis.evidence import Evidence
 from analysis.groups import Group, told
-from analysis.statistics import Estimate, difference_over_seeds
+from analysis.intervals import difference_over_seeds
 from data_prep.doses import base_and_dose
 from foundation.whole_files import sha256_of
 from sweeps.folders import read_json

@@ -5,8 +5,8 @@ import pandas as pd
 from analysis.baselines import TF_IDF, Fits
 from analysis.captions import OF_MEAN, caption, counted_range
 from analysis.dose import DoseCurve, Losses, loss_by_frequency, losses_of
+from analysis.estimates import SAME_TEXTS
 from analysis.phrases import POSSIBLE, accuracy_columns, by_seed, listed, setting, with_interval, without
-from analysis.statistics import SAME_TEXTS
 from data_prep.doses import dose_name
 from foundation.counts import counted
 

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.estimates import Estimate
 from analysis.groups import told
 from analysis.phrases import prose
-from analysis.statistics import Estimate
 
 matplotlib.use("Agg")
 

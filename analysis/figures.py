@@ -35,10 +35,10 @@ from analysis.drawing import (
 from analysis.event_files import KEYS
 from analysis.evidence import Evidence
 from analysis.groups import USUAL, Group
+from analysis.intervals import mean_over_seeds
 from analysis.phrases import prose
 from analysis.replications import REPORT, sources
 from analysis.sections import Material, Picture
-from analysis.statistics import mean_over_seeds
 from analysis.verdict import published_groups
 from foundation.whole_files import replaced
 from sweeps.folders import RunKey

@@ -4,11 +4,12 @@ import math
 
 from analysis.best_steps import RunResult
 from analysis.comparisons import SHARED, Comparison
+from analysis.estimates import NEW_TEXTS, SAME_TEXTS, Estimate
 from analysis.evidence import Evidence
 from analysis.groups import Group
 from analysis.notes import states_of
 from analysis.phrases import CHANCE, POSSIBLE, listed, means_of, prose, setting
-from analysis.statistics import NEW_TEXTS, SAME_TEXTS, Estimate, no_spread_test
+from analysis.significance import no_spread_test
 from analysis.steps_words import ratio_sentence, steps_sentence
 from foundation.counts import counted
 

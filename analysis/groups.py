@@ -6,19 +6,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from analysis.alike import configuration, inputs_of
 from analysis.answers import answers_to_test, right_answers
 from analysis.best_steps import GROUP, RunResult
 from analysis.crossings import Bracket, bracket_of
-from analysis.statistics import Estimate, Spread, mean_over_seeds, mean_over_texts, spread, std_interval
+from analysis.estimates import Array, Estimate, Spread, spread
+from analysis.intervals import mean_over_seeds, mean_over_texts, std_interval
 from foundation.counts import counted
 from sweeps.folders import ALL
 
 CLEARLY = 2.0  # points of test accuracy above the commonest class; a run that gets there has learned something
 ALL_TEXTS, USUAL = "all training texts", "usual length"
-Array = NDArray[np.float64]
 
 
 def told(names: dict[str, str]) -> list[str]:

@@ -6,21 +6,19 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from analysis.alike import unequal_terms
 from analysis.common_seeds import of_common_seeds, with_left_out
+from analysis.estimates import ALL_THE_SAME, LEVEL, ONE_SEED, SAME_TEXTS, Array, Estimate, checked, no_interval
 from analysis.evidence import Evidence
 from analysis.groups import Group
-from analysis.statistics import ALL_THE_SAME, LEVEL, ONE_SEED, SAME_TEXTS, Estimate, checked, no_interval
 
 REST = ("dataset", "model", "backend", "method")
 METHOD = "test inversion"
 STEPS = 100  # of the grid between two numbers of texts that were trained
 SAME = 1e-9  # points; means that are closer are equal
-
-Array = NDArray[np.float64]
 
 
 def labels_needed(sizes: Sequence[int], curve: ArrayLike, level: ArrayLike) -> Estimate:

@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike
 
 from analysis.baselines import PROBE, TF_IDF, Fits, probe_of, tf_idf_of
 from analysis.captions import OF_MEAN, caption, counted_range
+from analysis.estimates import Estimate
+from analysis.intervals import difference_over_seeds
 from analysis.labels import SAME, LabelCurves, labels_needed
 from analysis.phrases import POSSIBLE, accuracy_columns, by_seed, failed_runs, setting, with_interval, without
-from analysis.statistics import Estimate, difference_over_seeds
 from foundation.counts import counted
 
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from analysis.alike import unequal_terms
 from analysis.common_seeds import of_common_seeds, with_left_out
+from analysis.estimates import Estimate
 from analysis.evidence import Evidence
 from analysis.groups import Group, told
-from analysis.statistics import Estimate, difference_over_seeds, ratio_of_means
+from analysis.intervals import difference_over_seeds, ratio_of_means
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.alike import unequal_terms
+from analysis.estimates import Estimate
 from analysis.evidence import Evidence
 from analysis.groups import Group
-from analysis.statistics import Estimate, difference_over_seeds
+from analysis.intervals import difference_over_seeds
 from data_prep.splits import LEAKED
 
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from analysis.alike import unequal_terms
 from analysis.common_seeds import of_common_seeds
 from analysis.comparisons import Comparison, compare
+from analysis.estimates import Estimate
 from analysis.evidence import Evidence
 from analysis.groups import Group
-from analysis.statistics import Estimate, difference_over_seeds
+from analysis.intervals import difference_over_seeds
 from data_prep.doses import base_and_dose
 
 

@@ -7,11 +7,12 @@ import numpy as np
 
 from analysis.best_steps import RunResult
 from analysis.comparisons import Comparison
+from analysis.estimates import NEW_TEXTS, SAME_TEXTS, Estimate
 from analysis.event_files import SweepLogs
 from analysis.evidence import Evidence
 from analysis.groups import Group
+from analysis.intervals import std_factors
 from analysis.phrases import CHANCE, POSSIBLE, listed, prose, with_texts
-from analysis.statistics import NEW_TEXTS, SAME_TEXTS, Estimate, std_factors
 from foundation.counts import counted
 
 FEW = 5  # seeds; with fewer, the report says in words what the seeds can show

@@ -6,8 +6,8 @@ import numpy as np
 
 from analysis.baselines import COMMONEST, Baseline, Fits
 from analysis.comparisons import Comparison
+from analysis.estimates import LEVEL, Estimate
 from analysis.groups import Group, told
-from analysis.statistics import LEVEL, Estimate
 from foundation.counts import counted
 
 PROSE = {"pretrained": "pre-trained", "lora": "LoRA", "full": "fully fine-tuned"}

@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.estimates import SAME_TEXTS
 from analysis.event_files import KEYS
 from analysis.groups import Group
-from analysis.statistics import SAME_TEXTS, mean_over_seeds, one_more_run
+from analysis.intervals import mean_over_seeds, one_more_run
 from analysis.verdict import published, published_tests
 
 REPORT = "the report"

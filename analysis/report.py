@@ -14,6 +14,7 @@ from analysis.baselines_words import against_baseline, against_probe, failed, is
 from analysis.beside_published import against_published, beside_published
 from analysis.bought import Part, bought, dose_sentences
 from analysis.dose import one_for_all
+from analysis.estimates import NEW_TEXTS, SAME_TEXTS
 from analysis.evidence import Evidence
 from analysis.findings import answers, comparisons
 from analysis.groups import ALL_TEXTS, Group, told
@@ -21,7 +22,6 @@ from analysis.leaks import leak_effects, leaked_ids, leaks_table
 from analysis.notes import about_best_step, about_leaks, about_std, absent, leak_effect, notes, tied_steps
 from analysis.phrases import listed
 from analysis.sections import Material, Picture, Section, Table
-from analysis.statistics import NEW_TEXTS, SAME_TEXTS
 from analysis.tables import comparisons_table, groups_table, steps_table
 from data_prep.splits import split_notes
 from data_prep.stages import read_manifest

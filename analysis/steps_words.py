@@ -4,9 +4,9 @@ import math
 
 from analysis.comparisons import Comparison
 from analysis.crossings import Ratio, geometric_bounds
+from analysis.estimates import SAME_TEXTS, Estimate
 from analysis.groups import Group
 from analysis.phrases import prose
-from analysis.statistics import SAME_TEXTS, Estimate
 from foundation.counts import counted
 
 

@@ -7,13 +7,13 @@ import pandas as pd
 from analysis.baselines import PROBE, Baseline, Fits
 from analysis.best_steps import RunResult, by_group
 from analysis.crossings import WAVER
+from analysis.estimates import NEW_TEXTS, SAME_TEXTS, Estimate
 from analysis.evidence import Evidence
 from analysis.findings import answers, needed_words, pairing, permutation_words, spread_words, std_cell
 from analysis.groups import ALL_TEXTS, Group, names_of, told
 from analysis.notes import about_best_step, about_std, absent, notes
 from analysis.phrases import POSSIBLE
 from analysis.sections import in_markdown
-from analysis.statistics import NEW_TEXTS, SAME_TEXTS, Estimate
 from analysis.steps_words import ratio_cell
 from foundation.counts import counted
 from foundation.whole_files import write_text

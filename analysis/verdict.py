@@ -16,10 +16,11 @@ from omegaconf import OmegaConf
 
 from analysis.comparisons import Comparison
 from analysis.crossings import mean_steps
+from analysis.estimates import Estimate, no_interval, spread
 from analysis.evidence import Evidence, as_plain
 from analysis.findings import faster_side, gap_interval, higher_side, tighter, tighter_side
 from analysis.groups import Group
-from analysis.statistics import Estimate, difference_over_seeds, no_interval, one_more_run, spread, std_ratio
+from analysis.intervals import difference_over_seeds, one_more_run, std_ratio
 from analysis.steps_words import steps_sentence
 from hydra_conf.compose import compose_config
 from sweeps.provenance import comparable

@@ -16,16 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.crossings import Bracket, bracket_of, mean_steps, ratio_of_steps
-from analysis.labels import labels_needed
-from analysis.statistics import (
-    LEVEL,
-    NEW_TEXTS,
-    SAME_TEXTS,
-    Estimate,
+from analysis.estimates import LEVEL, NEW_TEXTS, SAME_TEXTS, Array, Estimate
+from analysis.intervals import (
     difference_over_seeds,
     difference_over_texts,
     mean_over_seeds,
@@ -36,9 +31,9 @@ from analysis.statistics import (
     std_interval,
     std_ratio,
 )
+from analysis.labels import labels_needed
 from fairseq_tasks.evaluation_steps import evaluation_steps
 
-Array = NDArray[np.float64]
 TEXTS = 400
 STRANGERS = "strangers"
 ABILITY = {"pretrained": 1.1, "random": 0.63, STRANGERS: 0.63}  # accuracies of 86 and 74 %, as on amazon_fr

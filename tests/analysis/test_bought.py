@@ -19,13 +19,13 @@ from analysis.baselines import Baseline, baselines_of, probe_of
 from analysis.baselines_words import against_probe, is_beaten
 from analysis.evidence import Evidence, gather_evidence
 from analysis.groups import Group
+from analysis.intervals import ratio_of_means
 from analysis.labels import label_curves, labels_needed
 from analysis.labels_words import times, worth
 from analysis.ladder import Ladder, ladders
 from analysis.ladder_words import ladder_sentence, title_of_ladder
 from analysis.phrases import failed_cell, failed_runs
 from analysis.probe import features, fit_probes, probe_inputs
-from analysis.statistics import ratio_of_means
 from data_prep.examples import read_split
 from data_prep.subsets import nested_subset
 from foundation.errors import exit_code

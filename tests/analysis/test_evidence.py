@@ -31,7 +31,7 @@ from analysis.findings import (
     tighter_side,
 )
 from analysis.notes import notes, of_few
-from analysis.statistics import brown_forsythe
+from analysis.significance import brown_forsythe
 from analysis.steps_words import bound, steps_sentence
 from tests.analysis.made_up import PUBLISHED, folders_of, made_up, published_runs
 

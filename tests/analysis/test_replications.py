@@ -11,10 +11,10 @@ import pytest
 from analysis.beside_published import about_replications
 from analysis.best_steps import RunResult
 from analysis.evidence import Evidence, gather_evidence
+from analysis.intervals import one_more_run
 from analysis.leaks import leak_effects, leaks_table
 from analysis.notes import about_leaks, leak_effect, tied_steps
 from analysis.replications import BY_EPOCH, by_epoch, longer_schedule, ours_by_epoch, sources, sources_table
-from analysis.statistics import one_more_run
 from tests.analysis.made_up import folders_of, made_up, published_runs
 
 EPOCHS = 5

@@ -19,7 +19,7 @@ from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
-from analysis import statistics as own
+from analysis import estimates, intervals, significance
 
 VALUES = st.lists(st.integers(0, 400).map(lambda right: right / 4), min_size=2, max_size=9)  # ties are normal
 ONE, OTHER = [79.5, 78.5, 80.1], [65.4, 66.7, 67.4]
@@ -31,7 +31,7 @@ def differ(*groups: list[float]) -> bool:
 
 @given(VALUES)
 def test_mean_and_both_stds(values: list[float]) -> None:
-    found = own.spread(values)
+    found = estimates.spread(values)
     mean = sum(values) / len(values)
     squares = sum((value - mean) ** 2 for value in values)
     assert found.n == len(values)
@@ -42,7 +42,7 @@ def test_mean_and_both_stds(values: list[float]) -> None:
 
 @given(VALUES)
 def test_the_interval_of_a_mean_is_students(values: list[float]) -> None:
-    found = own.mean_over_seeds(values)
+    found = intervals.mean_over_seeds(values)
     assert found.value == pytest.approx(np.mean(values))
     assert found.target == "this test set, new seeds"
     if differ(values):
@@ -51,7 +51,7 @@ def test_the_interval_of_a_mean_is_students(values: list[float]) -> None:
 
 @given(VALUES, VALUES)
 def test_the_difference_of_other_seeds_is_welchs(one: list[float], other: list[float]) -> None:
-    found = own.difference_over_seeds(one, other, paired=False)
+    found = intervals.difference_over_seeds(one, other, paired=False)
     assert found.value == pytest.approx(np.mean(one) - np.mean(other))
     if differ(one, other):
         expected = CompareMeans(DescrStatsW(one), DescrStatsW(other)).tconfint_diff(usevar="unequal")
@@ -62,29 +62,32 @@ def test_the_difference_of_other_seeds_is_welchs(one: list[float], other: list[f
 def test_the_difference_of_the_same_seeds_is_the_paired_t(pairs: list[tuple[float, float]]) -> None:
     one, other = ([pair[side] for pair in pairs] for side in (0, 1))
     assume(np.std(np.subtract(one, other)) > 1e-3)
-    found = own.difference_over_seeds(one, other, paired=True)
+    found = intervals.difference_over_seeds(one, other, paired=True)
     interval = stats.ttest_rel(one, other).confidence_interval(0.95)
     assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
 
 
 def test_one_seed_and_equal_seeds_have_no_interval_and_say_why() -> None:
     for found, why in (
-        (own.mean_over_seeds([80.0]), "none: one seed"),
-        (own.mean_over_seeds([80.0, 80.0, 80.0]), "none: all values are the same"),
-        (own.difference_over_seeds([80.0], [70.0, 71.0], paired=False), "none: one seed"),
-        (own.difference_over_seeds([80.0], [70.0], paired=True), "none: one seed"),
-        (own.difference_over_seeds([80.0, 81.0], [70.0, 71.0], paired=True), "none: all differences are the same"),
-        (own.difference_over_seeds([80.0, 80.0], [70.0, 70.0], paired=False), "none: all values are the same"),
-        (own.mean_over_texts([[100.0, 0.0, 100.0]]), "none: one seed"),
-        (own.mean_over_texts([[100.0], [0.0]]), "none: one text"),
-        (own.mean_over_texts([[100.0, 100.0], [100.0, 100.0]]), "none: all values are the same"),
-        (own.mean_over_texts([[100.0, 0.0, 100.0], [0.0, 100.0, 100.0]]), "none: all values are the same"),
-        (own.std_interval([80.0]), "none: one seed"),
-        (own.std_interval([80.0, 80.0]), "none: all values are the same"),
-        (own.std_ratio([80.0], [70.0, 71.0]), "none: one seed"),
-        (own.std_ratio([80.0, 81.0], [70.0, 70.0]), "none: all values are the same"),
-        (own.one_more_run([80.0]), "none: one seed"),
-        (own.one_more_run([80.0, 80.0]), "none: all values are the same"),
+        (intervals.mean_over_seeds([80.0]), "none: one seed"),
+        (intervals.mean_over_seeds([80.0, 80.0, 80.0]), "none: all values are the same"),
+        (intervals.difference_over_seeds([80.0], [70.0, 71.0], paired=False), "none: one seed"),
+        (intervals.difference_over_seeds([80.0], [70.0], paired=True), "none: one seed"),
+        (
+            intervals.difference_over_seeds([80.0, 81.0], [70.0, 71.0], paired=True),
+            "none: all differences are the same",
+        ),
+        (intervals.difference_over_seeds([80.0, 80.0], [70.0, 70.0], paired=False), "none: all values are the same"),
+        (intervals.mean_over_texts([[100.0, 0.0, 100.0]]), "none: one seed"),
+        (intervals.mean_over_texts([[100.0], [0.0]]), "none: one text"),
+        (intervals.mean_over_texts([[100.0, 100.0], [100.0, 100.0]]), "none: all values are the same"),
+        (intervals.mean_over_texts([[100.0, 0.0, 100.0], [0.0, 100.0, 100.0]]), "none: all values are the same"),
+        (intervals.std_interval([80.0]), "none: one seed"),
+        (intervals.std_interval([80.0, 80.0]), "none: all values are the same"),
+        (intervals.std_ratio([80.0], [70.0, 71.0]), "none: one seed"),
+        (intervals.std_ratio([80.0, 81.0], [70.0, 70.0]), "none: all values are the same"),
+        (intervals.one_more_run([80.0]), "none: one seed"),
+        (intervals.one_more_run([80.0, 80.0]), "none: all values are the same"),
     ):
         assert not found.has_interval
         assert not found.excludes(0)
@@ -95,8 +98,8 @@ def test_one_seed_and_equal_seeds_have_no_interval_and_say_why() -> None:
 
 
 def test_an_interval_is_worded_with_its_ends_and_an_open_end_is_said() -> None:
-    def estimate(low: float, high: float) -> own.Estimate:
-        return own.Estimate(1.0, low, high, own.SAME_TEXTS, "made up")
+    def estimate(low: float, high: float) -> estimates.Estimate:
+        return estimates.Estimate(1.0, low, high, estimates.SAME_TEXTS, "made up")
 
     assert estimate(-1.234, 101.5).ends() == "-1.23 to 101.50"
     assert estimate(-1.234, 101.5).ends("+.1f", least=0, most=100) == "+0.0 to +100.0"
@@ -132,14 +135,14 @@ def test_the_interval_over_texts_is_that_of_the_two_way_random_model(
     variance = components[0] / n + components[1] / m + squares["rest"] / (n * m)
     assume(variance > 1e-6)
     assume(min(abs(squares[name] - squares["rest"]) for name in ("runs", "texts")) > 1e-6)
-    found = own.mean_over_texts(scores)
+    found = intervals.mean_over_texts(scores)
     assert found.value == pytest.approx(scores.mean())
     terms = {"runs": n - 1, "texts": m - 1, "rest": (n - 1) * (m - 1)}
     kept = [name for name in ("runs", "texts") if squares[name] > squares["rest"]]
     weights = {**dict.fromkeys(kept, 1), "rest": 1 - len(kept)}
     freedom = (n * m * variance) ** 2 / sum((weights[name] * squares[name]) ** 2 / terms[name] for name in weights)
     half = stats.t.ppf(0.975, freedom) * math.sqrt(variance)
-    over_seeds = own.mean_over_seeds(scores.mean(axis=1))
+    over_seeds = intervals.mean_over_seeds(scores.mean(axis=1))
     if not over_seeds.has_interval:  # all runs are equally accurate: none for this test set, so none for new texts
         assert not found.has_interval
         return
@@ -153,10 +156,10 @@ def test_a_paired_difference_over_texts_is_the_mean_of_differences_and_the_unpai
     rng = np.random.default_rng(3)
     of_seed = rng.normal(0, 3, (6, 1))
     one, other = (of_seed + rng.normal(mean, 1, (6, 80)) for mean in (80, 70))
-    paired = own.difference_over_texts(one, other, paired=True)
-    direct = own.mean_over_texts(one - other)
+    paired = intervals.difference_over_texts(one, other, paired=True)
+    direct = intervals.mean_over_texts(one - other)
     assert (paired.value, paired.low, paired.high) == (direct.value, direct.low, direct.high)
-    unpaired = own.difference_over_texts(one, other, paired=False)
+    unpaired = intervals.difference_over_texts(one, other, paired=False)
     assert unpaired.value == pytest.approx(paired.value)
     assert unpaired.high - unpaired.low > 2 * (paired.high - paired.low)
     assert unpaired.target == paired.target == "new texts, new seeds"
@@ -173,7 +176,7 @@ def test_the_unpaired_permutation_test_counts_every_way_to_deal_the_values(
         rest = [values[index] for index in range(len(values)) if index not in chosen]
         gaps.append(np.mean([values[index] for index in chosen]) - np.mean(rest))
     tails = [np.mean([gap >= seen - 1e-9 for gap in gaps]), np.mean([gap <= seen + 1e-9 for gap in gaps])]
-    assert own.permutation_test(one, other, paired=False).p == pytest.approx(min(1.0, 2 * min(tails)))
+    assert significance.permutation_test(one, other, paired=False).p == pytest.approx(min(1.0, 2 * min(tails)))
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=2, max_size=8))
@@ -182,21 +185,21 @@ def test_the_paired_permutation_test_flips_the_signs_of_the_differences(pairs: l
     gaps = np.subtract(one, other)
     sums = [float(np.dot(signs, gaps)) for signs in product((-1, 1), repeat=len(gaps))]
     tails = [np.mean([total >= gaps.sum() for total in sums]), np.mean([total <= gaps.sum() for total in sums])]
-    found = own.permutation_test(one, other, paired=True)
+    found = significance.permutation_test(one, other, paired=True)
     assert found.p == pytest.approx(min(1.0, 2 * min(tails)))
     assert found.smallest == 2 / 2 ** len(pairs)
 
 
 def test_three_pairs_cannot_go_below_a_quarter_and_three_against_three_not_below_a_tenth() -> None:
     for paired, smallest in ((True, 0.25), (False, 0.1)):
-        found = own.permutation_test(ONE, OTHER, paired)
+        found = significance.permutation_test(ONE, OTHER, paired)
         assert found.p == pytest.approx(smallest)
         assert found.smallest == pytest.approx(smallest)
-        assert math.isnan(own.permutation_test([1.0], [2.0], paired).p)
-        many = own.permutation_test(np.arange(20), np.arange(20) + 100.0, paired)
+        assert math.isnan(significance.permutation_test([1.0], [2.0], paired).p)
+        many = significance.permutation_test(np.arange(20), np.arange(20) + 100.0, paired)
         assert many.p == pytest.approx(many.smallest) == pytest.approx(2e-5)  # drawn: a million ways and more
     with pytest.raises(ValueError, match="pairs need as many"):
-        own.permutation_test([1.0, 2.0], [1.0], paired=True)
+        significance.permutation_test([1.0, 2.0], [1.0], paired=True)
 
 
 def test_a_true_null_of_pairs_is_rejected_as_often_as_it_says() -> None:
@@ -204,7 +207,7 @@ def test_a_true_null_of_pairs_is_rejected_as_often_as_it_says() -> None:
     for _ in range(400):
         shared, noise = rng.normal(0, 1, 8), rng.normal(0, 1, (2, 8))
         rejected += (
-            own.permutation_test(noise[0] + shared, noise[1] - shared, paired=True).p <= 0.05
+            significance.permutation_test(noise[0] + shared, noise[1] - shared, paired=True).p <= 0.05
         )  # correlation -0.5
     assert 0.02 <= rejected / 400 <= 0.08  # 0.109 by the unpaired test
 
@@ -213,7 +216,7 @@ def test_many_runs_take_little_memory() -> None:
     rng = np.random.default_rng(0)
     for paired in (True, False):
         tracemalloc.start()
-        own.permutation_test(rng.normal(0, 1, 250), rng.normal(0, 1, 250), paired)
+        significance.permutation_test(rng.normal(0, 1, 250), rng.normal(0, 1, 250), paired)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 100e6
@@ -225,7 +228,7 @@ def test_brown_forsythe_is_an_f_test_of_distances_from_the_median(one: list[floa
     assume(all(np.ptp(part) > 0 for part in distances))
     expected = stats.f_oneway(*distances).pvalue
     assume(math.isfinite(expected))
-    assert own.brown_forsythe(one, other) == pytest.approx(expected)
+    assert significance.brown_forsythe(one, other) == pytest.approx(expected)
 
 
 def test_brown_forsythe_says_why_where_it_can_say_nothing() -> None:
@@ -234,31 +237,31 @@ def test_brown_forsythe_says_why_where_it_can_say_nothing() -> None:
         ([1.0, 1.0, 1.0], [2.0, 2.0, 2.0], "equally accurate"),
         ([1.0, 1.0, 3.0, 3.0], [2.0, 2.0, 2.0], "as far from its group's median"),
     ):
-        assert math.isnan(own.brown_forsythe(one, other))
-        assert why in (own.no_spread_test(one, other) or "")
-    assert own.no_spread_test([1.0, 2.0, 4.0], [2.0, 2.0, 2.0]) is None
+        assert math.isnan(significance.brown_forsythe(one, other))
+        assert why in (significance.no_spread_test(one, other) or "")
+    assert significance.no_spread_test([1.0, 2.0, 4.0], [2.0, 2.0, 2.0]) is None
 
 
 @given(VALUES, VALUES)
 def test_a_std_and_a_ratio_of_stds_have_the_intervals_of_normal_values(one: list[float], other: list[float]) -> None:
     assume(len(set(one)) > 1 and len(set(other)) > 1)
     n, k = len(one), len(other)
-    std = own.std_interval(one)
+    std = intervals.std_interval(one)
     assert std.value == pytest.approx(np.std(one))
     squares = np.var(one) * n
     assert (std.low, std.high) == pytest.approx(
         tuple(math.sqrt(squares / stats.chi2.ppf(q, n - 1)) for q in (0.975, 0.025))
     )
-    ratio = own.std_ratio(one, other)
+    ratio = intervals.std_ratio(one, other)
     assert ratio.value == pytest.approx(np.std(one, ddof=1) / np.std(other, ddof=1))
-    back = own.std_ratio(other, one)
+    back = intervals.std_ratio(other, one)
     assert (ratio.low, ratio.high) == pytest.approx((1 / back.high, 1 / back.low))
     assert ratio.low == pytest.approx(ratio.value / math.sqrt(stats.f.ppf(0.975, n - 1, k - 1)))
 
 
 def test_one_more_run_is_within_a_prediction_interval() -> None:
     values = np.array(ONE)
-    found = own.one_more_run(values)
+    found = intervals.one_more_run(values)
     half = 4.302653 * values.std(ddof=1) * math.sqrt(4 / 3)
     assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half), rel=1e-6)
 
@@ -272,7 +275,7 @@ def test_the_power_is_that_of_a_simulated_t_test(paired: bool) -> None:
             p = stats.ttest_1samp(one, 0, axis=1).pvalue
         else:
             p = stats.ttest_ind(one, rng.normal(0, 1, (repeats, n)), axis=1).pvalue
-        assert own.power_of(effect, n, paired) == pytest.approx(float(np.mean(p < 0.05)), abs=0.01)
+        assert significance.power_of(effect, n, paired) == pytest.approx(float(np.mean(p < 0.05)), abs=0.01)
 
 
 @pytest.mark.parametrize("paired", [True, False])
@@ -282,13 +285,13 @@ def test_every_effect_has_its_number_of_seeds_and_more_effect_needs_no_more_seed
         bound = stats.t.ppf(0.975, freedom)
         return float(stats.nct.sf(bound, freedom, centre) + stats.nct.cdf(-bound, freedom, centre))
 
-    before = own.MOST_SEEDS
+    before = significance.MOST_SEEDS
     for effect in np.arange(0.3, 14, 0.1):
-        n = own.seeds_needed(float(effect), 1.0, paired)
+        n = significance.seeds_needed(float(effect), 1.0, paired)
         assert n is not None
         assert 2 <= n <= before
         before = n
-        powers = {k: own.power_of(float(effect), k, paired) for k in range(2, n + 2)}
+        powers = {k: significance.power_of(float(effect), k, paired) for k in range(2, n + 2)}
         assert all(0 < power <= 1 + 1e-9 for power in powers.values())
         assert sorted(powers.values()) == pytest.approx(list(powers.values()), abs=1e-9)
         assert n == min(k for k, power in powers.items() if power >= 0.8)
@@ -299,41 +302,41 @@ def test_every_effect_has_its_number_of_seeds_and_more_effect_needs_no_more_seed
 
 
 def test_seeds_that_no_one_has_are_not_promised() -> None:
-    assert own.seeds_needed(0.01, 2.0, paired=False) is None
-    assert own.seeds_needed(1.0, 0.0, paired=True) == 2
-    assert own.seeds_needed(-5.0, 1.14, paired=True) == own.seeds_needed(5.0, 1.14, paired=True) == 3
+    assert significance.seeds_needed(0.01, 2.0, paired=False) is None
+    assert significance.seeds_needed(1.0, 0.0, paired=True) == 2
+    assert significance.seeds_needed(-5.0, 1.14, paired=True) == significance.seeds_needed(5.0, 1.14, paired=True) == 3
     for difference, std in ((0.0, 2.0), (1.0, -1.0), (math.nan, 1.0), (1.0, math.inf)):
         with pytest.raises(ValueError, match="no number of seeds"):
-            own.seeds_needed(difference, std, paired=True)
+            significance.seeds_needed(difference, std, paired=True)
 
 
 @given(st.integers(1, 400), st.data())
 def test_a_share_has_wilsons_interval(n: int, data: st.DataObject) -> None:
     right = data.draw(st.integers(0, n))
-    assert own.share_interval(right, n) == pytest.approx(proportion_confint(right, n, method="wilson"), abs=1e-9)
+    assert intervals.share_interval(right, n) == pytest.approx(proportion_confint(right, n, method="wilson"), abs=1e-9)
 
 
 def test_the_std_of_three_seeds_is_known_within_a_factor_of_twelve() -> None:
-    low, high = own.std_factors(3)  # of a std with ddof 0
+    low, high = intervals.std_factors(3)  # of a std with ddof 0
     assert (low, high) == pytest.approx((math.sqrt(3 / 7.377759), math.sqrt(3 / 0.0506356)))
-    assert all(math.isnan(factor) for factor in own.std_factors(1))
+    assert all(math.isnan(factor) for factor in intervals.std_factors(1))
 
 
 @pytest.mark.parametrize("bad", [[80.0, math.nan], [80.0, math.inf], []])
 def test_nan_infinity_and_nothing_are_refused_everywhere(bad: list[float]) -> None:
     good, grid = [1.0, 2.0], [bad, bad]
     for call in (
-        lambda: own.spread(bad),
-        lambda: own.mean_over_seeds(bad),
-        lambda: own.difference_over_seeds(bad, good, paired=False),
-        lambda: own.difference_over_seeds(good, bad, True),
-        lambda: own.permutation_test(good, bad, False),
-        lambda: own.brown_forsythe(bad, good),
-        lambda: own.std_interval(bad),
-        lambda: own.std_ratio(good, bad),
-        lambda: own.one_more_run(bad),
-        lambda: own.mean_over_texts(grid),
-        lambda: own.difference_over_texts(grid, grid, True),
+        lambda: estimates.spread(bad),
+        lambda: intervals.mean_over_seeds(bad),
+        lambda: intervals.difference_over_seeds(bad, good, paired=False),
+        lambda: intervals.difference_over_seeds(good, bad, True),
+        lambda: significance.permutation_test(good, bad, False),
+        lambda: significance.brown_forsythe(bad, good),
+        lambda: intervals.std_interval(bad),
+        lambda: intervals.std_ratio(good, bad),
+        lambda: intervals.one_more_run(bad),
+        lambda: intervals.mean_over_texts(grid),
+        lambda: intervals.difference_over_texts(grid, grid, True),
     ):
         with pytest.raises(ValueError, match="NaN or infinite|at least one"):
             call()
@@ -341,11 +344,11 @@ def test_nan_infinity_and_nothing_are_refused_everywhere(bad: list[float]) -> No
 
 def test_shapes_that_do_not_go_together_are_refused() -> None:
     with pytest.raises(ValueError, match="pairs need as many"):
-        own.difference_over_seeds([1.0, 2.0], [1.0], paired=True)
+        intervals.difference_over_seeds([1.0, 2.0], [1.0], paired=True)
     with pytest.raises(ValueError, match="not on the same texts"):
-        own.difference_over_texts([[1.0, 2.0]], [[1.0]], paired=False)
+        intervals.difference_over_texts([[1.0, 2.0]], [[1.0]], paired=False)
     with pytest.raises(ValueError, match="1 dimension"):
-        own.spread([[1.0], [2.0]])
+        estimates.spread([[1.0], [2.0]])
 
 
 def test_new_texts_never_have_the_narrower_interval() -> None:
@@ -355,8 +358,8 @@ def test_new_texts_never_have_the_narrower_interval() -> None:
             of_seed = rng.normal(0, 0.3, (2, n, 1))
             one, other = 100.0 * (rng.normal(1, 1, 60) + of_seed + rng.normal(0, 0.5, (2, n, 60)) > 0)
             for paired in (True, False):
-                texts = own.difference_over_texts(one, other, paired)
-                seeds = own.difference_over_seeds(one.mean(axis=1), other.mean(axis=1), paired)
+                texts = intervals.difference_over_texts(one, other, paired)
+                seeds = intervals.difference_over_seeds(one.mean(axis=1), other.mean(axis=1), paired)
                 if seeds.has_interval:
                     assert texts.low <= seeds.low + 1e-9
                     assert texts.high >= seeds.high - 1e-9
@@ -364,14 +367,14 @@ def test_new_texts_never_have_the_narrower_interval() -> None:
 
 def test_shares_of_300_texts_that_are_equal_but_for_rounding_are_taken_as_equal() -> None:
     one, other = ([100 * right / 300 for right in counts] for counts in ((211, 211, 214, 214), (240, 240, 247, 247)))
-    assert "as far from its group's median" in (own.no_spread_test(one, other) or "")
-    assert math.isnan(own.brown_forsythe(one, other))
+    assert "as far from its group's median" in (significance.no_spread_test(one, other) or "")
+    assert math.isnan(significance.brown_forsythe(one, other))
     shifted = [100 * (right - 30) / 300 for right in (211, 223, 229)]
-    gaps = own.difference_over_seeds([100 * right / 300 for right in (211, 223, 229)], shifted, paired=True)
+    gaps = intervals.difference_over_seeds([100 * right / 300 for right in (211, 223, 229)], shifted, paired=True)
     assert gaps.why_none == "all differences are the same"
     third = [100 * 0.1 * 3, 30.0]
-    assert not own.std_interval(third).has_interval
-    assert not own.std_ratio(third, [1.0, 2.0]).has_interval
+    assert not intervals.std_interval(third).has_interval
+    assert not intervals.std_ratio(third, [1.0, 2.0]).has_interval
 
 
 def test_the_command_of_the_page_on_precision_gives_its_interval(tmp_path: Path) -> None:

@@ -1,126 +1,30 @@
-"""Compute what runs over several seeds can show: pure functions on arrays. Each interval names its target.
+"""Compute the interval of each estimate from runs over several seeds: pure functions on arrays.
 
-*This test set, new seeds* asks what other seeds would give on the same test texts; *new texts, new seeds* asks what
-they would give on other texts of the same kind. docs/coverage.md has the coverage of each interval, by simulation.
-
-Estimates and tests of arrays raise `ValueError` for NaN, an infinite value, a wrong shape or no value at all.
+Each interval names its target. docs/coverage.md has the coverage of each interval, by simulation. All raise
+`ValueError` for NaN, an infinite value, a wrong shape or no value at all.
 """
 
 import math
-from bisect import bisect_left
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from numpy.typing import ArrayLike
+from scipy import stats
 
-SAME_TEXTS = "this test set, new seeds"
-NEW_TEXTS = "new texts, new seeds"
-LEVEL = 0.95
-POWER = 0.8
-EXACT_UP_TO = 99_999  # permutations; above this number a random sample is drawn
-AT_A_TIME = 1_000  # permutations in memory at the same time
-MOST_SEEDS = 10_000
-NODES = 128  # of the numerical integral in `power_of`
-ONE_SEED, ALL_THE_SAME, ALL_DIFFERENCES_THE_SAME = "one seed", "all values are the same", "all differences are the same"
-
-Array = NDArray[np.float64]
-Form = str | Callable[[float, bool], str]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95 % interval, one end of which may be infinite.
-
-    Without an interval, `low` and `high` are NaN and `method` says why.
-    """
-
-    value: float
-    low: float
-    high: float
-    target: str
-    method: str
-
-    @property
-    def has_interval(self) -> bool:
-        return not math.isnan(self.low)
-
-    @property
-    def why_none(self) -> str:
-        """The reason why there is no interval."""
-        return self.method.removeprefix("none: ")
-
-    def excludes(self, value: float) -> bool:
-        return self.has_interval and not self.low <= value <= self.high
-
-    def ends(self, form: Form = ".2f", least: float = -math.inf, most: float = math.inf) -> str:
-        """Return `low to high`, `from low`, `up to high`, or `none (why)`. `least` and `most` limit the ends.
-
-        `form` is a format, or a function of an end that is also told whether the end is the upper one.
-        """
-        if not self.has_interval:
-            return f"none ({self.why_none})"
-        low, high = max(self.low, least), min(self.high, most)
-        if math.isinf(low) and math.isinf(high):
-            return "none (no end is known)"
-
-        def write(end: float, up: bool) -> str:
-            return form(end, up) if callable(form) else f"{end:{form}}"
-
-        if math.isinf(high):
-            return f"from {write(low, False)}"
-        return f"{'up' if math.isinf(low) else write(low, False)} to {write(high, True)}"
-
-    def words(self, form: Form = ".2f", least: float = -math.inf, most: float = math.inf) -> str:
-        """Return `95 % interval low to high`, or `no interval: why`, as `ends` writes them."""
-        if not self.has_interval:
-            return f"no interval: {self.why_none}"
-        return f"{100 * LEVEL:.0f} % interval {self.ends(form, least, most)}"
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Mean and standard deviation over n seeds. `std` has ddof 0, as published, and `std_sample` has ddof 1."""
-
-    n: int
-    mean: float
-    std: float
-    std_sample: float  # NaN for n = 1
-
-
-@dataclass(frozen=True)
-class PValue:
-    """A p-value, NaN when there is none, and the smallest p-value that this number of seeds can give."""
-
-    p: float
-    smallest: float
-
-
-def checked(values: ArrayLike, dimensions: int = 1) -> Array:
-    """Return the values as an array of float64. Raises `ValueError` as the module docstring says."""
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != dimensions or array.size == 0:
-        raise ValueError(f"expected values in {dimensions} dimension(s), at least one, got shape {array.shape}")
-    if not np.isfinite(array).all():
-        raise ValueError("a value is NaN or infinite; leave runs without a value out, and name them")
-    return array
-
-
-def are_alike(array: Array) -> bool:
-    """Return whether all values are the same, apart from rounding.
-
-    Accuracies are shares of texts, and a share like 0.1 has no exact binary form.
-    """
-    return bool(np.ptp(array) <= 1e-9 * max(1.0, float(np.abs(array).max())))
-
-
-def spread(values: ArrayLike) -> Spread:
-    """Return mean and standard deviations of values over seeds, shape (runs,)."""
-    array = checked(values)
-    sample = float(array.std(ddof=1)) if len(array) > 1 else math.nan
-    return Spread(len(array), float(array.mean()), float(array.std()), sample)
+from analysis.estimates import (
+    ALL_DIFFERENCES_THE_SAME,
+    ALL_THE_SAME,
+    LEVEL,
+    NEW_TEXTS,
+    ONE_SEED,
+    SAME_TEXTS,
+    Array,
+    Estimate,
+    are_alike,
+    checked,
+    checked_two,
+    no_interval,
+)
 
 
 def std_factors(n: int) -> tuple[float, float]:
@@ -151,7 +55,7 @@ def std_ratio(one: ArrayLike, other: ArrayLike) -> Estimate:
 
     The values must be independent and normal.
     """
-    first, second = _two(one, other)
+    first, second = checked_two(one, other)
     if min(len(first), len(second)) < 2:
         return no_interval(math.nan, ONE_SEED)
     if are_alike(first) or are_alike(second):
@@ -174,11 +78,6 @@ def one_more_run(values: ArrayLike) -> Estimate:
     return _around(mean, error, n - 1, f"prediction interval, {n} seeds", "one more run")
 
 
-def no_interval(value: float, why: str, target: str = SAME_TEXTS) -> Estimate:
-    """Return an estimate that says why it has no interval."""
-    return Estimate(value, math.nan, math.nan, target, f"none: {why}")
-
-
 def _around(
     value: float, error: float, freedom: float, method: str, target: str = SAME_TEXTS, same: str = ALL_THE_SAME
 ) -> Estimate:
@@ -197,13 +96,6 @@ def _students(array: Array, method: str, same: str = ALL_THE_SAME) -> Estimate:
     return _around(float(array.mean()), error, n - 1, f"{method}, {n} seeds", same=same)
 
 
-def _two(one: ArrayLike, other: ArrayLike, paired: bool = False) -> tuple[Array, Array]:
-    first, second = checked(one), checked(other)
-    if paired and len(first) != len(second):
-        raise ValueError(f"pairs need as many values of each, got {len(first)} and {len(second)}")
-    return first, second
-
-
 def mean_over_seeds(values: ArrayLike) -> Estimate:
     """Return the mean of values over seeds, shape (runs,), and Student's t interval. Target: this test set."""
     return _students(checked(values), "Student's t")
@@ -214,7 +106,7 @@ def difference_over_seeds(one: ArrayLike, other: ArrayLike, paired: bool) -> Est
 
     Paired runs (run k of both has the same seed) use Student's t of the differences, others Welch's t (Welch 1947).
     """
-    first, second = _two(one, other, paired)
+    first, second = checked_two(one, other, paired)
     if paired:
         return _students(first - second, "paired t", ALL_DIFFERENCES_THE_SAME)
     gap, sizes = float(first.mean() - second.mean()), (len(first), len(second))
@@ -232,7 +124,7 @@ def ratio_of_means(parts: ArrayLike, wholes: ArrayLike) -> Estimate:
     Student's t does not reject that parts - r wholes has a mean of 0. There is no interval for one seed, or when the
     interval of mean(wholes) holds 0: every ratio is then possible.
     """
-    top, bottom = _two(parts, wholes, paired=True)
+    top, bottom = checked_two(parts, wholes, paired=True)
     n, mean, of = len(top), float(top.mean()), float(bottom.mean())
     ratio = mean / of if of else math.nan
     if n < 2:
@@ -319,92 +211,6 @@ def difference_over_texts(one: ArrayLike, other: ArrayLike, paired: bool) -> Est
     if paired:
         return _crossed([(1.0, first - second)], f"{len(first)} paired", over_seeds)
     return _crossed([(1.0, first), (-1.0, second)], f"{len(first)} and {len(second)}", over_seeds)
-
-
-def permutation_test(one: ArrayLike, other: ArrayLike, paired: bool) -> PValue:
-    """Return the two-sided permutation test of a difference of means; both inputs have shape (runs,).
-
-    Paired runs: the signs of the differences are flipped (Fisher 1935), in 2^n ways, so the smallest p of three pairs
-    is 0.25. Unpaired runs: the values are dealt into the two groups, in C(n + k, n) ways, so the smallest p of 3
-    against 3 is 0.1. More than 99,999 ways are drawn, not counted. There is no test when a group has one value.
-    """
-    first, second = _two(one, other, paired)
-    ways = 2 ** len(first) if paired else math.comb(len(first) + len(second), len(first))
-    smallest = min(1.0, 2 / ways) if ways <= EXACT_UP_TO else 2 / (EXACT_UP_TO + 1)
-    if min(len(first), len(second)) < 2:
-        return PValue(math.nan, smallest)
-    found = stats.permutation_test(
-        (first, second),
-        lambda x, y, axis: x.mean(axis=axis) - y.mean(axis=axis),
-        vectorized=True,
-        n_resamples=EXACT_UP_TO,
-        batch=AT_A_TIME,
-        permutation_type="samples" if paired else "independent",
-        rng=np.random.default_rng(0),
-    )
-    return PValue(float(found.pvalue), smallest)
-
-
-def no_spread_test(one: ArrayLike, other: ArrayLike) -> str | None:
-    """Return why two groups of values, (runs,) each, have no test of their spread, or None when they have a test."""
-    first, second = _two(one, other)
-    if min(len(first), len(second)) < 3:
-        return "fewer than three runs have no test of their spread"
-    if are_alike(first) and are_alike(second):
-        return "all runs of a group are equally accurate"
-    distances = [np.abs(array - np.median(array)) for array in (first, second)]
-    if all(map(are_alike, distances)):
-        return "every run is as far from its group's median as the others"
-    return None
-
-
-def brown_forsythe(one: ArrayLike, other: ArrayLike) -> float:
-    """Return the p-value of Brown and Forsythe's test (1974) that two groups, (runs,) each, spread alike.
-
-    NaN when `no_spread_test` says why there is no test.
-    """
-    if no_spread_test(one, other) is not None:
-        return math.nan
-    return float(stats.levene(checked(one), checked(other), center="median").pvalue)
-
-
-def seeds_needed(difference: float, std: float, paired: bool) -> int | None:
-    """Return how many seeds (of each group) show a difference at 5 %, two-sided, with a probability of 80 %.
-
-    `std` is that of the differences when paired, otherwise that of one group. None means more than 10,000 seeds. Raises
-    `ValueError` for a difference of zero, a negative std, and a difference or std that is NaN or infinite.
-    """
-    if not (math.isfinite(difference) and math.isfinite(std)) or difference == 0 or std < 0:
-        raise ValueError(f"no number of seeds for a difference of {difference} and a std of {std}")
-    if std == 0:
-        return 2
-    effect = abs(difference) / std
-    n = bisect_left(range(MOST_SEEDS + 1), True, lo=2, key=lambda n: power_of(effect, n, paired) >= POWER)
-    return n if n <= MOST_SEEDS else None
-
-
-def power_of(effect: float, n: int, paired: bool) -> float:
-    """Return the probability that a two-sided t test at 5 % shows a difference of `effect` stds with n seeds.
-
-    `n` is the number of pairs, or of seeds in each group. Source: the non-central t distribution,
-    P(|Z + d| > t sqrt(V / f)) with V chi-squared and f its degrees of freedom, integrated over the quantiles of V. The
-    sum is finite for every effect; scipy and statsmodels give NaN for some large effects.
-    """
-    freedom = n - 1 if paired else 2 * (n - 1)
-    centre = effect * math.sqrt(n if paired else n / 2)
-    bound = float(stats.t.ppf((1 + LEVEL) / 2, freedom))
-    places, weights = _gauss_legendre()
-    angle = (places + 1) * math.pi / 4  # sin^2 puts more nodes at both ends, where the quantiles change fast
-    share, weight = np.sin(angle) ** 2, weights * math.pi / 4 * np.sin(2 * angle)
-    limits = bound * np.sqrt(stats.chi2.ppf(share, freedom) / freedom)
-    return float(weight @ (special.ndtr(centre - limits) + special.ndtr(-centre - limits)))
-
-
-@cache
-def _gauss_legendre() -> tuple[Array, Array]:
-    """Return the nodes and weights of a Gauss-Legendre sum on (-1, 1). Numpy takes milliseconds to find them."""
-    places, weights = np.polynomial.legendre.leggauss(NODES)
-    return places, weights
 
 
 def share_interval(n_right: int, n: int) -> tuple[float, float]:
