@@ -15,7 +15,7 @@ from sweeps.device import Machine
 from sweeps.fairseq_keys import check_schedule, check_values, refuse_unheeded, with_nothing_given
 from sweeps.grid import PlannedRun
 from sweeps.provenance import binarised_folder
-from sweeps.run import plan_steps, planned
+from sweeps.steps import plan_steps, planned
 
 ELSEWHERE = ("dataset.", "launcher.")  # overrides that fairseq and transformers do not get
 

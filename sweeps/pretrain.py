@@ -24,13 +24,13 @@ from data_prep.doses import ABOUT, UNITS, dose_name, doses_of_model, steps_of
 from foundation.errors import UsageError
 from foundation.whole_files import require_no_dead_link, sha256_of, write_json, write_text
 from hydra_conf.compose import choices, compose_config, group_words, parse_words, quoted
+from sweeps.beginning import begin
 from sweeps.child import environment_of, note_death, start
 from sweeps.device import Machine, require_device, resolve_machine
 from sweeps.folders import EXIT_NOT_OURS, EXIT_STOPPED, PRETRAINING, delete, lock_of, read_json, read_status, set_status
 from sweeps.grid import resolved_yaml, shape_words
 from sweeps.pool import POLL_SECONDS, Signals, SweepInterrupted
 from sweeps.provenance import comparable, differing_inputs, differing_keys
-from sweeps.run import begin
 from sweeps.screen import duration
 from sweeps.standing import last_step, stored_config
 

@@ -1539,14 +1539,14 @@ MUTATIONS = [
         COMMAND + "no_second_seed",
     ),
     Mutation(
-        "sweeps/run.py",
+        "sweeps/steps.py",
         "last = config.length * usual_ends[-1]",
         "last = usual_ends[-1]",
         "a longer run is as long as any other",
         "tests/sweeps/test_train_sizes.py -k longer",
     ),
     Mutation(
-        "sweeps/run.py",
+        "sweeps/steps.py",
         "[config.length * step for step in evaluation_steps(usual_ends, every)]",
         "[step for step in evaluation_steps(usual_ends, every)]",
         "a longer run is not evaluated at its end",

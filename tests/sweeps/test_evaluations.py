@@ -8,7 +8,7 @@ import pytest
 
 from hydra_conf.compose import compose_config
 from sweeps.folders import read_json
-from sweeps.run import planned
+from sweeps.steps import planned
 from tests.conftest import SIZES, Workspace
 from tests.sweeps.test_sweep import scalars
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from foundation.errors import UsageError
 from hydra_conf.compose import compose_config
 from sweeps.fairseq_keys import HEEDED, NAMES, check_schedule, refuse_unheeded, with_nothing_given
-from sweeps.run import planned
+from sweeps.steps import planned
 from tests.conftest import Workspace
 
 

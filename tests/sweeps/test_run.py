@@ -7,7 +7,8 @@ import torch
 
 from foundation.errors import UsageError
 from foundation.whole_files import write_json
-from sweeps.run import Plan, check_finished, explain
+from sweeps.run import explain
+from sweeps.steps import Plan, check_finished
 
 PLAN = Plan(batches=20, evaluations=[0, 10, 20])
 BOTH = ["valid", "test"]
