@@ -9,65 +9,30 @@ training of token types (fairseq has none). Two differences remain: the dropout 
 import copy
 import json
 import logging
-import math
-import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from fairseq import tasks, utils
 from omegaconf import DictConfig
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.tensorboard import SummaryWriter  # its flush, unlike tensorboardX's, waits for queued points
-from transformers import (
-    PreTrainedModel,
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-    get_polynomial_decay_schedule_with_warmup,
-)
+from transformers import PrinterCallback, Trainer, TrainerCallback, get_polynomial_decay_schedule_with_warmup
 from transformers.utils import logging as transformers_logging
 
 from data_prep.stages import read_manifest
-from fairseq_tasks.folders import Opened
 from fairseq_tasks.progress import Progress
 from fairseq_tasks.resume import Saver, stop_if_asked
 from foundation.errors import UsageError
 from foundation.whole_files import write_json
-from hf_tasks.adapters import count_parameters, save_adapter, with_adapter
-from hf_tasks.convert import transformers_config, transformers_model
-from hf_tasks.folders import MODEL, new_folder
+from hf_tasks.adapters import count_parameters, save_adapter
+from hf_tasks.arguments import training_arguments
+from hf_tasks.first_weights import converted, draw_model
 from hf_tasks.tokenizer import make_tokenizer
 from hf_tasks.weights import to_fairseq
-from hydra_conf.compose import betas_of, nearest
 
 logger = logging.getLogger(__name__)
-
-HEEDED = ["gradient_checkpointing", "neftune_noise_alpha", "optim"]  # of TrainingArguments
-INSTEAD = {  # words in keys of TrainingArguments -> what the user sets instead
-    "seed": "use SEEDS",
-    "output": "use RUNS_DIR",
-    "epochs": "use EPOCHS",
-    "fp16": "use PRECISION",
-    "bf16": "use PRECISION",
-    "cpu": "use DEVICE",
-    "save": "use launcher.save_every",
-    "eval": "use recipe.evaluate_every",
-    "batch": "use recipe.batch_size",
-    "logging": "use fairseq.common.log_interval",
-    "scheduler": "the schedule is polynomial decay, with the settings of fairseq.lr_scheduler",
-    "warmup": "use recipe.warmup_share or fairseq.lr_scheduler.warmup_updates",
-    "accumulation": "a step takes one batch",
-    "learning_rate": "use recipe.learning_rate",
-    "weight_decay": "use recipe.weight_decay",
-    "adam_beta": "use recipe.adam_betas",
-    "adam_epsilon": "use recipe.adam_eps",
-    "grad_norm": "use recipe.clip_norm",
-}
 
 
 class Epochs(IterableDataset[dict[str, torch.Tensor]]):
@@ -118,60 +83,6 @@ def polynomial_decay(optimizer: torch.optim.Optimizer, schedule: DictConfig) -> 
     return get_polynomial_decay_schedule_with_warmup(
         optimizer, warmup, steps, schedule.end_learning_rate, schedule.power
     )
-
-
-def draw_model(settings: DictConfig) -> tuple[Any, Opened]:
-    """Return fairseq's task, and its model with the first weights of this run.
-
-    The calls and their order are those of fairseq's own training, so that the random weights and the head are the same.
-    """
-    np.random.seed(settings.common.seed)
-    utils.set_torch_seed(settings.common.seed)
-    task = tasks.setup_task(settings.task)
-    model = task.build_model(settings.model)
-    n_classes = len(task.label_dictionary) - task.label_dictionary.nspecial
-    return task, Opened(model, task.dictionary, dict(settings.model), False, n_classes, settings.task.max_positions)
-
-
-def converted(
-    opened: Opened, labels: list[str], settings: DictConfig, method: DictConfig, base: Path | None = None
-) -> PreTrainedModel:
-    """Return the transformers model to train, with an adapter when the method has one.
-
-    If `base` is given, the first weights that an adapter belongs to are written there: no other folder holds them.
-    """
-    config = transformers_config(opened, labels)
-    config.hidden_dropout_prob = settings.model.dropout
-    config.attention_probs_dropout_prob = settings.model.attention_dropout
-    config.classifier_dropout = settings.model.pooler_dropout
-    model = transformers_model(opened, config)
-    model.roberta.embeddings.token_type_embeddings.weight.requires_grad_(False)
-    keep_head_in_float32(model.classifier)
-    if method.name == "frozen":
-        for name, weight in model.named_parameters():
-            weight.requires_grad_(name.startswith("classifier."))
-    if method.name != "lora":
-        return model
-    if base is not None:
-        with new_folder(base, MODEL) as scratch:
-            model.save_pretrained(scratch)
-        model.name_or_path = str(base.resolve())  # peft writes this path into adapter_config.json
-    return with_adapter(model, method)
-
-
-def keep_head_in_float32(head: torch.nn.Module) -> None:
-    """Keep a classification head out of autocast: bfloat16 logits can tie, and a tie would count as class 0.
-
-    peft trains a copy of the head. So `forward` computes with the head that it is called on.
-    """
-    plain = type(head).forward
-
-    def forward(self: torch.nn.Module, features: torch.Tensor, **kwargs: Any) -> torch.Tensor:
-        with torch.autocast(features.device.type, enabled=False):
-            out: torch.Tensor = plain(self, features.float(), **kwargs)
-        return out
-
-    head.forward = types.MethodType(forward, head)
 
 
 class RunTrainer(TrainerCallback, Trainer):
@@ -294,68 +205,6 @@ class RunTrainer(TrainerCallback, Trainer):
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         for writer in self.writers.values():
             writer.close()
-
-
-def training_arguments(
-    folder: Path, config: DictConfig, settings: DictConfig, steps: int, elsewhere: bool = False
-) -> TrainingArguments:
-    """Return Trainer's arguments: this module's from the configuration, the user's from its node `hf`.
-
-    With `elsewhere`, the arguments are only checked here. The run trains on another machine, which may have other
-    devices. Raises `UsageError` for a key that runs do not heed, and for a value that Trainer refuses.
-    """
-    given: dict[str, Any] = dict(config.hf)
-    for key in given:
-        if key not in HEEDED:
-            instead = next((f": {said}" for word, said in INSTEAD.items() if word in key), "")
-            raise UsageError(f"hf.{key} cannot be given{instead or nearest(key, HEEDED, 'runs heed')}")
-    noise, saves_memory = given.get("neftune_noise_alpha"), given.get("gradient_checkpointing", False)
-    if noise is not None and not (isinstance(noise, int | float) and 0 < noise < math.inf):
-        raise UsageError(f"hf.neftune_noise_alpha={noise}: it is a number above 0")
-    if not isinstance(saves_memory, bool):
-        raise UsageError(f"hf.gradient_checkpointing={saves_memory}: it is true or false")
-    beta1, beta2 = betas_of(str(settings.optimizer.adam_betas), "fairseq.optimizer.adam_betas")
-    try:
-        return TrainingArguments(
-            output_dir=str(folder),
-            seed=settings.common.seed,
-            use_cpu=settings.common.cpu or elsewhere,
-            fp16=settings.common.fp16 and not elsewhere,
-            bf16=settings.task.autocast and not elsewhere,
-            max_steps=steps,
-            per_device_train_batch_size=settings.dataset.batch_size or 1,
-            learning_rate=float(settings.optimization.lr[0]),
-            weight_decay=settings.optimizer.weight_decay,
-            adam_beta1=beta1,
-            adam_beta2=beta2,
-            adam_epsilon=settings.optimizer.adam_eps,
-            max_grad_norm=settings.optimization.clip_norm,
-            logging_steps=settings.common.log_interval,
-            logging_nan_inf_filter=False,
-            report_to="none",
-            save_strategy="no",
-            eval_strategy="no",
-            disable_tqdm=True,
-            remove_unused_columns=False,
-            dataloader_pin_memory=False,
-            **given,
-        )
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"the Trainer refuses its arguments: {str(error).splitlines()[0]}") from error
-
-
-def check_optimizer(arguments: TrainingArguments, model: PreTrainedModel, overrides: list[str]) -> None:
-    """Build the optimiser of a run. Raises transformers' errors, and `UsageError` for an override without effect.
-
-    `overrides` are the user's own.
-    """
-    kind, settings = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
-    kind([weight for weight in model.parameters() if weight.requires_grad], **settings)
-    name = str(getattr(arguments.optim, "value", arguments.optim))
-    for override in overrides if not name.startswith("adam") else []:
-        key = override.lstrip("+~").partition("=")[0]
-        if key.rpartition(".")[2] in ("adam_betas", "adam_eps"):
-            raise UsageError(f"{override}: hf.optim={name} does not heed it")
 
 
 def _tokenizer_of(model_folder: Path, max_positions: int) -> tuple[Any, list[str]]:

@@ -97,7 +97,8 @@ def _make(run: PlannedRun, machine: Machine, folder: Path, overrides: list[str])
                 f"{min(lengths)} to {max(lengths)} batches, and those of BACKEND=hf have as many each; "
                 "leave it out"
             )
-        from hf_tasks.train import check_optimizer, converted, draw_model, training_arguments
+        from hf_tasks.arguments import check_optimizer, training_arguments
+        from hf_tasks.first_weights import converted, draw_model
 
         elsewhere = run.config.launcher.name != "local"
         arguments = training_arguments(folder, run.config, settings, plan.steps, elsewhere)

@@ -37,7 +37,7 @@ from foundation.errors import UsageError
 from hf_tasks.__main__ import arguments_of, main, run
 from hf_tasks.adapters import count_parameters, with_adapter
 from hf_tasks.causal import UNTRAINED, batch_of, blocks_of, open_base, perplexity
-from hf_tasks.train import keep_head_in_float32
+from hf_tasks.first_weights import keep_head_in_float32
 from hydra_conf.compose import compose_config
 from tests.conftest import Refusals
 

@@ -16,7 +16,7 @@ pytest.importorskip("transformers", reason="the extra hf is not installed: make 
 from transformers import modeling_utils
 
 from analysis.event_files import read_run
-from hf_tasks.train import HEEDED
+from hf_tasks.arguments import HEEDED
 from hydra_conf.compose import compose_config
 from sweeps.device import Machine
 from sweeps.fairseq_keys import HEEDED_BY_BOTH
