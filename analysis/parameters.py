@@ -19,7 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 from data_prep.models.fairseq_folder import compare_with_published
 from data_prep.stages import read_manifest
 from foundation.errors import UsageError, exit_code
-from hydra_conf.compose import choices, compose_config, group_words, quoted
+from hydra_conf.compose import compose_config
+from hydra_conf.words import choices, group_words, quoted
 
 LAYER = r"encoder\.sentence_encoder\.layers\.\d+\."
 NORM = r"(self_attn_layer_norm|final_layer_norm)\.(weight|bias)"

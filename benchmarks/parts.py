@@ -23,7 +23,8 @@ from benchmarks.page import parser_of, show, spread, table
 from benchmarks.prep import timed
 from benchmarks.sweep import lengths, sweep_command
 from foundation.errors import UsageError, exit_code
-from hydra_conf.compose import compose_config, quoted
+from hydra_conf.compose import compose_config
+from hydra_conf.words import quoted
 from sweeps.device import resolve_machine, visible_gpus
 from sweeps.provenance import binarised_folder
 

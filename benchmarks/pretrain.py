@@ -30,7 +30,8 @@ from benchmarks.prep import timed
 from benchmarks.sweep import SHAPE, fairseq_train, flop_of, peak_flops
 from data_prep.corpus import corpus_folder
 from foundation.errors import exit_code
-from hydra_conf.compose import compose_config, quoted
+from hydra_conf.compose import compose_config
+from hydra_conf.words import quoted
 from sweeps.pretrain import arguments_of_pretrain, plan
 
 STOCK, BARE, OURS = "stock", "bare loop", "ours"

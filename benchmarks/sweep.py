@@ -35,7 +35,8 @@ from benchmarks.prep import timed
 from data_prep.models.checkpoints import optimizer_history, read_checkpoint
 from data_prep.stages import read_manifest
 from foundation.errors import UsageError, exit_code
-from hydra_conf.compose import compose_config, group_words, quoted
+from hydra_conf.compose import compose_config
+from hydra_conf.words import group_words, quoted
 
 WAYS = ("stock", "trainer", "ours")
 INITS = ("pretrained", "random")

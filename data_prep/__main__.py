@@ -17,7 +17,8 @@ from data_prep.stages import make_stage, read_manifest
 from foundation.counts import counted
 from foundation.errors import UsageError, exit_code
 from foundation.whole_files import require_no_dead_link, sha256_of
-from hydra_conf.compose import choices, compose_config, group_words, parse_list, parse_words, quoted
+from hydra_conf.compose import compose_config
+from hydra_conf.words import choices, group_words, parse_list, parse_words, quoted
 
 LAYOUT = 8  # raise it when a stage changes what it writes: older folders are then rebuilt
 INITS = ("pretrained", "random")

@@ -10,7 +10,7 @@ from typing import Any
 
 from data_prep.stages import read_manifest
 from foundation.errors import UsageError
-from hydra_conf.compose import parse_list
+from hydra_conf.words import parse_list
 
 ABOUT = "pretraining.json"
 UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}

@@ -8,7 +8,8 @@ from omegaconf import DictConfig
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from foundation.errors import UsageError
-from hydra_conf.compose import betas_of, nearest
+from hydra_conf.checks import betas_of
+from hydra_conf.words import nearest
 
 HEEDED = ["gradient_checkpointing", "neftune_noise_alpha", "optim"]  # of TrainingArguments
 INSTEAD = {  # words in keys of TrainingArguments -> what the user sets instead

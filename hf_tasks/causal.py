@@ -30,7 +30,7 @@ from foundation.counts import counted
 from foundation.errors import UsageError
 from hf_tasks.adapters import count_parameters, save_adapter, with_adapter
 from hf_tasks.folders import ADAPTER, require_free
-from hydra_conf.compose import betas_of
+from hydra_conf.checks import betas_of
 
 HEEDED = (
     "method.",

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from foundation.counts import counted
 from foundation.errors import LastingOutput, UsageError, exit_code
-from hydra_conf.compose import parse_words
+from hydra_conf.words import parse_words
 from sweeps import slurm
 from sweeps.device import Machine, memory_warning, require_device
 from sweeps.folders import RunKey, read_status

@@ -12,7 +12,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 import fairseq_tasks
 from foundation.errors import UsageError
-from hydra_conf.compose import betas_of, nearest
+from hydra_conf.checks import betas_of
+from hydra_conf.words import nearest
 from sweeps.seeds import internal_seed
 
 PLUGIN = Path(fairseq_tasks.__file__).parent

@@ -6,7 +6,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from foundation.counts import counted
 from foundation.errors import UsageError
-from hydra_conf.compose import CONF_DIR
+from hydra_conf.words import CONF_DIR
 
 OF_FLOAT16 = (
     "fp16_init_scale",

@@ -13,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from data_prep.doses import require_checked
 from data_prep.subsets import halves, require_texts
 from foundation.errors import UsageError
-from hydra_conf.compose import CONF_DIR, compose_config, group_words, parse_list
+from hydra_conf.compose import compose_config
+from hydra_conf.words import CONF_DIR, group_words, parse_list
 from sweeps.device import Machine
 from sweeps.fairseq_keys import SPEED_ALONE
 from sweeps.folders import ALL, RunKey, parse_training

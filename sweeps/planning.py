@@ -13,7 +13,8 @@ from data_prep.doses import models_of
 from data_prep.splits import settings_of
 from foundation.errors import UsageError
 from foundation.whole_files import require_no_dead_link
-from hydra_conf.compose import choices, compose_config, group_words, parse_list, quoted
+from hydra_conf.compose import compose_config
+from hydra_conf.words import choices, group_words, parse_list, quoted
 from sweeps.commands import commands_of
 from sweeps.device import Machine, choice_of, cluster_machine, resolve_machine, share_machine
 from sweeps.folders import PRETRAINING, require_name, sweep_folder_of

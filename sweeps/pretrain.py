@@ -23,7 +23,8 @@ from data_prep.corpus import corpus_folder, prepare_corpus
 from data_prep.doses import ABOUT, UNITS, dose_name, doses_of_model, steps_of
 from foundation.errors import UsageError
 from foundation.whole_files import require_no_dead_link, sha256_of, write_json, write_text
-from hydra_conf.compose import choices, compose_config, group_words, parse_words, quoted
+from hydra_conf.compose import compose_config
+from hydra_conf.words import choices, group_words, parse_words, quoted
 from sweeps.beginning import begin
 from sweeps.child import environment_of, note_death, start
 from sweeps.device import Machine, require_device, resolve_machine

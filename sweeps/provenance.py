@@ -15,8 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 from data_prep.stages import read_manifest
 from foundation.errors import UsageError
 from foundation.whole_files import sha256_of
-from hydra_conf.compose import flat, quoted
+from hydra_conf.checks import flat
 from hydra_conf.schema import DatasetConfig, RootConfig
+from hydra_conf.words import quoted
 
 PACKAGES = (
     "ve-fairseq",

@@ -20,7 +20,8 @@ from data_prep.stages import read_manifest
 from foundation.counts import counted
 from foundation.errors import UsageError
 from foundation.whole_files import require_no_dead_link, write_json
-from hydra_conf.compose import compose_config, group_words, parse_list, parse_words, quoted
+from hydra_conf.compose import compose_config
+from hydra_conf.words import group_words, parse_list, parse_words, quoted
 from sweeps.device import Machine, require_device, resolve_machine, share_machine
 from sweeps.folders import read_status
 from sweeps.grid import Axes, PlannedRun, compose_runs, parse_train, refuse_axes

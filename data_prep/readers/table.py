@@ -23,7 +23,7 @@ from data_prep.cleaning import clean, is_empty
 from data_prep.examples import Example
 from foundation.counts import counted
 from foundation.errors import UsageError
-from hydra_conf.compose import nearest
+from hydra_conf.words import nearest
 
 LONGEST_FIELD = 10_000_000  # characters of one CSV field; csv's own limit is 131,072
 SEPARATORS = (",", ";", "\t", "|")

@@ -30,7 +30,8 @@ from data_prep.splits import make_splits
 from data_prep.stages import build_stage, read_manifest
 from foundation.errors import exit_code
 from foundation.whole_files import sha256_of
-from hydra_conf.compose import compose_config, group_words
+from hydra_conf.compose import compose_config
+from hydra_conf.words import group_words
 from sweeps.folders import RunKey
 from sweeps.grid import resolved_yaml
 from tests.analysis.undrawn import undrawn

@@ -15,7 +15,7 @@ from analysis.drawing import COLOURS
 from analysis.event_files import SweepLogs
 from analysis.evidence import gather_evidence
 from analysis.tables import foot, results_table, write_tables
-from hydra_conf.compose import choices
+from hydra_conf.words import choices
 from sweeps.folders import RunKey
 from tests.analysis.made_up import PUBLISHED, folders_of
 

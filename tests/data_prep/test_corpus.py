@@ -10,7 +10,8 @@ import pytest
 
 from data_prep.corpus import corpus_folder, paragraphs, prepare_corpus
 from foundation.errors import UsageError
-from hydra_conf.compose import compose_config, quoted
+from hydra_conf.compose import compose_config
+from hydra_conf.words import quoted
 from tests.conftest import Workspace, reviews
 
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foundation.errors import UsageError
-from hydra_conf.compose import CONF_DIR, choices, compose_config, group_words, parse_words, quoted
+from hydra_conf.compose import compose_config
+from hydra_conf.words import CONF_DIR, choices, group_words, parse_words, quoted
 
 
 def test_the_default_is_the_real_dataset_and_model() -> None:

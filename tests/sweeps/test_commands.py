@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from hydra_conf.compose import choices
+from hydra_conf.words import choices
 from sweeps.commands import commands_of
 from sweeps.planning import arguments_of_run
 from tests.sweeps.test_processes import until

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foundation.errors import UsageError
-from hydra_conf.compose import parse_list
+from hydra_conf.words import parse_list
 from sweeps.commands import commands_of
 from sweeps.grid import parse_seeds
 from sweeps.planning import arguments_of_run, plan
