@@ -6,31 +6,28 @@ larger TOKENS makes a finished training longer: the learning rate does not depen
 """
 
 import argparse
-import hashlib
-import json
 import os
 import re
 import shutil
 import time
 from pathlib import Path
-from typing import Any
 
 from filelock import Timeout
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 from data_prep.__main__ import prepare_model
-from data_prep.corpus import corpus_folder, prepare_corpus
-from data_prep.doses import ABOUT, UNITS, dose_name, doses_of_model, steps_of
+from data_prep.corpus import prepare_corpus
+from data_prep.doses import ABOUT, UNITS, doses_of_model
 from foundation.errors import UsageError
 from foundation.whole_files import require_no_dead_link, sha256_of, write_json, write_text
 from hydra_conf.compose import compose_config
 from hydra_conf.words import choices, group_words, parse_words, quoted
-from sweeps.beginning import begin
 from sweeps.child import environment_of, note_death, start
-from sweeps.device import Machine, require_device, resolve_machine
+from sweeps.device import require_device, resolve_machine
 from sweeps.folders import EXIT_NOT_OURS, EXIT_STOPPED, PRETRAINING, delete, lock_of, read_json, read_status, set_status
 from sweeps.grid import resolved_yaml, shape_words
 from sweeps.pool import POLL_SECONDS, Signals, SweepInterrupted
+from sweeps.pretrain_run import NOT_COMPARED, checked_by, doses_of, identity, inputs_of, missing, model_folder
 from sweeps.provenance import comparable, differing_inputs, differing_keys
 from sweeps.screen import duration
 from sweeps.standing import last_step, stored_config
@@ -42,12 +39,6 @@ LEFT_BEHIND = 600.0  # seconds after which a model folder is not being written a
 # in huge pages where the system has some. Other C libraries do not read the variable.
 KEEPS_MEMORY = ":".join(
     f"glibc.malloc.{what}" for what in ("hugetlb=1", "mmap_max=0", "trim_threshold=100000000000", "arena_max=1")
-)
-NOT_COMPARED = (  # they do not decide the weights of a given dose
-    *("tokens", "threads", "data_dir", "corpus.file", "corpus.how_to_get", "corpus.licence", "corpus.citation"),
-    *(f"model.{key}" for key in ("folder", "checkpoint", "files", "licence", "citation", "max_unknown_share")),
-    *(f"model.published_{key}" for key in ("matrices", "vocabulary", "architecture")),
-    *("pretraining.first_dose", "fairseq.common"),
 )
 HEEDED = (
     "fairseq.model.",
@@ -82,94 +73,6 @@ def parse_tokens(text: str) -> int:
     return int(found[1]) * UNITS[found[2]]
 
 
-def doses_of(tokens: int, first: int) -> list[int]:
-    """Return the doses of a training on `tokens` tokens: 0, `first` and its doubles up to `tokens`, and `tokens`."""
-    doses = [0]
-    while (following := 2 * doses[-1] or first) <= tokens:
-        doses.append(following)
-    return doses if doses[-1] == tokens else [*doses, tokens]
-
-
-def model_folder(config: DictConfig, dose: int) -> Path:
-    return Path(f"{_models(config)}{dose_name(dose)}")
-
-
-def _models(config: DictConfig) -> str:
-    return str(Path(config.data_dir).absolute() / "models" / f"{config.model.name}@")
-
-
-def inputs_of(config: DictConfig) -> dict[str, Any]:
-    """Return the hashes of the binarised corpus."""
-    folder = corpus_folder(config) / "input0"
-    return {name: sha256_of(folder / name) for name in ("train.bin", "train.idx", "valid.bin", "valid.idx", "dict.txt")}
-
-
-def checked_by(config: DictConfig) -> dict[str, Any]:
-    """Return the datasets whose texts were looked for in the corpus, as prep's manifest lists them."""
-    return dict(read_json(corpus_folder(config) / "manifest.json")["inputs"]["checked"])
-
-
-def train(folder: Path, config: DictConfig) -> None:
-    """Train in the folder of a pre-training, from its last checkpoint if it has one. Runs in its own process.
-
-    Raises any error that stops the training.
-    """
-    from fairseq_tasks.resume import Saver
-    from fairseq_tasks.training import train as train_with_fairseq
-    from sweeps.fairseq_config import fairseq_config, resolved
-
-    beginning = begin(folder, config, config.threads, inputs_of)
-    pretraining = config.pretraining
-    doses = doses_of(config.tokens, pretraining.first_dose)
-    settings = fairseq_config(config, corpus_folder(config) / "input0", folder, config.device, config.precision.name)
-    with open_dict(settings):
-        settings.dataset.batch_size = settings.dataset.batch_size_valid = (
-            pretraining.batch_tokens // pretraining.block_tokens
-        )
-        settings.dataset.validate_interval = config.tokens  # no evaluation at the end of an epoch
-        settings.task.update(doses=doses, models=_models(config), vocabulary=str(Path(config.model.folder).absolute()))
-        settings.task.about = {
-            "model": config.model.name,
-            "corpus": config.corpus.name,
-            "added": list(config.corpus.add),
-            "learning_rate": pretraining.learning_rate,
-            "batch_tokens": pretraining.batch_tokens,
-            "identity": identity(config, beginning.record["inputs"]),
-            "checked": checked_by(config),
-        }
-        steps = steps_of(config.tokens, pretraining.batch_tokens)
-        settings.optimization.max_update = settings.optimization.max_epoch = steps
-        settings.lr_scheduler.warmup_updates = max(1, steps_of(pretraining.warmup_tokens, pretraining.batch_tokens))
-    settings = resolved(settings)
-    for dose in missing(config):
-        if beginning.checkpoint is not None and steps_of(dose, pretraining.batch_tokens) <= beginning.step:
-            raise UsageError(
-                f"{model_folder(config, dose)} is not there, and the training is past it, at "
-                f"{beginning.step * pretraining.batch_tokens:,} tokens; put it back, or begin the training anew with "
-                "FORCE=1"
-            )
-    beginning.write(folder)
-    set_status(folder, planned_steps=steps)
-    if beginning.step >= steps:  # it was stopped after its last step, or was longer before
-        return
-    evaluations = sorted({steps_of(dose, pretraining.batch_tokens) for dose in doses})
-    saver = Saver(folder, 10, beginning.step)
-    train_with_fairseq(settings, steps, evaluations, saver, beginning.checkpoint, save_at_end=True)
-    if missing(config) or read_json(folder / "progress.json").get("batches") != steps:
-        raise UsageError("training stopped before its plan was complete; train.log says why")
-
-
-def missing(config: DictConfig) -> list[int]:
-    """Return the doses whose model folder is not there."""
-    doses = doses_of(config.tokens, config.pretraining.first_dose)
-    return [dose for dose in doses if not (model_folder(config, dose) / ABOUT).is_file()]
-
-
-def identity(config: DictConfig, inputs: dict[str, Any]) -> str:
-    """Return a digest of what decides the weights of a dose: the settings and the corpus."""
-    return hashlib.sha256(json.dumps([comparable(config, NOT_COMPARED), inputs], sort_keys=True).encode()).hexdigest()
-
-
 def plan(arguments: argparse.Namespace) -> tuple[DictConfig, Path]:
     """Prepare the model's vocabulary and the corpus. Return the configuration and the folder of the training."""
     require_no_dead_link(arguments.runs_dir.absolute(), "RUNS_DIR")
@@ -191,7 +94,8 @@ def plan(arguments: argparse.Namespace) -> tuple[DictConfig, Path]:
     if config.model.shape_from_checkpoint:
         config = compose_config([*words, *shape_words(known), *arguments.overrides], "pretrain")
     config.device, config.precision.name = machine.device, precision
-    config.threads = config.threads or (stored.threads if stored else None) or _cores(machine)
+    cores = 1 if machine.device == "cuda" else len(os.sched_getaffinity(0))
+    config.threads = config.threads or (stored.threads if stored else None) or cores
     if config.pretraining.block_tokens > config.model.max_positions:
         raise UsageError(
             f"pretraining.block_tokens={config.pretraining.block_tokens}: {config.model.name} takes at most "
@@ -213,10 +117,6 @@ def refuse_overrides(overrides: list[str]) -> None:
                 f"{key}: pre-training takes {', '.join(f'{name}*' if name[-1] == '.' else name for name in HEEDED)} "
                 "of fairseq's keys; the others follow from pretraining.* (hydra_conf/pretrain.yaml)"
             )
-
-
-def _cores(machine: Machine) -> int:
-    return 1 if machine.device == "cuda" else len(os.sched_getaffinity(0))
 
 
 def begun_with(folder: Path) -> DictConfig | None:
@@ -253,7 +153,7 @@ def _prepare(config: DictConfig, folder: Path, force: bool) -> bool:
         if differs and not force:
             raise UsageError(f"{folder} was begun otherwise ({'; '.join(differs)}); FORCE=1 begins it anew")
         own.add(identity(stored, made_from))
-    models = Path(_models(config)).parent
+    models = model_folder(config, 0).parent
     there = doses_of_model(models, config.model.name)
     for dose in doses_of(config.tokens, config.pretraining.first_dose):
         path = model_folder(config, dose)
@@ -332,7 +232,7 @@ def _pretrain(arguments: argparse.Namespace) -> int:
             return 1
     checked = checked_by(config)  # perhaps more datasets than when the models were written
     own, guess = identity(config, inputs_of(config)), None
-    for path, about in doses_of_model(Path(_models(config)).parent, config.model.name).items():
+    for path, about in doses_of_model(model_folder(config, 0).parent, config.model.name).items():
         if about["identity"] == own:
             write_json(path / ABOUT, {**about, "checked": checked})
             print(f"  {path}: held-out loss {about['loss']:.3f} nats, {about['hours']:.2f} hours")

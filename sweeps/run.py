@@ -177,7 +177,7 @@ def run(folder: Path, digest: str | None = None) -> int:
             config = OmegaConf.load(folder / "config.yaml")
             assert isinstance(config, DictConfig)
             if "corpus" in config:
-                from sweeps.pretrain import train as pretrain
+                from sweeps.pretrain_run import train as pretrain
 
                 pretrain(folder, config)
             else:

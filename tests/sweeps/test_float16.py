@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from fairseq_tasks import training
 from foundation.errors import UsageError
 from hydra_conf.compose import compose_config
-from sweeps import pretrain, run
+from sweeps import pretrain_run, run
 from sweeps.fairseq_config import fairseq_config
 from sweeps.fairseq_keys import refuse_unheeded, with_nothing_given
 from sweeps.folders import read_json, read_status
@@ -53,7 +53,7 @@ def test_batches_a_step_that_change_ask_for_how_long_a_scale_is_kept(workspace: 
     fairseq_config(given, workspace.binarised, tmp_path, "cuda", "fp16")
 
 
-@pytest.mark.parametrize(("train", "root"), [(run.train, "warmstart"), (pretrain.train, "pretrain")])
+@pytest.mark.parametrize(("train", "root"), [(run.train, "warmstart"), (pretrain_run.train, "pretrain")])
 def test_a_run_on_a_gpu_asks_for_the_same_bits_before_it_computes(
     train: Callable[[Path, DictConfig], None], root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,8 @@ from data_prep.doses import dose_name, models_of
 from foundation.errors import UsageError
 from foundation.whole_files import write_json
 from sweeps.folders import is_owned, read_json, set_status
-from sweeps.pretrain import _train_in_child, doses_of, parse_tokens
+from sweeps.pretrain import _train_in_child, parse_tokens
+from sweeps.pretrain_run import doses_of
 from sweeps.seeds import internal_seed
 from sweeps.standing import stored_config
 from tests.conftest import Workspace, make_workspace, refused, reviews, write_tiny_model
