@@ -21,7 +21,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from benchmarks.page import parser_of, show, spread, table
 from benchmarks.prep import timed
-from benchmarks.sweep import lengths, sweep_command
+from benchmarks.sweep import sweep_command
+from benchmarks.task import lengths
 from foundation.errors import UsageError, exit_code
 from hydra_conf.compose import compose_config
 from hydra_conf.words import quoted

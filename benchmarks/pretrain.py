@@ -27,7 +27,8 @@ from torch.utils.tensorboard import SummaryWriter
 from benchmarks.page import parser_of, show, spread, table
 from benchmarks.parts import step_seconds
 from benchmarks.prep import timed
-from benchmarks.sweep import SHAPE, fairseq_train, flop_of, peak_flops
+from benchmarks.stock import fairseq_train
+from benchmarks.task import SHAPE, flop_of, peak_flops
 from data_prep.corpus import corpus_folder
 from foundation.errors import exit_code
 from hydra_conf.compose import compose_config

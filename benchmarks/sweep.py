@@ -13,9 +13,7 @@ FLOPs are those of the whole model on the real tokens (no padding), the same for
 import argparse
 import importlib.util
 import json
-import math
 import re
-import shlex
 import shutil
 import statistics
 import sys
@@ -26,42 +24,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch.utils.benchmark import Timer
 
 from benchmarks.page import parser_of, show, spread, table
 from benchmarks.prep import timed
-from data_prep.models.checkpoints import optimizer_history, read_checkpoint
-from data_prep.stages import read_manifest
+from benchmarks.stock import stock_checkpoint, stock_command
+from benchmarks.task import INITS, Task, peak_flops, plan
+from benchmarks.trainer import trainer_command
 from foundation.errors import UsageError, exit_code
-from hydra_conf.compose import compose_config
-from hydra_conf.words import group_words, quoted
 
 WAYS = ("stock", "trainer", "ours")
-INITS = ("pretrained", "random")
 PRECISIONS = ("fp16", "bf16") if torch.cuda.is_available() else ("auto",)  # each way has a row for each precision
 BEGIN = re.compile(r"^(\S+ \S+) \|.*begin training epoch 1\s*$", re.MULTILINE)
 VERSIONS = "the versions of the libraries differ from setup.cfg"
-SHAPE = ("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads")
-SIDE = 2_048  # rows and columns of the matrices whose product gives the peak; four times as many on a GPU
-
-
-@dataclass(frozen=True)
-class Task:
-    """What every way trains. Token counts are of real tokens, after texts are cut to the model's length."""
-
-    data: Path
-    model_folder: Path
-    shape: dict[str, Any]
-    max_positions: int
-    seeds: list[int]
-    epochs: int
-    batch_size: int
-    steps: int  # of one run
-    tokens: int  # trained on, in all runs
-    flop: float  # of training and of the evaluations after each epoch, in all runs
-    rates: dict[str, float]  # init -> learning rate
 
 
 @dataclass
@@ -73,196 +48,6 @@ class Measured:
     start_up: list[float] = field(default_factory=list)  # seconds before the first step, summed over runs
     peak_gb: list[float] = field(default_factory=list)
     accuracy: dict[str, float] = field(default_factory=dict)  # init -> last test accuracy of the first seed, percent
-
-
-def lengths(data: Path, split: str, max_positions: int) -> Any:
-    """Return the number of tokens of each example of a split, with `<s>` and `</s>`, once cut: shape (examples,)."""
-    from fairseq.data.indexed_dataset import MMapIndexedDataset
-
-    sizes: Any = 0
-    for part in ("input0", "input1"):
-        if (data / part / f"{split}.idx").is_file():
-            dataset = MMapIndexedDataset(str(data / part / split))
-            sizes = sizes + 1 + np.array(dataset.sizes)  # a copy, because fairseq's view ends with the dataset
-    return sizes.clip(max=max_positions)
-
-
-def flop_of(tokens: Any, shape: dict[str, Any]) -> float:
-    """Return the FLOPs of one forward pass over texts of these lengths: 2 per token and weight of the layers, plus
-    4 T d per token and layer for attention. Training takes three times as many (Kaplan et al., arXiv:2001.08361)."""
-    d, f, layers = (shape[f"encoder_{name}"] for name in ("embed_dim", "ffn_embed_dim", "layers"))
-    weights = layers * (4 * d * d + 2 * d * f)
-    return float(2 * weights * tokens.sum() + 4 * layers * d * (tokens.astype(float) ** 2).sum())
-
-
-def plan(arguments: argparse.Namespace) -> Task:
-    """Return what to train. Raises `UsageError` when its data is not prepared."""
-    from fairseq.models import MODEL_DATACLASS_REGISTRY
-
-    import fairseq_tasks.architectures  # noqa: F401  registers the architectures
-
-    words = [*group_words(dataset=arguments.dataset, model=arguments.model), *arguments.overrides]
-    words.append(f"data_dir={quoted(arguments.data_dir.absolute())}")
-    configs = {init: compose_config([*words, f"init={init}"]) for init in INITS}
-    config = configs["pretrained"]
-    data = arguments.data_dir.absolute() / "bin" / f"{config.dataset.name}.{config.model.name}"
-    manifest = read_manifest(data)
-    if manifest is None or config.model.shape_from_checkpoint:
-        raise UsageError(f"{data} is not there, or not of a model with a shape of its own; run `make prep` first")
-    shape = vars(MODEL_DATACLASS_REGISTRY[config.model.architecture]())
-    limit, seeds = int(config.model.max_positions), [int(word) for word in arguments.seeds.split(",")]
-    train = lengths(data, "train", limit)
-    judged = sum(flop_of(lengths(data, split, limit), shape) for split in ("valid", "test"))
-    epochs_in_all = len(INITS) * len(seeds) * arguments.epochs
-    batch = int(config.recipe.batch_size)
-    return Task(
-        data=data,
-        model_folder=Path(config.model.folder),
-        shape=shape,
-        max_positions=limit,
-        seeds=seeds,
-        epochs=arguments.epochs,
-        batch_size=batch,
-        steps=arguments.epochs * math.ceil(len(train) / batch),
-        tokens=epochs_in_all * int(train.sum()),
-        flop=epochs_in_all * (3 * flop_of(train, shape) + judged),
-        rates={init: float(configs[init].recipe.learning_rate) for init in INITS},
-    )
-
-
-def peak_flops(precision: str, seconds: float = 2.0) -> float:
-    """Return the best FLOP/s of a matrix product, on the GPU or all cores, over `seconds` seconds of products."""
-    kinds = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    side, device = (4 * SIDE, "cuda") if torch.cuda.is_available() else (SIDE, "cpu")
-    one = torch.randn(side, side, device=device).to(kinds[precision])
-    product = Timer(
-        "torch.mm(one, one, out=other)",
-        globals={"torch": torch, "one": one, "other": one @ one},
-        num_threads=torch.get_num_threads(),
-    )
-    return 2 * side**3 / min(product.blocked_autorange(min_run_time=seconds).times)
-
-
-def stock_checkpoint(model_folder: Path, out: Path) -> None:
-    """Write the model's checkpoint for stock fairseq, which needs a masked-LM head. A missing head is random."""
-    state = read_checkpoint(model_folder / "model.pt")
-    weights = state["model"]
-    embedding = weights["encoder.sentence_encoder.embed_tokens.weight"]
-    rows, width = embedding.shape
-    head = {
-        "weight": embedding,
-        "bias": torch.zeros(rows),
-        "dense.weight": 0.02 * torch.randn(width, width),
-        "dense.bias": torch.zeros(width),
-        "layer_norm.weight": torch.ones(width),
-        "layer_norm.bias": torch.zeros(width),
-    }
-    for name, tensor in head.items():
-        weights.setdefault(f"encoder.lm_head.{name}", tensor)
-    torch.save({**state, "optimizer_history": [optimizer_history(0)]}, out)
-
-
-STOCK = """--task sentence_prediction --criterion sentence_prediction --num-classes 2 --arch roberta_base
-    --shorten-method truncate --init-token 0 --separator-token 2 --optimizer adam --adam-betas '(0.9, 0.98)'
-    --adam-eps 1e-8 --weight-decay 0.01 --lr-scheduler polynomial_decay --valid-subset valid,test
-    --best-checkpoint-metric accuracy --maximize-best-checkpoint-metric --no-epoch-checkpoints --log-format simple"""
-
-
-def stock_command(task: Task, init: str, seed: int, folder: Path, precision: str) -> list[str]:
-    """Return the command of fairseq-train for one run."""
-    options: dict[str, Any] = {
-        **{name: task.shape[name] for name in SHAPE},
-        "max-positions": task.max_positions,
-        "batch-size": task.batch_size,
-        "max-epoch": task.epochs,
-        "seed": seed,
-        "lr": task.rates[init],
-        "total-num-update": task.steps,
-        "warmup-updates": round(0.06 * task.steps),
-        "save-dir": folder,
-        "tensorboard-logdir": folder / "tb",
-        **({"restore-file": folder.parent / "stock.pt"} if init == "pretrained" else {}),
-    }
-    words = [] if torch.cuda.is_available() else ["--cpu"]
-    words += [f"--{precision}"] if precision in ("fp16", "bf16") else []
-    words += ["--reset-optimizer", "--reset-dataloader", "--reset-meters"] if init == "pretrained" else []
-    return fairseq_train(task.data, STOCK, options, words)
-
-
-def fairseq_train(data: Path, line: str, options: dict[str, Any], words: list[str]) -> list[str]:
-    """Return the command of fairseq-train: options as one types them in `line`, options by name, then more words."""
-    named = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    return [sys.executable, "-m", "fairseq_cli.train", str(data), *shlex.split(line), *named, *words]
-
-
-def trainer_command(task: Task, init: str, seed: int, folder: Path, precision: str) -> list[str]:
-    """Return the command that calls this module's Trainer script for one run."""
-    told = {
-        "init": init,
-        "seed": seed,
-        "out": str(folder),
-        "model": str(folder.parent / "trainer.hf"),
-        "splits": str(task.data.parent.parent / "splits" / task.data.name.partition(".")[0]),
-        "epochs": task.epochs,
-        "batch_size": task.batch_size,
-        "rate": task.rates[init],
-        "precision": precision,
-    }
-    return [sys.executable, "-m", "benchmarks.sweep", "--trainer", json.dumps(told)]
-
-
-def train_with_trainer(told: dict[str, Any]) -> None:
-    """Train as a user's own script would: Trainer, its defaults, padded batches. `told` is from `trainer_command`."""
-    import transformers
-    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
-
-    from data_prep.examples import read_split
-
-    transformers.set_seed(told["seed"])
-    tokenizer = AutoTokenizer.from_pretrained(told["model"])
-    config = AutoConfig.from_pretrained(told["model"], num_labels=2)
-    if told["init"] == "pretrained":
-        model = AutoModelForSequenceClassification.from_pretrained(told["model"], config=config)
-    else:
-        model = AutoModelForSequenceClassification.from_config(config)
-    labels = sorted({str(example.label) for example in read_split(Path(told["splits"]) / "train.jsonl")})
-    data = {}
-    for split in ("train", "valid", "test"):
-        examples = list(read_split(Path(told["splits"]) / f"{split}.jsonl"))
-        rows = tokenizer([example.text for example in examples], truncation=True)["input_ids"]
-        data[split] = [
-            {"input_ids": ids, "labels": labels.index(str(example.label))}
-            for ids, example in zip(rows, examples, strict=True)
-        ]
-    settings = TrainingArguments(
-        output_dir=told["out"],
-        seed=told["seed"],
-        num_train_epochs=told["epochs"],
-        learning_rate=told["rate"],
-        per_device_train_batch_size=told["batch_size"],
-        weight_decay=0.01,
-        save_strategy="best",
-        eval_strategy="epoch",
-        metric_for_best_model="eval_valid_accuracy",
-        save_total_limit=1,
-        disable_tqdm=True,
-        report_to="none",
-        fp16=told["precision"] == "fp16",
-        bf16=told["precision"] == "bf16",
-        use_cpu=not torch.cuda.is_available(),
-        dataloader_pin_memory=False,
-    )
-    trainer = Trainer(
-        model=model,
-        args=settings,
-        train_dataset=data["train"],
-        eval_dataset={split: data[split] for split in ("valid", "test")},
-        processing_class=tokenizer,
-        compute_metrics=lambda found: {"accuracy": float((found.predictions.argmax(-1) == found.label_ids).mean())},
-    )
-    print(f"{datetime.now():%Y-%m-%d %H:%M:%S} | begin training epoch 1", flush=True)
-    trainer.train()
-    print(f"test accuracy {100 * trainer.state.log_history[-2]['eval_test_accuracy']:.2f}")
 
 
 def start_up(log: str, began: datetime) -> float:
@@ -421,12 +206,8 @@ def main() -> int:
     parser.add_argument("--seeds", default="0", help="comma-separated (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=1, help="default: %(default)s")
     parser.add_argument("--ways", default=",".join(WAYS), help="comma-separated (default: %(default)s)")
-    parser.add_argument("--trainer", help=argparse.SUPPRESS)
     parser.add_argument("overrides", nargs="*", help="Hydra overrides of our own sweep")
     arguments = parser.parse_args()
-    if arguments.trainer:
-        train_with_trainer(json.loads(arguments.trainer))
-        return 0
     found, numbers = bench(arguments)
     show(arguments.page, "sweep", found, numbers)
     return 0

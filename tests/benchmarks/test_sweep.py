@@ -11,7 +11,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from analysis.parameters import describe
-from benchmarks.sweep import flop_of, last_accuracy, lengths, rows_of, start_up
+from benchmarks.sweep import last_accuracy, rows_of, start_up
+from benchmarks.task import flop_of, lengths
 from foundation.errors import UsageError
 from hydra_conf.compose import compose_config
 from tests.conftest import SIZES, Workspace
