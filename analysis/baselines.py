@@ -13,7 +13,6 @@ from data_prep.subsets import nested_subset
 from foundation.whole_files import write_json
 from sweeps.folders import ALL, read_json
 
-COMMONEST = "commonest class"
 STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)  # C; scikit-learn's own default, 1, costs 6 points on amazon_fr
 TF_IDF, COMMONEST, PROBE = "TF-IDF", "commonest class", "probe"  # what the names of baselines begin with
 SETTINGS = f"TF-IDF of words and pairs of words, logistic regression, C of {STRENGTHS} chosen on validation"

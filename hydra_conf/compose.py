@@ -60,13 +60,17 @@ def _composed(root: str, overrides: tuple[str, ...]) -> DictConfig:
     return config
 
 
-def _recipe_of(model: str, init: str) -> str:
-    """Return the recipe of an init: its own, else that of random weights. The defaults list of warmstart.yaml asks."""
-    own = f"{model}_{init}"
-    return own if own in choices("recipe") or init in ("pretrained", "random") else f"{model}_random"
+def recipe_of(model: str, init: str) -> str:
+    """Return the recipe of an init: its own, else that of random weights, else the model's, else fairseq's usual values.
+
+    The pre-trained init does not take the recipe of random weights. The defaults list of warmstart.yaml asks.
+    """
+    of_random = [] if init == "pretrained" else [f"{model}_random"]
+    known = choices("recipe")
+    return next((name for name in (f"{model}_{init}", *of_random, model) if name in known), "roberta_fine_tuning")
 
 
-OmegaConf.register_new_resolver("recipe_of", _recipe_of, replace=True)
+OmegaConf.register_new_resolver("recipe_of", recipe_of, replace=True)
 
 
 def _admitted(override: str, root: str) -> str:

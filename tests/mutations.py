@@ -1435,8 +1435,8 @@ MUTATIONS = [
     ),
     Mutation(
         "hydra_conf/compose.py",
-        'return own if own in choices("recipe") or init in',
-        "return own if init in",
+        'for name in (f"{model}_{init}", *of_random, model)',
+        "for name in (*of_random, model)",
         "an init between takes the learning rate of random weights in place of its own",
         "tests/hydra_conf/test_compose.py -k its_search_chose",
     ),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foundation.errors import UsageError
-from hydra_conf.compose import compose_config
+from hydra_conf.compose import compose_config, recipe_of
 from hydra_conf.words import CONF_DIR, choices, group_words, parse_words, quoted
 
 
@@ -224,8 +224,14 @@ def test_each_init_of_the_default_model_has_the_learning_rate_that_its_search_ch
         assert rest == {key: recipes["random"][key] for key in rest}
 
 
-def test_an_init_without_a_recipe_of_its_own_takes_that_of_random_weights() -> None:
+def test_an_init_without_a_recipe_of_its_own_takes_that_of_random_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     between, drawn = (compose_config(["model=tiny", f"init={init}"]).recipe for init in ("shuffled", "random"))
     assert between == drawn
+    known = ["a_random", "a_shuffled", "b", "roberta_fine_tuning"]
+    monkeypatch.setattr("hydra_conf.compose.choices", lambda group: known)
+    asked = [("a", "shuffled"), ("a", "embeddings"), ("a", "pretrained"), ("b", "random"), ("c", "random")]
+    taken = ["a_shuffled", "a_random", "roberta_fine_tuning", "b", "roberta_fine_tuning"]
+    assert [recipe_of(*names) for names in asked] == taken
+    monkeypatch.undo()
     published = compose_config(group_words(experiment="published", init="statistics")).recipe
     assert published.learning_rate == 1e-5
