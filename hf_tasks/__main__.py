@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> None:
         proof = convert(source, out, sentences(), say)
         print(f"made  {out}  (from {source.checkpoint})")
         print("\n".join(f"  {line}" for line in proof))
-        print("  AutoModel draws a pooler, which this model has not: give it add_pooling_layer=False")
+        print("  AutoModel adds a pooler that this model does not have: pass add_pooling_layer=False")
     elif arguments.command == "back":
         from fairseq_tasks.folders import open_checkpoint
         from hf_tasks.convert import convert_back

@@ -34,17 +34,17 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
-def status_table(rows: list[tuple[str, dict[str, Any], str]]) -> Table:
-    """Return a table of the rows, each (run, status, time left)."""
+def status_table(rows: list[tuple[str, dict[str, Any], str]], is_live: bool = True) -> Table:
+    """Return a table of the rows, each (run, status, time left). The time left is shown if it `is_live`."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("run", "state", "step", "loss", "valid %", "best %", "left"):
+    for heading in ("run", "state", "step", "loss", "valid %", "best %", *(["left"] if is_live else [])):
         table.add_column(heading, justify="left" if heading in ("run", "state") else "right", no_wrap=heading != "run")
     for name, status, left in rows:
         progress, state = status["progress"], status["state"]
         step = f"{progress.get('step', 0)}/{status.get('planned_steps', '?')}"
         loss = f"{progress['loss']:.3f}" if "loss" in progress else "-"
         shown = (Text(state, COLOURS[state]), step, loss, accuracy(progress.get("valid")))
-        table.add_row(name, *shown, accuracy(progress.get("best_valid")), left)
+        table.add_row(name, *shown, accuracy(progress.get("best_valid")), *([left] if is_live else []))
     return table
 
 

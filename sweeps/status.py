@@ -34,8 +34,8 @@ def show_status(words: list[str]) -> int:
         watch(found)
     else:
         names = short_names({folder: key for key, folder in found.items()})
-        rows = [(name, shown_status(folder), "-") for name, folder in zip(names, found.values(), strict=True)]
-        Console(highlight=False, markup=False).print(status_table(rows))
+        rows = [(name, shown_status(folder), "") for name, folder in zip(names, found.values(), strict=True)]
+        Console(highlight=False, markup=False).print(status_table(rows, is_live=False))
         states = Counter(status["state"] for _, status, _ in rows)
         print(", ".join(f"{states[state]} {state}" for state in COLOURS if states[state]))
     return 0

@@ -133,7 +133,7 @@ def test_a_converted_run_gives_its_own_labels_to_transformers_alone(
         "token ids      equal on 1030 of 1030 texts",
         "class logits   largest difference",
         "labels         the run's own on 30 of 30 test texts",
-        "AutoModel draws a pooler",
+        "AutoModel adds a pooler",
     ):
         assert line in answer.stdout
     stages = [line.split()[0] for line in answer.stdout.splitlines()]
