@@ -87,9 +87,10 @@ def longer_table(found: list[Longer], fits: Fits) -> pd.DataFrame:
 def about_longer() -> str:
     """Return how the table of lengths is to be read."""
     return (
-        "Is the gap only an effect of the short training? A longer training takes several times the steps and is evaluated as often, so "
-        "that it has as many evaluations to choose the best step from. Its learning rates are those of the usual "
-        "length; none was searched for it. In brackets: 95 % intervals for new seeds on this test set, none corrected "
-        "for the number of lengths. Late rise: of test accuracy in points, from the latest evaluation in the first two "
+        "Is the gap only an effect of the short training? A longer training takes several times the steps and is "
+        "evaluated as often, so that it has as many evaluations to choose the best step from. Its learning rates are "
+        "those of the usual length; none was searched for it. In brackets: 95 % intervals for new seeds on this test "
+        "set, none corrected for the number of lengths. Late rise: of test accuracy in points, from the latest "
+        "evaluation in the first two "
         "thirds of the steps to the last step."
     )

@@ -61,9 +61,9 @@ def _composed(root: str, overrides: tuple[str, ...]) -> DictConfig:
 
 
 def recipe_of(model: str, init: str) -> str:
-    """Return the recipe of an init: its own, else that of random weights, else the model's, else fairseq's usual values.
+    """Return the recipe of an init: its own, else that of random weights, else the model's, else fairseq's usual one.
 
-    The pre-trained init does not take the recipe of random weights. The defaults list of warmstart.yaml asks.
+    `pretrained` does not take the recipe of random weights. The defaults list of warmstart.yaml asks.
     """
     of_random = [] if init == "pretrained" else [f"{model}_random"]
     known = choices("recipe")
