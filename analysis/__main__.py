@@ -69,8 +69,6 @@ def made_from(sweep_folder: Path, data_dir: Path, threshold: float) -> dict[str,
 def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, threshold: float) -> None:
     """Read the sweep's logs and write everything in `folder`. Raises `UsageError` when no run has a test accuracy."""
     # imported here, because a report that is up to date needs none of it
-    import pandas as pd
-
     from analysis.alike import keep_alike
     from analysis.best_steps import results_of, summary_of
     from analysis.bought import bought, dose_sentences, parts_of, tables_of
@@ -86,7 +84,7 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     from analysis.probe import simple_fits
     from analysis.report import write_report
     from analysis.sections import Material
-    from analysis.tables import foot, results_table, write_tables
+    from analysis.tables import foot, results_table, runs_table, write_tables
     from analysis.verdict import as_json as verdicts_as_json
     from analysis.verdict import claim_verdicts, number_verdicts, published, published_groups
 
@@ -139,7 +137,7 @@ def make_results(sweep: str, sweep_folder: Path, folder: Path, data_dir: Path, t
     of = {"sweep_folder": str(sweep_folder.resolve())}
     summary = summary_of(sweep, results, classes)
     write_json(folder / "summary.json", {**of, **summary})
-    write_text(folder / "tables" / "runs.csv", pd.DataFrame(summary["runs"]).to_csv(index=False))
+    write_text(folder / "tables" / "runs.csv", runs_table(results, evidence).to_csv(index=False))
     write_json(folder / "statistics.json", as_json(evidence))
     write_json(folder / "verdicts.json", verdicts_as_json(numbers, claims))
     write_report(material, pictures, parts)

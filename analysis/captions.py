@@ -186,8 +186,8 @@ def caption_of_spread(evidence: Evidence) -> str:
 
 def caption_of_luck(evidence: Evidence) -> str:
     return (
-        f"{opening(evidence)} Dashed: equal. The best step has the highest validation accuracy, so this value holds "
-        "some luck; test accuracy has no part in the choice."
+        f"{opening(evidence)} Dashed: equal. The best step has the highest validation accuracy, which is likely "
+        "too high there; test accuracy has no part in the choice."
     )
 
 
@@ -202,5 +202,6 @@ def title_of_loss(last: dict[str, float]) -> str:
 
 def caption_of_loss(counts: list[int]) -> str:
     """Return the caption of the loss figure. `counts` has the number of runs of each group."""
-    start = f"{counted_range(counts)} per group. Thin line: one run, mean over each logging interval."
-    return caption(start, {"Thick line: mean of a group.": max(counts) > 1})
+    several = max(counts) > 1
+    start = f"{counted_range(counts)} per group. {'Thin line' if several else 'Line'}: one run, mean over each logging "
+    return caption(f"{start}interval.", {"Thick line: mean of a group.": several})

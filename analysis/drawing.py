@@ -19,7 +19,7 @@ matplotlib.use("Agg")
 
 PALETTE = sns.color_palette("colorblind")
 COLOURS = dict(zip(("pretrained", "random", "embeddings", "shuffled", "statistics"), PALETTE, strict=False))
-OF_LAYERS = sns.color_palette("crest", 6)  # darker with more pre-trained layers: 1, 2 or 3, 4 to 7, 8 to 15 ...
+OF_LAYERS = sns.color_palette("Purples", 8)[2:]  # darker with more pre-trained layers: 0, 1, 2 or 3, 4 to 7 ...
 MARKERS = {"pretrained": "o", "random": "s"}
 STYLE = {"axes.grid": True, "grid.color": "0.92"}
 WIDTH, PANELS_A_ROW = 7.2, 3  # inches

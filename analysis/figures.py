@@ -70,9 +70,10 @@ def accuracy_over_steps(evidence: Evidence, split: str) -> Drawing | None:
     if values.empty:
         return None
     figure, panels = _over_steps(evidence.groups)
+    width = 0.8 if any(group.n > 1 for group in evidence.groups) else 2.2
     for axis, groups in panels:
         for group in groups:
-            _draw_curves(axis, group, split)
+            _draw_curves(axis, group, split, width)
     first, last = panels[0][0], panels[-1][0]
     first.set_ylabel(f"{SPLITS[split]} accuracy (%)")
     margin = max(0.2 * float(np.ptp(values)), 2.0)  # not the band: with three seeds it may be far wider
@@ -82,11 +83,12 @@ def accuracy_over_steps(evidence: Evidence, split: str) -> Drawing | None:
     return framed(captions.title_of_curves(evidence, split), captions.caption_of_curves(evidence), figure)
 
 
-def _draw_curves(axis: Axes, group: Group, split: str) -> None:
+def _draw_curves(axis: Axes, group: Group, split: str, width: float) -> None:
+    """Draw each run's curve and the mean of a group of several. `width` is of a run's line."""
     init = group.names["init"]
     tables = [(run.best_step, run.curve.dropna(subset=[split])) for run in group.runs]
     tables = [(best_step, table) for best_step, table in tables if len(table)]
-    faint, width = (1.0, 2.2) if len(tables) == 1 else (min(0.65, 6 / max(len(tables), 1)), 0.8)
+    faint = 1.0 if len(tables) == 1 else min(0.65, 6 / max(len(tables), 1))
     for best_step, table in tables:
         axis.plot(table["step"], table[split], color=colour_of(init), lw=width, alpha=faint)
         best = table[table["step"] == best_step]
@@ -116,12 +118,14 @@ def training_loss(scalars: pd.DataFrame, evidence: Evidence) -> Drawing | None:
     figure, panels = _over_steps(groups)
     last: dict[str, float] = {}
     counts: list[int] = []
+    width = 0.7 if any(group.n > 1 for group in groups) else 2.2
     for axis, members in panels:
         for group in members:
             init = group.names["init"]
             curves = [losses[run.key] for run in group.runs if run.key in losses]
             for curve in curves:
-                axis.plot(curve.index, curve, color=colour_of(init), lw=0.7, alpha=min(0.5, 5 / len(curves)))
+                faint = 1.0 if len(curves) == 1 else min(0.5, 5 / len(curves))
+                axis.plot(curve.index, curve, color=colour_of(init), lw=width, alpha=faint)
             if len(curves) > 1:
                 mean = pd.concat(curves).groupby(level=0).mean()
                 axis.plot(mean.index, mean, color=colour_of(init), lw=2.2)

@@ -27,9 +27,10 @@ def ladder_sentence(found: Ladder, fits: Fits) -> str:
     """Return the share of the gain that each init between random and pre-trained weights brings."""
     why_none, gap, of = why_no_shares(found, fits), found.gap, setting(found.top.names)
     told = "; ".join(rung_words(rung, found, fits) for rung in found.rungs)
-    over = "" if found.has_all_seeds else f" over {seeds_words(found.top.seeds)}, which all inits share"
+    over = "" if found.has_all_seeds else f" over {seeds_words(found.top.seeds)}"
     if why_none is None:
-        said = f"{of}: of the {gap.value:.2f} points that pre-training buys{over}, these inits bring: {told}."
+        bought = f"{of}: pre-training buys {gap.value:.2f} points{over}"
+        said = f"{bought}. Minus random, with the share of these points: {told}."
     else:
         said = (
             f"{of}: pre-trained minus random is {gap.value:+.2f} points{over} ({gap.words('+.2f', *POSSIBLE)}). No "

@@ -1,4 +1,4 @@
-"""Words what is missing, failed, damaged or tied, what leaks change, and what few seeds allow."""
+"""Words what is missing, failed, damaged or tied, how results are read, what leaks change, what few seeds allow."""
 
 from collections import Counter
 from pathlib import Path

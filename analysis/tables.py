@@ -1,5 +1,6 @@
 """Write the results table in the published layout as Markdown, CSV and LaTeX, with explanations in its foot."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -83,6 +84,27 @@ def results_table(
             }
         )
     return pd.DataFrame(rows)
+
+
+def runs_table(results: list[RunResult], evidence: Evidence) -> pd.DataFrame:
+    """Return one row of plain values for each run, of failed and missing ones, too, for other programs.
+
+    Accuracies are in percent; `train` is the number of training texts, `length` is 3 for 3 times the recipe's steps.
+    What is not known is missing.
+    """
+    of_all = {of.names["dataset"]: of.n_train for of in evidence.groups if of.names["train"] == ALL_TEXTS}
+    frame = pd.DataFrame(
+        {
+            **asdict(run.key),
+            "train": run.key.train or of_all.get(run.key.dataset),
+            "state": run.status,
+            "best_step": run.best_step,
+            "valid": run.best_valid,
+            "test": run.test,
+        }
+        for run in results
+    )
+    return frame.astype({"train": "Int64", "best_step": "Int64"})
 
 
 def _most_texts(fits: Fits) -> dict[tuple[str, str], int]:

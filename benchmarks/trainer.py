@@ -1,4 +1,4 @@
-"""Trains with transformers' Trainer as a user's own script would: `python -m benchmarks.trainer JSON`."""
+"""Trains with transformers' Trainer as a user's own script would. `benchmarks.sweep` starts it, and gives it JSON."""
 
 import json
 import sys

@@ -68,14 +68,12 @@ def group_words(**chosen: str | None) -> list[str]:
 def _init_words(init: str) -> list[str]:
     """Return the overrides that choose an init. `bottom_2` is `init=bottom` with two layers."""
     layers = re.fullmatch(r"bottom_([1-9][0-9]*)", init)
-    typed = re.search(r"[1-9][0-9]*$", init)
-    known = [f"bottom_{typed[0] if typed else 2}" if name == "bottom" else name for name in choices("init")]
+    typed = re.fullmatch(r"\D*_([1-9][0-9]*)", init)
+    known = [f"bottom_{typed[1] if typed else '<n>'}" if name == "bottom" else name for name in choices("init")]
     if layers:
         return ["init=bottom", f"init.layers={layers[1]}"]
     if init not in known:
-        raise UsageError(
-            f"INIT={init}: there is no such init{nearest(init, known, 'choose from (bottom_ takes any number)')}"
-        )
+        raise UsageError(f"INIT={init}: there is no such init{nearest(init, known, 'choose from')}")
     return [f"init={init}"]
 
 

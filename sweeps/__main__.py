@@ -49,7 +49,11 @@ def sweep(arguments: argparse.Namespace) -> int:
             f"{machine.device} {machine.precision}, {launcher.jobs or 'as many as the cluster gives'} at a time, "
             f"{counted(launcher.threads, 'thread')} each"
         )
-        if launcher.name == "local" and machine.device == "cpu" and (warning := memory_warning(launcher.jobs)):
+        if (
+            launcher.name == "local"
+            and machine.device == "cpu"
+            and (warning := memory_warning(min(launcher.jobs, len(left))))
+        ):
             console.print(Text("warning", "yellow"), warning)
         kinds: dict[RunKey, list[PlannedRun]] = {}
         for run in runs:

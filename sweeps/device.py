@@ -127,13 +127,13 @@ def share_machine(machine: Machine, n_runs: int, jobs: int | None, threads: int 
     return jobs, threads or max(1, cores // jobs)
 
 
-def memory_warning(jobs: int) -> str | None:
-    """Return a warning when less memory is free than `jobs` runs on the CPU may take, else None."""
-    free, needed = psutil.virtual_memory().available, jobs * RUN_MEMORY
+def memory_warning(n_runs: int) -> str | None:
+    """Return a warning when less memory is free than `n_runs` runs on the CPU may take at once, else None."""
+    free, needed = psutil.virtual_memory().available, n_runs * RUN_MEMORY
     if free >= needed:
         return None
-    fewer = " or give JOBS=1," if jobs > 1 else ""
+    fewer = " or give JOBS=1" if n_runs > 1 and free >= RUN_MEMORY else ""
     return (
-        f"{free / 1e9:.1f} GB of memory is free, and {counted(jobs, 'run')} may take {needed / 1e9:.0f} GB: end other "
-        f"programs,{fewer} if runs die"
+        f"{math.floor(free / 1e8) / 10:.1f} GB of memory is free, and {counted(n_runs, 'run')} may take "
+        f"{needed / 1e9:.0f} GB; end other programs{fewer} if runs die"
     )

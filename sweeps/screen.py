@@ -11,10 +11,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from foundation.counts import counted
 from sweeps.folders import ALL, RunKey, read_status, sweep_folder_of
 from sweeps.standing import ABSENT, OWNED, standing
 
-ENDED = ("done", "failed")
+ENOUGH = 0.5  # of a run, to tell the speed
 COLOURS = {"done": "green", "running": "cyan", "cut": "yellow", "pending": "dim", "failed": "bold red"}
 
 
@@ -67,8 +68,11 @@ class Screen:
         self.console = Console(markup=False)
         self.names = dict(zip(runs, short_names(runs), strict=True))
         self.lengths = {folder: key.length for folder, key in runs.items()}
-        self.began: tuple[float, float] | None = None  # when, and how much was trained then (`_trained`)
-        self.n_ended = 0
+        self.began: float | None = None  # when the runs were looked at first
+        self.first_share: dict[Path, float] = {}  # of each run's steps, taken before
+        self.seen: set[Path] = set()  # runs that have trained since
+        self.side_by_side = 1  # the most runs that trained at once
+        self.counts = ""
         self.said: dict[Path, tuple[Any, ...]] = {}
         self.first_step: dict[Path, tuple[float, int]] = {}
         self.live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
@@ -86,40 +90,46 @@ class Screen:
     def update(self) -> None:
         """Read the files of every run and show its status."""
         rows = [(folder, shown_status(folder)) for folder in self.names]
+        counts, left = self._whole(rows)
+        whole = f"{counts}, {left}" if left else counts
         if self.live:
             table = status_table([(self.names[at], status, self._left(at, status)) for at, status in rows])
-            self.live.update(Group(table, self._whole(rows)), refresh=True)
+            # the last lines of a long table are cut off
+            self.live.update(Group(whole, table) if len(rows) > 1 else table, refresh=True)
             return
         for folder, status in rows:
             self._say(folder, status, self._left(folder, status))
-        whole, n_ended = self._whole(rows), self._n_ended(rows)
-        if len(rows) > 1 and n_ended > self.n_ended:
+        if left and counts != self.counts:
             print(f"{time.strftime('%H:%M:%S')} {whole}", flush=True)
-        self.n_ended = n_ended
+        self.counts = counts
 
-    def _n_ended(self, rows: list[tuple[Path, dict[str, Any]]]) -> int:
-        return sum(status["state"] in ENDED for _, status in rows)
+    def _whole(self, rows: list[tuple[Path, dict[str, Any]]]) -> tuple[str, str]:
+        """Return how many runs are done or have failed, and roughly how long the others will take, if it is known.
 
-    def _whole(self, rows: list[tuple[Path, dict[str, Any]]]) -> str:
-        """Return how many runs have ended, and roughly how long the others will take.
-
-        A run of the usual length counts as 1, so the estimate is rough where datasets or models differ in speed.
+        The unit of work is a run of the usual length, so the estimate is rough where datasets or models differ in
+        speed. A run that failed under this screen is given up; one that failed before it is still to be trained. No run
+        is taken to be faster than the average of the runs that trained side by side.
         """
-        trained = sum(self._trained(folder, status) for folder, status in rows)
         now = time.monotonic()
-        began, first = self.began = self.began or (now, trained)
-        n_ended = self._n_ended(rows)
-        said = f"{n_ended} of {len(rows)} runs ended"
-        if n_ended == len(rows) or not n_ended or trained <= first:
-            return said
-        left = (sum(self.lengths.values()) - trained) * (now - began) / (trained - first)
-        return f"{said}, roughly {duration(left)} left for the others"
-
-    def _trained(self, folder: Path, status: dict[str, Any]) -> float:
-        """Return how much of a run is behind it, in runs of the usual length. A failed run has nothing before it."""
-        planned, step = status.get("planned_steps"), status["progress"].get("step", 0)
-        share = 1.0 if status["state"] in ENDED else step / planned if planned else 0.0
-        return share * self.lengths[folder]
+        self.began = self.began if self.began is not None else now
+        running = [folder for folder, status in rows if status["state"] == "running"]
+        self.seen.update(running)
+        self.side_by_side = max(self.side_by_side, len(running))
+        trained, n_done, n_failed, left = 0.0, 0, 0, [0.0]
+        for folder, status in rows:
+            planned, length = status.get("planned_steps"), self.lengths[folder]
+            is_done = status["state"] == "done"
+            share = 1.0 if is_done else status["progress"].get("step", 0) / planned if planned else 0.0
+            first = self.first_share[folder] = min(share, self.first_share.get(folder, share))  # it may go back
+            trained += (share - first) * length
+            has_failed = status["state"] == "failed" and folder in self.seen
+            n_done, n_failed = n_done + is_done, n_failed + has_failed
+            left.append(0.0 if has_failed else (1 - share) * length)
+        counts = f"{n_done} of {counted(len(rows), 'run')} done" + (f", {n_failed} failed" if n_failed else "")
+        if not any(left) or not n_done or trained < ENOUGH:
+            return counts, ""
+        seconds = (now - self.began) / trained * max(sum(left), max(left) * self.side_by_side)
+        return counts, f"roughly {duration(seconds)} left"
 
     def _left(self, folder: Path, status: dict[str, Any]) -> str:
         step, planned = status["progress"].get("step", 0), status.get("planned_steps")

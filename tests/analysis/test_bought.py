@@ -385,12 +385,14 @@ def test_all_shares_are_of_the_gain_over_the_same_seeds() -> None:
     assert found.gap.value == pytest.approx(15.5)  # not that of ten seeds, 17.25
     [rung] = found.rungs
     assert rung.share.value == pytest.approx(rung.gain.value / found.gap.value)
-    said = "of the 15.50 points that pre-training buys over seeds 0, 1, 2, which all inits share, these inits bring: "
-    assert f"{said}bottom_2 +10" in ladder_sentence(found, {})
+    said = (
+        "pre-training buys 15.50 points over seeds 0, 1, 2. Minus random, with the share of these points: bottom_2 +10"
+    )
+    assert said in ladder_sentence(found, {})
     assert "d/m/fairseq/full/pretrained/seed=9 (a seed that not all have)" in found.left_out
     ((found,), _) = ladder_of(ten, ten, ten)
     assert found.left_out == []
-    assert "which all inits" not in ladder_sentence(found, {})
+    assert "over seeds" not in ladder_sentence(found, {})
     [], [why] = ladder_of({0: 80.0}, {1: 75.0}, {0: 70.0})
     assert why == "d · m · fairseq · full: no shares of the gain, because no seed is in all of them."
 

@@ -414,7 +414,7 @@ def test_runs_that_were_never_evaluated_at_the_same_step_are_drawn_without_a_mea
     runs = [replace(run, curve=run.curve.iloc[number::2]) for number, run in enumerate(runs)]
     (group,) = gather_evidence(runs, nowhere(runs), 70.0).groups
     axis = Figure().subplots()
-    _draw_curves(axis, group, "test")
+    _draw_curves(axis, group, "test", 0.8)
     assert not axis.collections  # no band
 
 

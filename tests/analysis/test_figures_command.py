@@ -14,7 +14,7 @@ from PIL import Image
 
 from analysis.__main__ import made_from, main
 from tests.analysis.golden import at
-from tests.conftest import EPOCHS, Refusals, Workspace
+from tests.conftest import EPOCHS, SIZES, Refusals, Workspace
 
 FIGURES = (
     "test_accuracy",
@@ -83,7 +83,10 @@ def test_figures_tables_and_summary_of_a_real_sweep(swept: Workspace, results: P
     tables = {path.name for path in (results / "tables").iterdir()}
     assert tables == {"results.md", "results.csv", "results.tex", "runs.csv"}
     summary = json.loads((results / "summary.json").read_text())
-    assert pd.read_csv(results / "tables/runs.csv").to_dict("records") == summary["runs"]
+    rows = pd.read_csv(results / "tables/runs.csv").to_dict("records")
+    assert [row["test"] for row in rows] == [run["test"] for run in summary["runs"]]
+    assert [row["best_step"] for row in rows] == [run["best_step"] for run in summary["runs"]]
+    assert {(row["train"], row["length"], row["state"]) for row in rows} == {(SIZES["train"], 1, "done")}
     assert [run["status"] for run in summary["runs"]] == ["done"] * 4
     for run in summary["runs"]:
         progress = json.loads((swept.run_folder(run["init"], run["seed"]) / "progress.json").read_text())

@@ -18,7 +18,7 @@ CASES = [
     (("--seeds", ""), "SEEDS is empty"),
     (("--seeds", "1,1"), "SEEDS=1,1: 1 is given twice"),
     (("--init", "random,"), "INIT=random,: an empty word"),
-    (("--init", "nope"), "INIT=nope: there is no such init; choose from (bottom_ takes any number): bottom_2, embed"),
+    (("--init", "nope"), "INIT=nope: there is no such init; choose from: bottom_<n>, embed"),
     (("--init", "radom"), "INIT=radom: there is no such init (did you mean 'random'?)"),
     (("--dataset", "nope"), "DATASET=nope: there is no such dataset"),
     (("--model", "nope"), "MODEL=nope: there is no such model"),

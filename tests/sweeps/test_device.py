@@ -77,8 +77,10 @@ def test_the_machine_is_filled_and_not_oversubscribed(
 
 
 def test_little_free_memory_brings_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = SimpleNamespace(available=5.1e9, total=24e9)
+    memory = SimpleNamespace(available=7.96e9, total=24e9)
     monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
     assert device.memory_warning(1) is None
-    said = "5.1 GB of memory is free, and 2 runs may take 8 GB: end other programs, or give JOBS=1, if runs die"
+    said = "7.9 GB of memory is free, and 2 runs may take 8 GB; end other programs or give JOBS=1 if runs die"
     assert device.memory_warning(2) == said
+    memory.available = 3e9
+    assert device.memory_warning(2) == said.replace("7.9", "3.0").replace(" or give JOBS=1", "")
