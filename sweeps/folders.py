@@ -195,9 +195,12 @@ def is_held(marker: Path) -> bool:
 def read_status(folder: Path) -> dict[str, Any]:
     """Return status.json with progress.json added. A run marked as running that no process owns counts as killed."""
     status = read_json(folder / "status.json")
-    status["state"] = status["state"] if is_known(folder) else "pending"
-    if status["state"] == "running" and not is_owned(folder):
-        status.update(state="failed", error="killed: no process owns the run any more")
+    if status.get("state") == "running" and not is_owned(folder):
+        status = read_json(folder / "status.json")  # it may have ended between the two looks
+        if status.get("state") == "running":
+            status.update(state="failed", error="killed: no process owns the run any more")
+    if str(status.get("state")) not in STATES:
+        status["state"] = "pending"
     return {**status, "progress": read_json(folder / "progress.json")}
 
 

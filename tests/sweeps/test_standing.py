@@ -119,6 +119,22 @@ def test_a_sweep_neither_takes_nor_reports_what_another_one_is_training_otherwis
     assert [OmegaConf.load(folder / "config.yaml").recipe.epochs for folder in folders] == [15, 15]
 
 
+@pytest.mark.parametrize(
+    ("looks", "state"),
+    [
+        ([{"state": "running"}, {"state": "done"}], "done"),  # it ends after the first look, and lets its lock go
+        ([{"state": "running"}, {"state": "running"}], "failed"),
+        ([{}, {"state": "running"}], "pending"),  # its status appears after the first look
+    ],
+)
+def test_a_status_may_change_while_it_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looks: list[dict[str, Any]], state: str
+) -> None:
+    left = iter(looks)
+    monkeypatch.setattr("sweeps.folders.read_json", lambda path: next(left) if path.name == "status.json" else {})
+    assert read_status(tmp_path)["state"] == state
+
+
 def test_a_run_whose_configuration_was_changed_before_its_start_is_left_alone_and_told(workspace: Workspace) -> None:
     """As another sweep would, that no mark of life tells of: seed 1's configuration changes while it waits."""
     words = ("--sweep", "robbed", "--seeds", "0,1", "--jobs", "1")
