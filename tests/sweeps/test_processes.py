@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -262,6 +263,6 @@ def test_a_runs_process_ends_without_the_interpreters_end(tmp_path: Path, end: s
     (tmp_path / "config.yaml").touch()
     (tmp_path / "status.json").write_text('{"state": "done"}')
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
-    line = f"{sys.executable} -m sweeps.run {tmp_path} {end}"
+    line = f"{shlex.join([sys.executable, '-m', 'sweeps.run', str(tmp_path)])} {end}"
     answer = subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True)
     assert answer.returncode == EXIT_DONE, answer.stderr
