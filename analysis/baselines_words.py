@@ -25,7 +25,7 @@ def against_probe(group: Group, probe: Baseline) -> str:
     """Return how far fully fine-tuned runs are above or below the probe on the same encoder, frozen."""
     names = group.names
     gap = group.spread.mean - probe.test
-    each = "the run is" if group.n == 1 else f"the {group.n} runs are on average"
+    each = "the pre-trained run is" if group.n == 1 else f"the {group.n} pre-trained runs are on average"
     return (
         f"{names['dataset']}: logistic regression on the pre-trained encoder as it is, a probe "
         f"({names['model']}, {probe.name.partition(': ')[2]}), reaches {accuracy_of(probe)}. With all weights "

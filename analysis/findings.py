@@ -45,6 +45,11 @@ def answer(c: Comparison) -> str:
 def learned_nothing(c: Comparison) -> list[str]:
     """Return which side's runs learned nothing, all or some of them, and what this means for the difference."""
     said = []
+    if all(len(group.one_answer) == group.n for group in (c.one, c.other)):
+        return [
+            f"Neither {prose(c.sides[0])} nor {prose(c.sides[1])} runs learned anything: every test text gets the same "
+            "class. So the difference does not tell what pre-training buys; train longer."
+        ]
     for side, group in zip(c.sides, (c.one, c.other), strict=True):
         n_failed, kind = len(group.one_answer), prose(side)
         if n_failed == group.n:

@@ -51,12 +51,14 @@ def why_no_shares(found: Ladder, fits: Fits) -> str | None:
 
 
 def rung_words(rung: Rung, found: Ladder, fits: Fits) -> str:
-    """Return an init's gain, and in brackets its share and what is special about its runs."""
-    n_failed, n = len(failed_runs(rung.group, fits)), rung.group.n
-    notes = [] if why_no_shares(found, fits) and n_failed < n else [share_words(rung, fits)]
-    if 0 < n_failed < n:
+    """Return an init's gain with its share and its failed runs in brackets, or that all its runs learned nothing."""
+    n_failed, n, init = len(failed_runs(rung.group, fits)), rung.group.n, prose(rung.group.names["init"])
+    if n_failed == n:
+        return f"{init} {NOTHING}"
+    notes = [] if why_no_shares(found, fits) else [share_words(rung, fits)]
+    if n_failed:
         notes.append(f"{n_failed} of {n} runs learned nothing")
-    said = f"{prose(rung.group.names['init'])} {rung.gain.value:+.2f}"
+    said = f"{init} {rung.gain.value:+.2f}"
     return f"{said} ({'; '.join(notes)})" if notes else said
 
 

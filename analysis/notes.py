@@ -12,10 +12,11 @@ from analysis.event_files import SweepLogs
 from analysis.evidence import Evidence
 from analysis.groups import Group
 from analysis.intervals import std_factors
-from analysis.phrases import CHANCE, POSSIBLE, listed, prose, with_texts
+from analysis.phrases import CHANCE, POSSIBLE, listed, prose, seeds_words, with_texts
 from foundation.counts import counted
 
 FEW = 5  # seeds; with fewer, the report says in words what the seeds can show
+FEW_TEXTS = 50  # of validation; with fewer, one text is more than 2 points
 T_BOUND = {2: "12.7", 3: "4.3", 4: "3.2"}  # n -> standard errors on each side of a mean, by Student's t
 
 
@@ -114,6 +115,27 @@ def tied_steps(group: Group) -> str | None:
         f"counts here: mean test accuracy {group.spread.mean:.2f} %. Stock fairseq keeps the latest, {told}: "
         f"{np.mean(tests):.2f} %."
     )
+
+
+def warnings(evidence: Evidence) -> list[str]:
+    """Return which runs are judged before their first update, and which validation splits hardly tell steps apart."""
+    said = []
+    for group in evidence.groups:
+        seeds = [run.key.seed for run in group.runs if run.best_step == 0]
+        if seeds:
+            said.append(
+                f"{group.title}: the best step of {seeds_words(seeds)} is 0, so the test accuracy there is that of the "
+                "weights before the first update: by validation, training did not help. Train longer, or draw more "
+                "validation texts."
+            )
+    sizes = {group.names["dataset"]: (group.inputs.get("examples") or {}).get("valid") for group in evidence.groups}
+    said += [
+        f"{dataset}: {counted(n, 'validation text')}: one text is {100 / n:.2f} points, so the best step is chosen "
+        "almost by chance. With a table of your own dataset.n_valid=N draws more."
+        for dataset, n in sizes.items()
+        if n and n < FEW_TEXTS
+    ]
+    return said
 
 
 # --- what few seeds allow

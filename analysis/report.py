@@ -19,7 +19,7 @@ from analysis.evidence import Evidence
 from analysis.findings import answers, comparisons
 from analysis.groups import ALL_TEXTS, Group, told
 from analysis.leaks import leak_effects, leaked_ids, leaks_table
-from analysis.notes import about_best_step, about_leaks, about_std, absent, leak_effect, notes, tied_steps
+from analysis.notes import about_best_step, about_leaks, about_std, absent, leak_effect, notes, tied_steps, warnings
 from analysis.phrases import listed
 from analysis.sections import Material, Picture, Section, Table
 from analysis.tables import comparisons_table, groups_table, steps_table
@@ -64,7 +64,7 @@ def sections(material: Material, pictures: dict[str, Picture], parts: list[Part]
                 *answers(evidence, material.results, bool(of_doses)),
                 *bought(material),
             ],
-            [*lost, *_standing(material)],
+            [*warnings(evidence), *lost, *_standing(material)],
             pictures=[pictures[name] for name in FIRST if name in pictures],
         ),
         Section("Results", items=[about_std(), about_best_step(), *ties], tables=[Table("", material.table)]),

@@ -12,7 +12,7 @@ from analysis.estimates import NEW_TEXTS, SAME_TEXTS, Estimate
 from analysis.evidence import Evidence
 from analysis.findings import answers, needed_words, pairing, permutation_words, spread_words, std_cell
 from analysis.groups import ALL_TEXTS, Group, names_of, told
-from analysis.notes import about_best_step, about_std, absent, notes
+from analysis.notes import about_best_step, about_std, absent, notes, warnings
 from analysis.phrases import POSSIBLE
 from analysis.sections import in_markdown
 from analysis.steps_words import ratio_cell
@@ -89,8 +89,8 @@ def results_table(
 def runs_table(results: list[RunResult], evidence: Evidence) -> pd.DataFrame:
     """Return one row of plain values for each run, of failed and missing ones, too, for other programs.
 
-    Accuracies are in percent; `train` is the number of training texts, `length` is 3 for 3 times the recipe's steps.
-    What is not known is missing.
+    Accuracies are in percent; `train` is the number of training texts, `length` is 3 for 3 times the recipe's steps,
+    `steps` is the last step that was evaluated. What is not known is missing.
     """
     of_all = {of.names["dataset"]: of.n_train for of in evidence.groups if of.names["train"] == ALL_TEXTS}
     frame = pd.DataFrame(
@@ -98,13 +98,14 @@ def runs_table(results: list[RunResult], evidence: Evidence) -> pd.DataFrame:
             **asdict(run.key),
             "train": run.key.train or of_all.get(run.key.dataset),
             "state": run.status,
+            "steps": None if run.curve.empty else run.curve["step"].max(),
             "best_step": run.best_step,
             "valid": run.best_valid,
             "test": run.test,
         }
         for run in results
     )
-    return frame.astype({"train": "Int64", "best_step": "Int64"})
+    return frame.astype({"train": "Int64", "steps": "Int64", "best_step": "Int64"})
 
 
 def _most_texts(fits: Fits) -> dict[tuple[str, str], int]:
@@ -201,6 +202,7 @@ def foot(
         *of_doses,
         *answers(evidence, results, bool(of_doses)),
         *of_bought,
+        *warnings(evidence),
         about_best_step(),
         about_std(),
         *notes(evidence),

@@ -1594,4 +1594,32 @@ MUTATIONS = [
         "a curve that falls is called flat",
         "tests/analysis/test_evidence.py -k two_evaluations_do_not_tell",
     ),
+    Mutation(
+        "analysis/notes.py",
+        "if run.best_step == 0]",
+        "if run.best_step == -1]",
+        "the accuracy of untrained weights is told as a result",
+        BOUGHT + "before_their_first",
+    ),
+    Mutation(
+        "analysis/notes.py",
+        "if n and n < FEW_TEXTS",
+        "if n and n < 0",
+        "nobody learns that six validation texts cannot choose a step",
+        BOUGHT + "before_their_first",
+    ),
+    Mutation(
+        "sweeps/screen.py",
+        'has_failed = status["state"] == "failed" and folder in self.seen',
+        'has_failed = status["state"] == "failed"',
+        "runs that are about to be taken up count as given up",
+        "tests/sweeps/test_screen.py -k failed_before",
+    ),
+    Mutation(
+        "sweeps/screen.py",
+        "max(sum(left), max(left) * self.side_by_side)",
+        "sum(left)",
+        "the last run of a sweep is said to take a fraction of its time",
+        "tests/sweeps/test_screen.py -k not_taken_to_be_faster",
+    ),
 ]

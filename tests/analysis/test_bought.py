@@ -24,6 +24,7 @@ from analysis.labels import label_curves, labels_needed
 from analysis.labels_words import times, worth
 from analysis.ladder import Ladder, ladders
 from analysis.ladder_words import ladder_sentence, title_of_ladder
+from analysis.notes import warnings
 from analysis.phrases import failed_cell, failed_runs
 from analysis.probe import features, fit_probes, probe_inputs
 from data_prep.examples import read_split
@@ -217,10 +218,22 @@ def test_a_probe_that_wins_is_told_first() -> None:
     won, lost = (Baseline("probe: mean, C = 1", 80.0, test, 70.0, 90.0) for test in (83.0, 79.0))
     assert against_probe(evidence.groups[0], won) == (
         "cls_books: logistic regression on the pre-trained encoder as it is, a probe (roberta_small_fr, mean, C = 1), "
-        "reaches 83.00 % (95 % interval 70.00 to 90.00 for new texts). With all weights trained the run is 2.00 points "
-        "below it (fairseq)."
+        "reaches 83.00 % (95 % interval 70.00 to 90.00 for new texts). With all weights trained the pre-trained run is "
+        "2.00 points below it (fairseq)."
     )
     assert [is_beaten(evidence.groups[0], probe) for probe in (won, lost)] == [True, False]
+
+
+def test_runs_judged_before_their_first_update_and_small_validation_splits_are_told() -> None:
+    runs = [made_up((0, 80.0, 81.0), 0), made_up((98, 80.0, 81.0), 1)]
+    evidence = gather_evidence(runs, {str(run.key): Path("nowhere") for run in runs}, 70.0)
+    [said] = warnings(evidence)
+    assert "the best step of seed 0 is 0, so the test accuracy there is that of the weights before the first" in said
+    few = replace(evidence, groups=[replace(evidence.groups[0].only([1]), inputs={"examples": {"valid": 6}})])
+    [said] = warnings(few)
+    assert said.startswith("cls_books: 6 validation texts: one text is 16.67 points")
+    many = replace(evidence, groups=[replace(evidence.groups[0].only([1]), inputs={"examples": {"valid": 50}})])
+    assert warnings(many) == []
 
 
 def test_a_value_lies_in_its_interval_whatever_the_curve() -> None:

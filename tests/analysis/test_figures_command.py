@@ -94,6 +94,7 @@ def test_figures_tables_and_summary_of_a_real_sweep(swept: Workspace, results: P
         assert run["best_valid"] == 100 * progress["best_valid"]["n_correct"] / progress["best_valid"]["n"]
     table = pd.read_parquet(results / "scalars.parquet")
     assert len(table[(table["split"] == "test") & (table["tag"] == "n_correct")]) == 4 * (EPOCHS + 1)
+    assert [row["steps"] for row in rows] == [table["step"].max()] * 4
 
 
 def test_the_page_on_the_architecture_names_every_file_and_folder(swept: Workspace, results: Path) -> None:
