@@ -82,7 +82,9 @@ def parse_seeds(text: str) -> list[int]:
         raise UsageError("SEEDS is empty; give whole numbers such as SEEDS=0,1,2")
     for word in words:
         if not re.fullmatch(r"[0-9]{1,9}", word) or int(word) > LARGEST:
-            raise UsageError(f"SEEDS={text}: {word!r} is not a whole number from 0 to {LARGEST}; give them as in SEEDS=0,1,2")
+            raise UsageError(
+                f"SEEDS={text}: {word!r} is not a whole number from 0 to {LARGEST}; give them as in SEEDS=0,1,2"
+            )
     return parse_list("SEEDS", text, [int(word) for word in words])
 
 

@@ -13,12 +13,13 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from analysis.answers import answers_to_test, right_answers
+from analysis.baselines import Baseline
 from analysis.captions import title_of_gaps
 from analysis.common_seeds import of_common_seeds, pairs_of
 from analysis.comparisons import Comparison
 from analysis.crossings import Bracket
 from analysis.evidence import Evidence, as_json, gather_evidence
-from analysis.figures import _draw_curves
+from analysis.figures import _draw_curves, accuracy_over_steps, final_accuracy
 from analysis.findings import (
     answer,
     doubts,
@@ -407,6 +408,27 @@ def test_a_record_of_inputs_without_examples_leaves_the_number_of_texts_open(tmp
     (folders[str(runs[0].key)] / "provenance.json").write_text('{"inputs": {"examples": null}}')
     (group,) = gather_evidence(runs, folders, 70.0).groups
     assert group.n_train is None
+
+
+@pytest.mark.parametrize(("n", "width", "said"), [(1, 2.2, "Line: one run."), (2, 0.8, "Thin line: one run.")])
+def test_a_run_alone_is_drawn_as_a_full_line_and_the_caption_agrees(n: int, width: float, said: str) -> None:
+    curves: list[list[float]] = [[50, 55, 60, 61], [50, 56, 61, 60]]
+    runs = of_curves("random", *curves[:n])
+    drawing = accuracy_over_steps(gather_evidence(runs, nowhere(runs), 70.0), "test")
+    assert drawing is not None
+    lines = [line for line in drawing.figure.axes[0].lines if len(np.atleast_1d(line.get_xdata())) > 1]
+    assert [line.get_linewidth() for line in lines[:n]] == [width] * n
+    assert said in drawing.caption
+
+
+@pytest.mark.parametrize(("apart", "sides"), [(1.0, {"left", "right"}), (40.0, {"center"})])
+def test_the_labels_of_baselines_that_are_close_stand_on_two_sides(apart: float, sides: set[str]) -> None:
+    runs = of_curves("random", [50, 55, 60, 61])
+    evidence = gather_evidence(runs, nowhere(runs), 70.0)
+    low = Baseline("commonest class", 50.0, 50.0, 45.0, 55.0)
+    own = [replace(low, name="TF-IDF + logistic regression", test=50.0 + apart), low]
+    drawing = final_accuracy(evidence, {evidence.groups[0].names["dataset"]: own})
+    assert {text.get_horizontalalignment() for text in drawing.figure.axes[0].texts} == sides
 
 
 def test_runs_that_were_never_evaluated_at_the_same_step_are_drawn_without_a_mean() -> None:

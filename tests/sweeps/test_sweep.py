@@ -182,6 +182,19 @@ def test_status_shows_every_run(swept: Workspace) -> None:
     assert answer.stdout.count("  done  ") == 4
     assert answer.stdout.endswith("\n4 done\n")
     assert f"{STEPS}/{STEPS}" in answer.stdout
+    assert "left" not in answer.stdout  # nothing is timed
+
+
+def test_a_sweep_warns_of_little_free_memory(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = "types.SimpleNamespace(available=10**9, total=24 * 10**9)"
+    (tmp_path / "sitecustomize.py").write_text(f"import types, psutil\npsutil.virtual_memory = lambda: {free}\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    answer = workspace.sweep("--sweep", "memory", "--init", "random", "--seeds", "0", "--epochs", "1")
+    said = "warning 1.0 GB of memory is free, and 1 run may take 4 GB; end other programs if runs die"
+    assert answer.returncode == 0
+    assert said in " ".join(answer.stdout.split())
 
 
 def test_status_of_no_sweep_is_one_sentence(swept: Workspace) -> None:
