@@ -47,10 +47,10 @@ def ratio_sentence(c: Comparison) -> str:
         return f"Some runs never pass {mark}, and these runs do not say which kind needs fewer steps to it."
     if not c.steps.is_known:
         return f"Some runs of each kind never pass {mark}, so the ratio of the steps to it has no bound."
-    one, other = prose(c.sides[0]), prose(c.sides[1], opens=True)
+    one, other = prose(c.sides[0]), prose(c.sides[1])
     return (
-        f"{other} runs need {times(c.steps)} the steps of {one} runs to {c.threshold:g} % (bounds by the "
-        f"evaluations; {steps_ends(c.steps.interval)})."
+        f"To reach {c.threshold:g} %, {other} runs need {times(c.steps)} the steps of {one} runs (bounds, because runs "
+        f"are evaluated at some steps only; {steps_ends(c.steps.interval)})."
     )
 
 

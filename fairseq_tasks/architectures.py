@@ -13,12 +13,16 @@ from fairseq.models import register_model
 from fairseq.models.roberta import RobertaModel
 from fairseq.models.roberta.model import RobertaClassificationHead, RobertaEncoder, base_architecture
 from fairseq.models.transformer import TransformerEncoder
+from fairseq.modules import SinusoidalPositionalEmbedding
 from fairseq.modules.transformer_sentence_encoder import init_bert_params
 from omegaconf import DictConfig, open_dict
 
 from fairseq_tasks.dropout import use_quick_dropout
 from fairseq_tasks.unpadded import UnpaddedTransformerEncoder
 from foundation.errors import UsageError
+
+BERT_STD = 0.02  # of the weights that `init_bert_params` draws
+POSITION_INITS = ("normal", "sinusoidal")
 
 
 @dataclass
@@ -39,6 +43,7 @@ class RobertaConfig(FairseqDataclass):
     encoder_normalize_before: bool = field(default=False, metadata={"help": "pre-norm layers"})
     layernorm_embedding: bool = field(default=True, metadata={"help": "layer norm after the embedding"})
     encoder_learned_pos: bool = field(default=True, metadata={"help": "learned positions"})
+    position_init: str = field(default="normal", metadata={"help": "normal | sinusoidal: first weights of positions"})
     no_token_positional_embeddings: bool = field(default=False, metadata={"help": "no positions at all"})
     no_scale_embedding: bool = field(default=True, metadata={"help": "do not scale embeddings"})
     untie_weights_roberta: bool = field(default=False, metadata={"help": "LM head with weights of its own"})
@@ -112,6 +117,18 @@ class Float32Head(RobertaClassificationHead):
             return super().forward(features.to(self.dense.weight.dtype), **kwargs)
 
 
+def begin_sinusoidal(positions: torch.nn.Embedding) -> None:
+    """Give learned positions the sinusoids of Vaswani et al. (2017) to begin with, at the std of BERT's initialisation.
+
+    The way from a sinusoid to that of the next position is one rotation, the same for all positions. A head learns it
+    at once for all; random vectors have to be learned pair by pair.
+    """
+    with torch.no_grad():
+        weight, padding = positions.weight, positions.padding_idx
+        table = SinusoidalPositionalEmbedding.get_embedding(*weight.shape, padding_idx=padding)
+        weight.copy_(table * (BERT_STD / table[padding + 1 :].std()))
+
+
 class Encoder(RobertaEncoder):
     """fairseq's RoBERTa encoder, with the quick parts that its settings turn on."""
 
@@ -133,9 +150,14 @@ class Roberta(RobertaModel):
         """Build the model. `args` is a RobertaConfig; fairseq adds the settings that it lacks."""
         if args.first_token_only and not args.unpadded:
             raise UsageError("speed.first_token_only needs speed.unpadded; give speed.first_token_only=false, too")
+        if args.position_init not in POSITION_INITS:
+            raise UsageError(f"position_init={args.position_init}: choose from {', '.join(POSITION_INITS)}")
         with open_dict(args):
             base_architecture(args)
-        return cls(args, Encoder(args, task.source_dictionary))
+        model = cls(args, Encoder(args, task.source_dictionary))
+        if args.position_init == "sinusoidal":
+            begin_sinusoidal(model.encoder.sentence_encoder.embed_positions)
+        return model
 
     def forward(
         self,

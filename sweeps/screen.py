@@ -136,7 +136,7 @@ class Screen:
         if status["state"] != "running" or not planned or step == 0:
             return "-"
         if step >= planned:
-            return "its last evaluation"
+            return "one evaluation"
         began, first = self.first_step.setdefault(folder, (time.monotonic(), step))
         if step < first:  # the run goes on from an earlier checkpoint
             began, first = self.first_step[folder] = time.monotonic(), step

@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from fairseq.data import Dictionary
 from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_DATACLASS_REGISTRY
 from omegaconf import OmegaConf
 
 import fairseq_tasks
-from fairseq_tasks.architectures import Float32Head, RobertaSmall, RobertaSmallConfig
+from fairseq_tasks.architectures import POSITION_INITS, Float32Head, RobertaSmall, RobertaSmallConfig
+from foundation.errors import UsageError
 
 
 def test_all_are_registered_for_fairseqs_own_command_line() -> None:
@@ -24,19 +26,35 @@ def test_shapes(name: str, shape: tuple[int, ...]) -> None:
     assert (*found, config.encoder_attention_heads, config.max_positions) == shape
 
 
-def test_roberta_small_has_the_published_number_of_encoder_weights() -> None:
-    from fairseq.data import Dictionary
-
+def build(vocabulary: int, **settings: str) -> RobertaSmall:
     dictionary = Dictionary()
-    for number in range(32000 - len(dictionary)):
+    for number in range(vocabulary - len(dictionary)):
         dictionary.add_symbol(f"piece{number}")
 
     class Task:
         source_dictionary = dictionary
 
-    model = RobertaSmall.build_model(OmegaConf.structured(RobertaSmallConfig()), Task())
-    matrices = [p for p in model.encoder.sentence_encoder.parameters() if p.dim() == 2]
+    return RobertaSmall.build_model(OmegaConf.structured(RobertaSmallConfig(**settings)), Task())
+
+
+def test_roberta_small_has_the_published_number_of_encoder_weights() -> None:
+    matrices = [p for p in build(32000).encoder.sentence_encoder.parameters() if p.dim() == 2]
     assert sum(matrix.numel() for matrix in matrices) == 22_807_552
+
+
+def test_sinusoidal_positions_are_one_rotation_apart_and_as_large_as_drawn_ones() -> None:
+    drawn, made = (build(100, position_init=kind).encoder.sentence_encoder.embed_positions for kind in POSITION_INITS)
+    weight, first = made.weight.detach(), made.padding_idx + 1
+    assert not weight[made.padding_idx].any()
+    products = weight[first:] @ weight[first:].T
+    for distance in (1, 7, 100):  # the product of two positions depends on their distance alone
+        assert products.diagonal(distance).std() < 1e-6
+        assert products.diagonal(distance).mean() < 0.99 * products.diagonal(0).mean()
+    assert weight[first:].std().item() == pytest.approx(0.02, rel=1e-5)
+    assert drawn.weight[first:].std().item() == pytest.approx(0.02, rel=0.02)
+    assert made.weight.requires_grad
+    with pytest.raises(UsageError, match="position_init=cosine: choose from normal, sinusoidal"):
+        build(100, position_init="cosine")
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])

@@ -31,7 +31,7 @@ def test_the_time_left_is_that_of_the_steps_taken_since_a_run_went_on(
     assert screen._left(folder, status(10)) == "-"
     now[0] = 60.0
     assert screen._left(folder, status(20)) == "0:01:20"
-    assert screen._left(folder, status(100)) == "its last evaluation"
+    assert screen._left(folder, status(100)) == "one evaluation"
 
 
 class Sweep:
