@@ -7,17 +7,29 @@ read or lose. None of them is a change that nobody could see.
 
 from dataclasses import dataclass
 
-STATISTICS = "tests/analysis/test_statistics.py -k "
+ESTIMATES = "tests/analysis/test_estimates.py -k "
+INTERVALS = "tests/analysis/test_intervals.py -k "
+SIGNIFICANCE = "tests/analysis/test_significance.py -k "
 CROSSINGS = "tests/analysis/test_crossings.py -k "
 EVENTS = "tests/analysis/test_event_files.py -k "
 BEST_STEPS = "tests/analysis/test_best_steps.py -k "
+ANSWERS = "tests/analysis/test_answers.py -k "
+ALIKE = "tests/analysis/test_alike.py -k "
+GROUPS = "tests/analysis/test_groups.py -k "
+COMMON_SEEDS = "tests/analysis/test_common_seeds.py -k "
+COMPARISONS = "tests/analysis/test_comparisons.py -k "
 EVIDENCE = "tests/analysis/test_evidence.py -k "
+FINDINGS = "tests/analysis/test_findings.py -k "
+NOTES = "tests/analysis/test_notes.py -k "
+STEPS_WORDS = "tests/analysis/test_steps_words.py -k "
+FIGURES = "tests/analysis/test_figures.py -k "
 VERDICT = "tests/analysis/test_verdict.py -k "
 BASELINES = "tests/analysis/test_baselines.py -k "
 PARAMETERS = "tests/analysis/test_parameters.py -k "
 COMMAND = "tests/analysis/test_figures_command.py -k "
 REPLICATIONS = "tests/analysis/test_replications.py -k "
 SPLITS = "tests/data_prep/test_splits.py -k "
+EXAMPLES = "tests/data_prep/test_examples.py -k "
 TABLE = "tests/data_prep/test_table.py -k "
 DATASETS = "tests/data_prep/test_datasets.py -k "
 FETCHING = "tests/data_prep/test_fetching.py -k "
@@ -27,7 +39,10 @@ PREP = "tests/data_prep/test_prep.py -k "
 MALFORMED = "tests/data_prep/test_malformed.py -k "
 CORPUS = "tests/data_prep/test_corpus.py -k "
 SUBSETS = "tests/data_prep/test_subsets.py -k "
-BOUGHT = "tests/analysis/test_bought.py -k "
+LABELS = "tests/analysis/test_labels.py -k "
+LABELS_WORDS = "tests/analysis/test_labels_words.py -k "
+LADDER = "tests/analysis/test_ladder.py -k "
+PROBE = "tests/analysis/test_probe.py -k "
 DOSE = "tests/analysis/test_dose.py -k "
 
 
@@ -60,105 +75,105 @@ MUTATIONS = [
         "error = float(array.std(ddof=1)) / math.sqrt(n)",
         "error = float(array.std()) / math.sqrt(n)",
         "the interval of a mean takes the published std, ddof 0",
-        STATISTICS + "students",
+        INTERVALS + "students",
     ),
     Mutation(
         "analysis/estimates.py",
         "LEVEL = 0.95\n",
         "LEVEL = 0.9\n",
         "intervals hold nine times in ten and say 95 %",
-        STATISTICS + "students",
+        INTERVALS + "students",
     ),
     Mutation(
         "analysis/intervals.py",
         "first, second = checked_two(one, other, paired)\n    if paired:\n",
         "first, second = checked_two(one, other, paired)\n    if False:\n",
         "pairs are compared as if they were not pairs",
-        STATISTICS + "paired_t",
+        INTERVALS + "paired_t",
     ),
     Mutation(
         "analysis/intervals.py",
         "return _around(gap, error, _freedom_of_sum(parts), ",
         "return _around(gap, error, sum(sizes) - 2, ",
         "Welch's t has the degrees of freedom of equal variances",
-        STATISTICS + "welchs",
+        INTERVALS + "welchs",
     ),
     Mutation(
         "analysis/intervals.py",
         "stats.chi2.ppf([(1 + LEVEL) / 2, (1 - LEVEL) / 2], n - 1)",
         "stats.chi2.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2], n - 1)",
         "the ends of a std's interval are swapped",
-        STATISTICS + "'factor_of_twelve or stds_have'",
+        INTERVALS + "'factor_of_twelve or stds_have'",
     ),
     Mutation(
         "analysis/intervals.py",
         "len(first) - 1, len(second) - 1)",
         "len(second) - 1, len(first) - 1)",
         "the degrees of freedom of a ratio of stds are swapped",
-        STATISTICS + "stds_have",
+        INTERVALS + "stds_have",
     ),
     Mutation(
         "analysis/intervals.py",
         "math.sqrt(1 + 1 / n)",
         "math.sqrt(1 / n)",
         "one more run is given the interval of the mean",
-        STATISTICS + "prediction",
+        INTERVALS + "prediction",
     ),
     Mutation(
         "analysis/intervals.py",
         'proportion_ci(LEVEL, method="wilson")',
         'proportion_ci(LEVEL, method="exact")',
         "a share's interval is not Wilson's",
-        STATISTICS + "wilsons",
+        INTERVALS + "wilsons",
     ),
     Mutation(
         "analysis/intervals.py",
         "half = max(crossed.high - crossed.value, over_seeds.high - over_seeds.value)",
         "half = crossed.high - crossed.value",
         "new texts may have the narrower interval",
-        STATISTICS + "narrower",
+        INTERVALS + "narrower",
     ),
     Mutation(
         "analysis/intervals.py",
         "keeps_seeds = of_seeds > rest",
         "keeps_seeds = True",
         "a variance over seeds may be below zero",
-        STATISTICS + "two_way",
+        INTERVALS + "two_way",
     ),
     Mutation(
         "analysis/significance.py",
         '"samples" if paired else "independent"',
         '"independent"',
         "the permutation test deals pairs out again",
-        STATISTICS + "flips",
+        SIGNIFICANCE + "flips",
     ),
     Mutation(
         "analysis/significance.py",
         'center="median"',
         'center="mean"',
         "the test of spreads is Levene's, not Brown and Forsythe's",
-        STATISTICS + "brown_forsythe_is",
+        SIGNIFICANCE + "brown_forsythe_is",
     ),
     Mutation(
         "analysis/significance.py",
         "if min(len(first), len(second)) < 3:",
         "if min(len(first), len(second)) < 2:",
         "two runs have a test of their spread",
-        STATISTICS + "says_why",
+        SIGNIFICANCE + "says_why",
     ),
     Mutation(
         "analysis/significance.py",
         "freedom = n - 1 if paired else 2 * (n - 1)",
         "freedom = n - 1",
         "the power of two groups has the degrees of freedom of one",
-        STATISTICS + "simulated",
+        SIGNIFICANCE + "simulated",
     ),
     Mutation(
         "analysis/estimates.py",
         "if not np.isfinite(array).all():",
         "if np.isnan(array).any():",
         "an infinite accuracy is taken",
-        STATISTICS + "refused_everywhere",
+        ESTIMATES + "refused_everywhere",
     ),
     # --- crossings
     Mutation(
@@ -309,49 +324,49 @@ MUTATIONS = [
         "2 * len(both) >= max(len(one), len(other))",
         "2 * len(both) > max(len(one), len(other))",
         "pairs that are just half of the larger group are given up",
-        EVIDENCE + "both_groups_have",
+        COMMON_SEEDS + "both_groups_have",
     ),
     Mutation(
         "analysis/common_seeds.py",
         "(len(both) >= 2 and",
         "(len(both) >= 1 and",
         "two groups are cut down to one pair, which has no interval",
-        EVIDENCE + "both_groups_have",
+        COMMON_SEEDS + "both_groups_have",
     ),
     Mutation(
         "analysis/comparisons.py",
         "left_out = [str(run.key) for group in (one, other) for run",
         "left_out = [str(run.key) for group in (one,) for run",
         "runs of the second group without a partner are dropped in silence",
-        EVIDENCE + "whichever_side",
+        COMPARISONS + "whichever_side",
     ),
     Mutation(
         "analysis/comparisons.py",
         "std = _std_of_difference(one.test, other.test, paired)",
         "std = _std_of_difference(one.test, other.test, False)",
         "the seeds needed are those of groups that are not paired",
-        EVIDENCE + "what_the_statistics_say",
+        COMPARISONS + "what_the_statistics_say",
     ),
     Mutation(
         "analysis/comparisons.py",
         "ratio_of_steps(other.brackets, one.brackets, paired)",
         "ratio_of_steps(one.brackets, other.brackets, paired)",
         "the ratio of steps is upside down",
-        EVIDENCE + "knows_every_case",
+        STEPS_WORDS + "knows_every_case",
     ),
     Mutation(
         "analysis/comparisons.py",
         "and other.right is not None and one.texts == other.texts:",
         "and other.right is not None:",
         "answers to other texts are compared text by text",
-        EVIDENCE + "answered_other_texts",
+        COMPARISONS + "answered_other_texts",
     ),
     Mutation(
         "analysis/comparisons.py",
         "bracket.is_at_start for bracket in [*one.brackets, *other.brackets])",
         "bracket.is_at_start for bracket in one.brackets)",
         "a random run that starts above the threshold is overlooked",
-        EVIDENCE + "whichever_side",
+        COMPARISONS + "whichever_side",
     ),
     Mutation(
         "analysis/groups.py",
@@ -437,14 +452,14 @@ MUTATIONS = [
         "abs(right.mean() - result.test) > 1e-6",
         "abs(right.mean() - result.test) > 100",
         "answers that do not make the logged accuracy are taken",
-        EVIDENCE + "without_answers",
+        ANSWERS + "without_answers",
     ),
     Mutation(
         "analysis/answers.py",
         'if rows and ids != own["id"].tolist():',
         'if rows and set(ids) != set(own["id"]):',
         "answers in another order are laid beside each other",
-        EVIDENCE + "another_order",
+        ANSWERS + "another_order",
     ),
     # --- sentences
     Mutation(
@@ -452,14 +467,14 @@ MUTATIONS = [
         "3 * step <= 2 * self.last_step",
         "3 * step <= self.last_step",
         "the rise at the end is taken over more than the last third",
-        EVIDENCE + "rises_in_the_last_third",
+        FINDINGS + "rises_in_the_last_third",
     ),
     Mutation(
         "analysis/findings.py",
         "side for side, rise in learned.items() if rise.value >= FLAT",
         "side for side, rise in learned.items() if rise.value > 100",
         "a curve that rises is called flat",
-        EVIDENCE + "rises_in_the_last_third",
+        FINDINGS + "rises_in_the_last_third",
     ),
     Mutation(
         "analysis/crossings.py",
@@ -480,28 +495,28 @@ MUTATIONS = [
         'return f"at most {bound(ratio.high, up=True)} times"',
         'return f"at least {bound(ratio.high, up=True)} times"',
         "an upper bound is worded as a lower one",
-        EVIDENCE + "knows_every_case",
+        STEPS_WORDS + "knows_every_case",
     ),
     Mutation(
         "analysis/findings.py",
         "and {texts.ends('+.2f', *POSSIBLE)} for {NEW_TEXTS}",
         "and {seeds.ends('+.2f', *POSSIBLE)} for {NEW_TEXTS}",
         "new texts are given the interval of this test set",
-        EVIDENCE + "may_be_nothing",
+        FINDINGS + "may_be_nothing",
     ),
     Mutation(
         "analysis/steps_words.py",
         "math.ceil(value * 10**decimals - 1e-9) if up else math.floor(value * 10**decimals + 1e-9)",
         "round(value * 10**decimals)",
         "a bound is rounded inwards, and does not hold",
-        EVIDENCE + "rounded_outwards",
+        STEPS_WORDS + "rounded_outwards",
     ),
     Mutation(
         "analysis/findings.py",
         "    if not c.difference.excludes(0):\n",
         "    if c.difference.value == 0:\n",
         "an interval that holds 0 is not told",
-        EVIDENCE + "may_be_nothing",
+        FINDINGS + "may_be_nothing",
     ),
     Mutation(
         "analysis/steps_words.py",
@@ -522,7 +537,7 @@ MUTATIONS = [
         "return c.sides[0] if c.one.spread.std < c.other.spread.std else c.sides[1]",
         "return c.sides[0] if c.one.spread.std > c.other.spread.std else c.sides[1]",
         "the side that spreads more is called the tighter one",
-        EVIDENCE + "faster_or_tighter",
+        FINDINGS + "faster_or_tighter",
     ),
     Mutation(
         "analysis/baselines_words.py",
@@ -543,7 +558,7 @@ MUTATIONS = [
         "gaps = sorted(c.difference.value for c in found)",
         "gaps = [c.difference.value for c in found]",
         "a range of gaps is that of the first and the last comparison",
-        EVIDENCE + "greatest_gap",
+        FIGURES + "greatest_gap",
     ),
     Mutation(
         "analysis/captions.py",
@@ -957,14 +972,14 @@ MUTATIONS = [
         "(int(name), name) if whole else (0, name)",
         "(0, name)",
         "classes that are numbers are sorted as words",
-        SPLITS + "sorted_as_numbers",
+        EXAMPLES + "sorted_as_numbers",
     ),
     Mutation(
         "data_prep/examples.py",
         "config.expected.get(part, n) != n",
         "config.expected.get(part, n) > n",
         "a file with more examples than the published one is taken",
-        SPLITS + "than_expected",
+        EXAMPLES + "than_expected",
     ),
     # --- tables and readers
     Mutation(
@@ -1242,28 +1257,28 @@ MUTATIONS = [
         "errors = at.std(axis=1, ddof=1) / math.sqrt(at.shape[1])",
         "errors = at.std(axis=1, ddof=0) / math.sqrt(at.shape[1])",
         "the interval of the labels needed is too narrow",
-        BOUGHT + "interval_of_labels",
+        LABELS + "interval_of_labels",
     ),
     Mutation(
         "analysis/labels.py",
         "gaps = scores - target",
         "gaps = scores - target.mean()",
         "the labels needed do not heed that seeds are paired",
-        BOUGHT + "interval_of_labels",
+        LABELS + "interval_of_labels",
     ),
     Mutation(
         "analysis/labels.py",
         "    if rising[-1] < level:\n        return math.inf\n",
         "    if rising[-1] < level:\n        return float(2 ** logs[-1])\n",
         "a curve that never gets there needs all labels",
-        BOUGHT + "censored",
+        LABELS + "censored",
     ),
     Mutation(
         "analysis/intervals.py",
         "half = math.sqrt(max(b * b - a * c, 0.0)) / a",
         "half = math.sqrt(max(b * b - a * c, 0.0)) / (2 * a)",
         "the interval of a share is half as wide",
-        BOUGHT + "share_holds",
+        INTERVALS + "share_holds",
     ),
     Mutation(
         "analysis/labels_words.py",
@@ -1277,21 +1292,21 @@ MUTATIONS = [
         "return max(probes, key=lambda fit: fit.valid) if probes else None",
         "return max(probes, key=lambda fit: fit.test) if probes else None",
         "the probe is chosen by test accuracy",
-        BOUGHT + "never_by_test",
+        BASELINES + "never_by_test",
     ),
     Mutation(
         "analysis/probe.py",
         'order = np.argsort(np.concatenate(parts.pop("id")))',
         'order = np.arange(len(np.concatenate(parts.pop("id"))))',
         "features belong to other texts",
-        BOUGHT + "features_are_those",
+        PROBE + "features_are_those",
     ),
     Mutation(
         "analysis/probe.py",
         "((layer * real).sum(1) / real.sum(1))",
         "layer.mean(1)",
         "padding counts in the mean of the last layer",
-        BOUGHT + "features_are_those",
+        PROBE + "features_are_those",
     ),
     Mutation(
         "analysis/ladder.py",
@@ -1347,14 +1362,14 @@ MUTATIONS = [
         "takewhile(lambda n: gaps[n].has_interval and gaps[n].low >= -SAME, reversed(curves.sizes))",
         "filter(lambda n: gaps[n].has_interval and gaps[n].low >= -SAME, reversed(curves.sizes))",
         "a factor of labels is called shown past a number of labels that shows nothing",
-        BOUGHT + "after_the_first_number",
+        LABELS_WORDS + "after_the_first_number",
     ),
     Mutation(
         "analysis/alike.py",
         "for key, value in {**usual, **given}.items()",
         "for key, value in given.items()",
         "runs of an earlier version are put out of their group",
-        BOUGHT + "earlier_version",
+        ALIKE + "earlier_version",
     ),
     Mutation(
         "analysis/labels.py",
@@ -1445,42 +1460,42 @@ MUTATIONS = [
         'told = [f"{init} {share}" for init, share in shares.items() if share != NOTHING]',
         'told = [f"{init} {share}" for init, share in shares.items()]',
         "an init that learned nothing is told a share in the title",
-        BOUGHT + "ladder_says",
+        LADDER + "ladder_says",
     ),
     Mutation(
         "analysis/common_seeds.py",
         "seeds = max(candidates, key=kept_runs)",
         "seeds = min(candidates, key=kept_runs)",
         "a first look with one seed takes the other seeds out of a curve",
-        BOUGHT + "first_look",
+        LABELS + "first_look",
     ),
     Mutation(
         "analysis/alike.py",
         "if what in ONE_CHECKPOINT and len(checkpoints) > 1:",
         "if False:",
         "runs of another checkpoint have a place in a curve and a ladder",
-        BOUGHT + "another_checkpoint",
+        LABELS + "another_checkpoint",
     ),
     Mutation(
         "analysis/labels.py",
         'return both, said + [f"{title} (no runs',
         'return both, said and [f"{title} (no runs',
         "a number of labels with one init disappears unnamed",
-        BOUGHT + "with_one_init",
+        LABELS + "with_one_init",
     ),
     Mutation(
         "analysis/labels_words.py",
         "return str(most // size) if most >= 10 * size",
         "return str(round(most / size)) if most >= 10 * size",
         "a factor of labels is rounded up",
-        BOUGHT + "rounded_down",
+        LABELS_WORDS + "rounded_down",
     ),
     Mutation(
         "analysis/labels.py",
         "value = _first_at(logs, rising, float(target.mean()) - SAME)",
         "value = _first_at(logs, rising, float(target.mean()))",
         "an equal mean is missed by rounding",
-        BOUGHT + "equal_but_for_rounding",
+        LABELS + "equal_but_for_rounding",
     ),
     Mutation(
         "fairseq_tasks/masked_lm.py",
@@ -1557,14 +1572,14 @@ MUTATIONS = [
         "for side, rise in rises.items() if side not in nothing}",
         "for side, rise in rises.items()}",
         "a run that learned nothing is said to rise still",
-        EVIDENCE + "two_evaluations_do_not_tell",
+        FINDINGS + "two_evaluations_do_not_tell",
     ),
     Mutation(
         "analysis/groups.py",
         'return bool(run.curve["test"].max() <= commonest + CLEARLY)',
         "return True",
         "a run that learned, and was stopped at its start, is said to have learned nothing",
-        BOUGHT + "answers_one_class",
+        GROUPS + "answers_one_class",
     ),
     Mutation(
         "sweeps/folders.py",
@@ -1592,21 +1607,21 @@ MUTATIONS = [
         "side for side, rise in learned.items() if rise.value <= -FLAT",
         "side for side, rise in learned.items() if rise.value <= -100",
         "a curve that falls is called flat",
-        "tests/analysis/test_evidence.py -k two_evaluations_do_not_tell",
+        FINDINGS + "two_evaluations_do_not_tell",
     ),
     Mutation(
         "analysis/notes.py",
         "if run.best_step == 0]",
         "if run.best_step == -1]",
         "the accuracy of untrained weights is told as a result",
-        BOUGHT + "before_their_first",
+        NOTES + "before_their_first",
     ),
     Mutation(
         "analysis/notes.py",
         "if n and n < FEW_TEXTS",
         "if n and n < 0",
         "nobody learns that six validation texts cannot choose a step",
-        BOUGHT + "before_their_first",
+        NOTES + "before_their_first",
     ),
     Mutation(
         "sweeps/screen.py",

@@ -26,10 +26,14 @@ ROOT = Path(__file__).parent.parent
 SECONDS = 600  # for the tests of one fault
 FAILED = 1  # pytest's exit code: tests were run, and some failed
 CONTROL = [
-    "tests/analysis/test_statistics.py tests/analysis/test_crossings.py tests/analysis/test_event_files.py",
-    "tests/analysis/test_evidence.py tests/analysis/test_verdict.py tests/analysis/test_best_steps.py",
+    "tests/analysis/test_estimates.py tests/analysis/test_intervals.py tests/analysis/test_significance.py",
+    "tests/analysis/test_crossings.py tests/analysis/test_event_files.py tests/analysis/test_best_steps.py",
+    "tests/analysis/test_answers.py tests/analysis/test_groups.py tests/analysis/test_common_seeds.py",
+    "tests/analysis/test_comparisons.py tests/analysis/test_evidence.py tests/analysis/test_verdict.py",
+    "tests/analysis/test_findings.py tests/analysis/test_steps_words.py tests/analysis/test_figures.py",
     "tests/analysis/test_dose.py",
-    "tests/data_prep/test_splits.py tests/data_prep/test_fetching.py tests/data_prep/test_archives.py",
+    "tests/data_prep/test_splits.py tests/data_prep/test_examples.py tests/data_prep/test_cleaning.py",
+    "tests/data_prep/test_fetching.py tests/data_prep/test_archives.py",
     report("three_seeds", "skipped_steps", "unlike_runs", "published_setting"),
 ]
 WHERE = '''"""Which files are imported, by a test and by a command that a test starts elsewhere."""

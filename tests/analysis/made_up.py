@@ -1,11 +1,14 @@
 """Results made up from accuracies, for tests of what is said of them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from hypothesis import strategies as st
 
 from analysis.best_steps import RunResult
+from analysis.evidence import Evidence, gather_evidence
 from sweeps.folders import RunKey
 
 Best = tuple[int, float, float]  # step, validation accuracy, test accuracy
@@ -14,6 +17,8 @@ PUBLISHED: dict[tuple[str, str], list[Best]] = {
     ("fairseq", "random"): [(900, 62, 65.4), (450, 65, 66.7), (1125, 63, 67.4)],
     ("hf", "pretrained"): [(1000, 79, 78.15), (1000, 81.5, 79.0), (1000, 80.5, 78.55)],
 }
+VALUES = st.lists(st.integers(0, 400).map(lambda right: right / 4), min_size=2, max_size=9)  # ties are normal
+ONE, OTHER = [79.5, 78.5, 80.1], [65.4, 66.7, 67.4]
 
 
 def made_up(
@@ -72,3 +77,26 @@ def folders_of(root: Path, runs: list[RunResult]) -> dict[str, Path]:
     for number, run in enumerate(runs):
         write_answers(folders[str(run.key)], run, seed=number)
     return folders
+
+
+def nowhere(runs: list[RunResult]) -> dict[str, Path]:
+    """Return the folders of runs that have left nothing but their accuracies."""
+    return {str(run.key): Path("nowhere") for run in runs}
+
+
+def of_curves(init: str, *curves: list[float]) -> list[RunResult]:
+    """Return a run for each curve of test accuracy over steps 0, 100, 200 and 300."""
+    runs = [run for run in published_runs() if run.key.init == init and run.key.backend == "fairseq"]
+    steps = pd.DataFrame({"step": [0, 100, 200, 300], "valid": 50.0})
+    return [replace(run, curve=steps.assign(test=curve)) for run, curve in zip(runs, curves, strict=False)]
+
+
+def evidence_of(points: dict[tuple[str, int], dict[int, float]]) -> Evidence:
+    """Return the evidence of runs by (init, training texts; 0: all 60) and seed, with these test accuracies."""
+    runs = [
+        replace(made_up((98, 80.0, test), seed, init=init), key=RunKey("d", "m", "fairseq", "full", init, seed, train))
+        for (init, train), tests in points.items()
+        for seed, test in tests.items()
+    ]
+    evidence = gather_evidence(runs, nowhere(runs), 70.0)
+    return replace(evidence, groups=[replace(group, n_train=group.n_train or 60) for group in evidence.groups])

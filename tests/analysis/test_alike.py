@@ -1,13 +1,18 @@
 """Runs that are put together must be alike, and groups that are compared on equal terms."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from analysis.__main__ import main as analysis_main
 from analysis.alike import UNLIKE, configuration, inputs_of, keep_alike, unequal_terms
+from foundation.errors import exit_code
+from tests.analysis.golden import SWEEPS, at, write_sweep
 from tests.analysis.made_up import made_up
 
 
@@ -78,3 +83,21 @@ def test_what_two_groups_must_share(tmp_path: Path, axis: str) -> None:
         assert len(turned) == len(said)
     (other / "config.yaml").unlink()
     assert unequal_terms(axis, trained(one), trained(other)) == ["config.yaml, which one of them lacks"]
+
+
+def test_runs_of_an_earlier_version_stay_in_their_group(tmp_path: Path) -> None:
+    """Their config.yaml lacks keys that have come since; the keys have their defaults."""
+    root = tmp_path / "runs"
+    write_sweep(tmp_path, "old", SWEEPS["three_seeds"])
+    for number, path in enumerate(sorted((root / "old").rglob("config.yaml"))):
+        if number != 2:
+            lines = path.read_text().splitlines(True)
+            new = ("n_train:", "length:", "  updates:", "  layers:", "axes:")
+            kept = [line for line in lines if not line.startswith(new)]
+            assert len(kept) == len(lines) - 5
+            path.write_text("".join(kept))
+    with at(tmp_path), mock.patch.object(sys, "argv", ["analysis", "--sweep", "old"]):
+        assert exit_code(analysis_main) == 0
+    report = (tmp_path / "results/old/report.md").read_text()
+    assert "(means over 3 paired seeds): pre-training buys 14.50 points" in report
+    assert "unlike" not in report

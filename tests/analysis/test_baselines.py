@@ -3,13 +3,18 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from analysis.baselines import STRENGTHS, baselines_of, data_problem, fit_baselines
+from analysis.baselines import STRENGTHS, Baseline, baselines_of, data_problem, fit_baselines, probe_of
+from analysis.baselines_words import against_probe, is_beaten
+from analysis.evidence import gather_evidence
 from data_prep.examples import read_split
 from data_prep.stages import read_manifest
+from data_prep.subsets import nested_subset
+from tests.analysis.made_up import made_up
 from tests.conftest import SIZES, Workspace
 
 
@@ -126,3 +131,34 @@ def test_splits_that_were_made_again_since_the_data_was_binarised_are_noticed(tm
         (tmp_path / name / "manifest.json").write_text(json.dumps(manifest))
     wrong = data_problem(tmp_path / "bin", tmp_path / "splits", {"test.bin": "1"})
     assert wrong == f"{tmp_path / 'splits'} was made again since the runs"
+
+
+def test_baselines_of_a_subset_are_fitted_on_the_texts_that_runs_see(swept: Workspace) -> None:
+    splits, memory = swept.root / "data/splits/amazon_fr", swept.root / "few.json"
+    few, whole = baselines_of(splits, memory, 10), baselines_of(splits, memory)
+    assert [fit.name.split(",")[0] for fit in few] == ["TF-IDF + logistic regression", "commonest class"]
+    names = json.loads((splits / "manifest.json").read_text())["labels"]
+    classes = [names.index(example.label) for example in read_split(splits / "train.jsonl")]
+    rows = nested_subset(classes, 10, names)
+    share = max(np.bincount(np.array(classes)[rows])) / 10
+    assert 0.4 <= share <= 0.6
+    assert json.loads(memory.read_text()).keys() == {"amazon_fr", "amazon_fr, 10 training texts"}
+    assert [fit.name.split(",")[0] for fit in whole] == [fit.name.split(",")[0] for fit in few]
+
+
+def test_the_probe_that_is_told_is_chosen_by_validation_never_by_test() -> None:
+    by_valid, by_test = Baseline("probe: a", 80.0, 70.0, 60.0, 80.0), Baseline("probe: b", 79.0, 75.0, 60.0, 80.0)
+    assert probe_of([Baseline("commonest class", 99.0, 99.0, 90.0, 100.0), by_test, by_valid]) == by_valid
+    assert probe_of([]) is None
+
+
+def test_a_probe_that_wins_is_told_first() -> None:
+    group = made_up((98, 80.0, 81.0), 0)
+    evidence = gather_evidence([group], {str(group.key): Path("nowhere")}, 70.0)
+    won, lost = (Baseline("probe: mean, C = 1", 80.0, test, 70.0, 90.0) for test in (83.0, 79.0))
+    assert against_probe(evidence.groups[0], won) == (
+        "cls_books: logistic regression on the pre-trained encoder as it is, a probe (roberta_small_fr, mean, C = 1), "
+        "reaches 83.00 % (95 % interval 70.00 to 90.00 for new texts). With all weights trained the pre-trained run is "
+        "2.00 points below it (fairseq)."
+    )
+    assert [is_beaten(evidence.groups[0], probe) for probe in (won, lost)] == [True, False]

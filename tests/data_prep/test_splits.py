@@ -1,6 +1,5 @@
 """Splits: disjoint, stratified, drawn by seeds that are not training seeds, and honest about what they found."""
 
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
-from data_prep.cleaning import clean, is_empty, looks_french
 from data_prep.examples import SPLITS, Example, read_split
 from data_prep.splits import make_splits, split_notes
 from foundation.errors import UsageError
@@ -46,15 +44,6 @@ def rows(count: int, prefix: str = "texte") -> Rows:
 
 def texts(examples: list[Example]) -> list[str]:
     return [example.text for example in examples]
-
-
-@given(st.text())
-def test_clean_is_normal_and_stays_so(text: str) -> None:
-    once = clean(text)
-    assert clean(once) == once
-    assert unicodedata.is_normalized("NFC", once)
-    assert once == once.strip()
-    assert "\n" not in once
 
 
 @settings(max_examples=30)
@@ -323,11 +312,6 @@ def test_no_empty_text_is_drawn_out_of_all(tmp_path: Path) -> None:
     assert facts["checks"]["empty"] == {"train": 0, "valid": 0, "test": 0}
 
 
-@pytest.mark.parametrize("text", ["a", "\u0301", "\u2764\ufe0f", "\u200ba", ".", "\U0001f600", "\ue000"])
-def test_a_text_of_which_something_is_seen_is_not_empty(text: str) -> None:
-    assert not is_empty(text)
-
-
 def test_rows_without_a_label_are_dropped_everywhere_and_counted(tmp_path: Path) -> None:
     parts = {"train": [*rows(6), ("sans", "")], "valid": rows(3, "jugé"), "test": [*rows(3, "essai"), ("rien", "")]}
     made, facts = split(tmp_path, parts)
@@ -341,12 +325,6 @@ def test_a_label_unseen_in_train_is_reported_and_has_its_class(tmp_path: Path) -
     assert facts["labels"] == ["a", "b", "c", "d"]
     assert facts["checks"]["labels_unseen_in_train"] == ["d"]
     assert facts["checks"]["of_one_class"] == ["valid"]
-
-
-def test_number_labels_are_sorted_as_numbers(tmp_path: Path) -> None:
-    train = [(f"texte {number}", str(number)) for number in (10, 9, -1)]
-    _, facts = split(tmp_path, {"train": train, "valid": [("v", "9")], "test": [("t", "10")]})
-    assert facts["labels"] == ["-1", "9", "10"]
 
 
 @pytest.mark.parametrize(
@@ -397,19 +375,6 @@ def test_what_cannot_be_split_is_one_sentence(
         split(tmp_path, parts, **given)
 
 
-@pytest.mark.parametrize(
-    ("text", "french"),
-    [
-        ("Un roman que j'ai lu avec plaisir, sans jamais m'ennuyer.", True),
-        ("L’intrigue s’essouffle vite malgré quelques belles pages d’ouverture", True),
-        ("Excellent !", True),
-        ("This book was great and everybody should read it twice at home", False),
-    ],
-)
-def test_the_rule_for_french_is_cheap_and_knows_short_texts(text: str, french: bool) -> None:
-    assert looks_french(text) is french
-
-
 @pytest.mark.parametrize("unseen", ["\ufe0f", "\u3164", "\u200b", "\u00ad"])
 def test_a_copy_that_differs_in_what_is_not_seen_is_a_leak(tmp_path: Path, unseen: str) -> None:
     train = [*rows(30), (f"J'adore ce livre ❤{unseen}, la fin est superbe", "a")]
@@ -424,9 +389,3 @@ def test_pairs_that_are_cut_at_another_place_are_other_pairs(tmp_path: Path) -> 
     made, facts = split(tmp_path, parts)
     assert len(made["train"]) == 10
     assert facts["dropped"] == {}
-
-
-@pytest.mark.parametrize("expected", [8, 10])
-def test_a_part_with_fewer_or_more_examples_than_expected_is_refused(tmp_path: Path, expected: int) -> None:
-    with pytest.raises(UsageError, match=f"holds 9 examples for train, essai has {expected}: it is not the published"):
-        split(tmp_path, {"train": rows(9), "test": rows(3, "e")}, expected={"train": expected})

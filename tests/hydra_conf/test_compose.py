@@ -1,15 +1,12 @@
 """The composed configuration: interpolations, choices, and errors that name the key and the nearest right one."""
 
-import argparse
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foundation.errors import UsageError
 from hydra_conf.compose import compose_config, recipe_of
-from hydra_conf.words import CONF_DIR, choices, group_words, parse_words, quoted
+from hydra_conf.words import CONF_DIR, choices, group_words
 
 
 def test_the_default_is_the_real_dataset_and_model() -> None:
@@ -40,21 +37,6 @@ def test_the_published_experiment_chooses_its_dataset_and_model_and_gives_way_to
     assert (config.dataset.name, config.model.name, config.recipe.reshuffle) == ("allocine", "tiny", False)
 
 
-def test_a_model_with_a_slash_is_a_folder_named_after_it(tmp_path: Path) -> None:
-    folder = tmp_path / "l'avis, un=deux" / "mon_modele"
-    with pytest.raises(UsageError, match="mon_modele: there is no such folder"):
-        group_words(model=str(folder))
-    folder.mkdir(parents=True)
-    config = compose_config(group_words(model=str(folder), dataset=None))
-    assert (config.model.name, config.model.folder) == ("mon_modele", str(folder))
-    assert config.model.checkpoint == str(folder / "model.pt")
-
-
-def test_a_folder_called_like_a_known_model_is_refused() -> None:
-    with pytest.raises(UsageError, match="would be mistaken for the model of that name"):
-        group_words(model="data/models/roberta_small_fr")
-
-
 def test_the_published_experiment_holds_the_published_numbers() -> None:
     for init in ("pretrained", "random"):
         recipe = compose_config(["experiment=published", f"init={init}", "model=roberta_small_fr"]).recipe
@@ -67,19 +49,6 @@ def test_usual_recipes_are_evaluated_where_curves_move_and_those_of_the_tests_at
     for path in (CONF_DIR / "recipe").glob("*.yaml"):
         every = compose_config([f"recipe={path.stem}"]).recipe.evaluate_every
         assert every == ("epoch" if path.stem.startswith(("tiny", "published")) else "geometric"), path
-
-
-@pytest.mark.parametrize("given", ["1", "100"])
-def test_a_number_of_steps_between_evaluations_may_be_given_as_one(given: str) -> None:
-    for word in (given, f"'{given}'"):
-        assert compose_config([f"recipe.evaluate_every={word}"]).recipe.evaluate_every == given
-
-
-@pytest.mark.parametrize("given", ["0", "-3", "1.5", "1e2", "true", "epochs", "geometrically", "''"])
-def test_anything_else_between_evaluations_is_one_sentence(given: str) -> None:
-    with pytest.raises(UsageError, match=r"recipe.evaluate_every=.*: .*epoch") as refused:
-        compose_config([f"recipe.evaluate_every={given}"])
-    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -140,12 +109,6 @@ def test_a_text_is_taken_as_it_stands_whatever_characters_it_holds(text: str) ->
     assert compose_config([f"dataset.train={text}"]).dataset.train == text
 
 
-@settings(max_examples=30)
-@given(TEXTS.filter(lambda text: "${" not in text))
-def test_a_quoted_text_comes_back(text: str) -> None:
-    assert compose_config([f"dataset.train={quoted(text)}"]).dataset.train == text
-
-
 def test_a_text_quoted_for_hydra_and_null_are_what_they_are_for_hydra() -> None:
     config = compose_config(["dataset.train='a, b'", 'dataset.label="étiquette"', "dataset.text_pair=null"]).dataset
     assert (config.train, config.label, config.text_pair) == ("a, b", "étiquette", None)
@@ -164,46 +127,10 @@ def test_a_list_of_values_is_not_taken_for_several_sweeps(override: str) -> None
     assert override in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["dataset=table", "dataset.name=amazon_fr"], "dataset.name=amazon_fr: DATASET=table would replace"),
-        (["dataset=cls_books", "dataset.name=cls_dvd"], "dataset.name=cls_dvd: DATASET=cls_books would replace"),
-        (["model.name=camembert_base"], "model.name=camembert_base: MODEL=e5_small_fr would replace"),
-    ],
-)
-def test_ones_own_data_and_model_do_not_take_the_name_of_a_known_one(overrides: list[str], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        compose_config(overrides)
-
-
 @pytest.mark.parametrize("group", ["dataset", "init", "recipe"])
 def test_an_unknown_choice_is_named_whatever_characters_it_holds(group: str) -> None:
     with pytest.raises(UsageError, match=rf"{group.upper()}=é, \$\(a: there is no such {group}; choose from"):
         compose_config([f"{group}=é, $(a"])
-
-
-def test_overrides_may_stand_anywhere_among_the_options() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seeds")
-    parser.add_argument("overrides", nargs="*")
-    for words in (
-        ["a=1", "--seeds", "0", "b=2"],
-        ["--seeds", "0", "--", "a=1", "b=2"],
-        ["a=1", "--seeds", "0", "--", "b=2"],
-    ):
-        found = parse_words(parser, words)
-        assert (found.seeds, found.overrides) == ("0", ["a=1", "b=2"])
-    assert parse_words(parser, ["--", "--wrong"]).overrides == ["--wrong"]
-
-
-def test_an_init_of_layers_is_chosen_by_their_number() -> None:
-    assert group_words(init="bottom_3") == ["init=bottom", "init.layers=3"]
-    assert compose_config(group_words(init="bottom_3")).init.name == "bottom_3"
-    meant = {"bottom": "bottom_<n>", "bottom_0": "bottom_<n>", "bottom_1.5": "bottom_<n>", "botom_8": "bottom_8"}
-    for wrong, near in {**meant, "middle": "bottom_<n>, "}.items():
-        with pytest.raises(UsageError, match=f"INIT={wrong}: there is no such init.*{near}"):
-            group_words(init=wrong)
 
 
 def test_each_init_of_the_default_model_has_the_learning_rate_that_its_search_chose() -> None:
