@@ -125,6 +125,7 @@ def begin_sinusoidal(positions: torch.nn.Embedding) -> None:
     """
     with torch.no_grad():
         weight, padding = positions.weight, positions.padding_idx
+        assert padding is not None
         table = SinusoidalPositionalEmbedding.get_embedding(*weight.shape, padding_idx=padding)
         weight.copy_(table * (BERT_STD / table[padding + 1 :].std()))
 

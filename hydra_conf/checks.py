@@ -34,6 +34,8 @@ CHECKS: dict[str, Check] = {
     "recipe.warmup_share": ("it is a share of all steps, from 0 to below 1", lambda value: 0 <= value < 1),
     "recipe.updates": _one_of("full", "epochs"),
     "pretraining.block_tokens": _from(2),
+    "pretraining.first_block_tokens": _from(2),
+    "pretraining.growing_tokens": _from(0),
     "pretraining.batch_tokens": _from(2),
     "pretraining.learning_rate": ABOVE_0,
     "pretraining.warmup_tokens": _from(0),
@@ -103,6 +105,12 @@ def _check_pretraining(settings: DictConfig) -> None:
         raise UsageError(
             f"pretraining.batch_tokens={settings.batch_tokens}: give a multiple of pretraining.block_tokens, "
             f"{settings.block_tokens}"
+        )
+    times, rest = divmod(settings.block_tokens, settings.first_block_tokens)
+    if rest or times & (times - 1):
+        raise UsageError(
+            f"pretraining.first_block_tokens={settings.first_block_tokens}: give pretraining.block_tokens, "
+            f"{settings.block_tokens}, or a half, a quarter, an eighth ... of it"
         )
 
 

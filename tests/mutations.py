@@ -527,8 +527,8 @@ MUTATIONS = [
     ),
     Mutation(
         "analysis/steps_words.py",
-        "one, other = prose(c.sides[0]), prose(c.sides[1], opens=True)",
-        "one, other = prose(c.sides[1]), prose(c.sides[0], opens=True)",
+        "one, other = prose(c.sides[0]), prose(c.sides[1])",
+        "one, other = prose(c.sides[1]), prose(c.sides[0])",
         "the wrong side needs more steps",
         report("three_seeds"),
     ),

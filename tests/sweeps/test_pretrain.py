@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -31,6 +32,8 @@ SMALL = (
     "pretraining.first_dose=2000",
     "pretraining.batch_tokens=512",
     "pretraining.block_tokens=64",
+    "pretraining.first_block_tokens=16",
+    "pretraining.growing_tokens=3000",
     "pretraining.warmup_tokens=1000",
     "threads=1",
 )
@@ -241,10 +244,45 @@ def task_of(pretrained: Workspace, **settings: Any) -> Any:
 
     own: dict[str, Any] = {"seed": 7, "max_positions": 64, "batch_size": 8, "batch_size_valid": 8}
     own |= {"train_subset": "train", "valid_subset": "valid", "tensorboard_logdir": None, "fp16": False}
-    own |= {"tokens_per_sample": 64, "mask_prob": 0.3, "save_dir": str(pretrained.root)}
+    own |= {
+        "tokens_per_sample": 64,
+        "mask_prob": 0.3,
+        "first_block": 64,
+        "growing_tokens": 0,
+        "save_dir": str(pretrained.root),
+    }
     own |= {"data": str(pretrained.root / "data/bin/corpus.made.tiny/input0"), **settings}
     config = OmegaConf.merge(OmegaConf.structured(PretrainingConfig), own)
     return tasks.setup_task(OmegaConf.merge(config, {"_name": "warmstart_masked_lm"}))
+
+
+def test_texts_are_short_at_first_and_double_until_they_are_whole_blocks(pretrained: Workspace) -> None:
+    from fairseq_tasks.masked_lm import length_of_texts
+
+    lengths = [length_of_texts(seen, 16, 64, 3000) for seen in (0, 1499, 1500, 2999, 3000, 10**12)]
+    assert lengths == [16, 16, 32, 32, 64, 64]
+    assert {length_of_texts(seen, 64, 64, 3000) for seen in (0, 2000, 4000)} == {64}
+    assert length_of_texts(0, 16, 64, 0) == 64
+
+    task = task_of(pretrained, first_block=16, growing_tokens=3000)
+    task.load_dataset("train")
+    batch = task.datasets["train"].collater([task.datasets["train"][place] for place in range(8)])
+    seen: list[dict[str, Any]] = []
+
+    def criterion(model: Any, sample: dict[str, Any]) -> Any:
+        seen.append(sample)
+        raise InterruptedError
+
+    for step, length in ((0, 16), (2, 16), (3, 32), (6, 64)):  # of 512 tokens
+        with pytest.raises(InterruptedError):
+            task.train_step(batch, Mock(), criterion, None, step)
+        tokens, target = seen[-1]["net_input"]["src_tokens"], seen[-1]["target"]
+        assert tokens.shape == target.shape == (512 // length, length)
+        assert torch.equal(tokens.flatten(), batch["net_input"]["src_tokens"].flatten())
+        assert torch.equal(target.flatten(), batch["target"].flatten())
+        assert seen[-1]["net_input"]["src_lengths"].tolist() == [length] * (512 // length)
+        assert seen[-1]["nsentences"] == 512 // length
+    assert batch["net_input"]["src_tokens"].shape == (8, 64)
 
 
 def test_the_loss_of_token_frequencies_is_that_of_counting_by_hand(pretrained: Workspace) -> None:
@@ -393,6 +431,11 @@ def test_another_training_is_not_replaced_unasked(pretrained: Workspace) -> None
         ("precision=fp32", "precision cannot be given as an override: use PRECISION"),
         ("tokens=5", "tokens cannot be given as an override: use TOKENS"),
         ("pretraining.batch_tokens=100", "give a multiple of pretraining.block_tokens, 64"),
+        (
+            "pretraining.first_block_tokens=24",
+            "pretraining.first_block_tokens=24: give pretraining.block_tokens, 64, or",
+        ),
+        ("pretraining.first_block_tokens=128", "pretraining.first_block_tokens=128: give pretraining.block_tokens, 64"),
         ("pretraining.block_tokens=128", "pretraining.block_tokens=128: tiny takes at most 64 tokens"),
         ("pretraining.mask_share=1", "pretraining.mask_share=1.0: it is a share, above 0 and below 1"),
         ("seed=-1", "seed=-1: it is a number from 0 to 2000"),
