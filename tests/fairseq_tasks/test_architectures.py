@@ -1,5 +1,7 @@
 """The registered architectures have the published and the declared shapes."""
 
+from typing import Any
+
 import pytest
 import torch
 from fairseq.data import Dictionary
@@ -26,7 +28,7 @@ def test_shapes(name: str, shape: tuple[int, ...]) -> None:
     assert (*found, config.encoder_attention_heads, config.max_positions) == shape
 
 
-def build(vocabulary: int, **settings: str) -> RobertaSmall:
+def build(vocabulary: int, **settings: Any) -> RobertaSmall:
     dictionary = Dictionary()
     for number in range(vocabulary - len(dictionary)):
         dictionary.add_symbol(f"piece{number}")
