@@ -1499,6 +1499,27 @@ MUTATIONS = [
     ),
     Mutation(
         "fairseq_tasks/masked_lm.py",
+        "return block if seen >= growing else",
+        "return block if seen >= 0 else",
+        "pre-training begins with whole blocks, whatever was asked for",
+        "tests/sweeps/test_pretrain.py -k short_at_first",
+    ),
+    Mutation(
+        "fairseq_tasks/masked_lm.py",
+        "super().train_step(in_parts(sample, length)",
+        "super().train_step(dict(sample)",
+        "the batch is not cut into short texts",
+        "tests/sweeps/test_pretrain.py -k short_at_first",
+    ),
+    Mutation(
+        "fairseq_tasks/architectures.py",
+        'if args.position_init == "sinusoidal":',
+        'if args.position_init == "sinus":',
+        "sinusoidal positions are drawn like any other weight",
+        "tests/fairseq_tasks/test_architectures.py -k sinusoidal",
+    ),
+    Mutation(
+        "fairseq_tasks/masked_lm.py",
         "counts[self.dictionary.bos()] += len(tokens)",
         "counts[self.dictionary.bos()] += 0 * len(tokens)",
         "the guess from token frequencies knows no beginning of a block",
