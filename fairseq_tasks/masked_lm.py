@@ -58,8 +58,8 @@ class PretrainingConfig(MaskedLMConfig):
     doses: list[int] = field(default_factory=list, metadata={"help": "tokens after which a model folder is written"})
     models: str = field(default=MISSING, metadata={"help": "path of the model folders, without the dose"})
     vocabulary: str = field(default=MISSING, metadata={"help": "folder with dict.txt and sentencepiece.bpe.model"})
-    first_block: int = field(default=MISSING, metadata={"help": "tokens of the first texts, parts of a block"})
-    growing_tokens: int = field(default=MISSING, metadata={"help": "tokens of training until blocks are whole"})
+    first_block: int | None = field(default=None, metadata={"help": "tokens of the first texts, parts of a block"})
+    growing_tokens: int = field(default=0, metadata={"help": "tokens of training until blocks are whole"})
     about: dict[str, Any] = field(default_factory=dict, metadata={"help": "what pretraining.json and the card say"})
     autocast: bool = field(default=False, metadata={"help": "bfloat16 autocast around the forward pass"})
     goes_on: bool = field(default=False, metadata={"help": "take up progress.json of a run that was cut"})
@@ -167,7 +167,7 @@ class PretrainingTask(EvaluatedTask, MaskedLMTask):
         """Do a step on the batch, cut into as short texts as the step takes, and count the seconds of training."""
         self.last = self.last or time.monotonic()
         block, seen = int(self.cfg.tokens_per_sample), update_num * self.batch_tokens
-        length = length_of_texts(seen, self.cfg.first_block, block, self.cfg.growing_tokens)
+        length = length_of_texts(seen, self.cfg.first_block or block, block, self.cfg.growing_tokens)
         answer = super().train_step(in_parts(sample, length), model, criterion, optimizer, update_num, ignore_grad)
         now = time.monotonic()
         self.progress.state["seconds"] += now - self.last

@@ -106,7 +106,7 @@ def _check_pretraining(settings: DictConfig) -> None:
             f"pretraining.batch_tokens={settings.batch_tokens}: give a multiple of pretraining.block_tokens, "
             f"{settings.block_tokens}"
         )
-    times, rest = divmod(settings.block_tokens, settings.first_block_tokens)
+    times, rest = divmod(settings.block_tokens, settings.first_block_tokens or settings.block_tokens)
     if rest or times & (times - 1):
         raise UsageError(
             f"pretraining.first_block_tokens={settings.first_block_tokens}: give pretraining.block_tokens, "

@@ -193,8 +193,8 @@ class CorpusConfig:
 @dataclass
 class PretrainingConfig:
     block_tokens: int = MISSING  # <s> included
-    first_block_tokens: int = MISSING  # at first blocks are cut into parts of so many tokens, which double
-    growing_tokens: int = MISSING  # tokens of training until blocks are whole
+    first_block_tokens: int | None = MISSING  # at first blocks are cut into texts of so many tokens; None: whole blocks
+    growing_tokens: int = MISSING  # tokens of training until these texts, which double, are whole blocks
     batch_tokens: int = MISSING  # of one step; a multiple of block_tokens
     learning_rate: float = MISSING  # peak
     warmup_tokens: int = MISSING  # until the peak

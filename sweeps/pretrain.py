@@ -27,8 +27,8 @@ from sweeps.device import require_device, resolve_machine
 from sweeps.folders import EXIT_NOT_OURS, EXIT_STOPPED, PRETRAINING, delete, lock_of, read_json, read_status, set_status
 from sweeps.grid import resolved_yaml, shape_words
 from sweeps.pool import POLL_SECONDS, Signals, SweepInterrupted
-from sweeps.pretrain_run import NOT_COMPARED, checked_by, doses_of, identity, inputs_of, missing, model_folder
-from sweeps.provenance import comparable, differing_inputs, differing_keys
+from sweeps.pretrain_run import checked_by, compared, doses_of, identity, inputs_of, missing, model_folder
+from sweeps.provenance import differing_inputs, differing_keys
 from sweeps.screen import duration
 from sweeps.standing import last_step, stored_config
 
@@ -148,8 +148,7 @@ def _prepare(config: DictConfig, folder: Path, force: bool) -> bool:
     own = {identity(config, inputs)}
     if stored is not None:
         made_from = read_json(folder / "provenance.json").get("inputs", inputs)
-        before, asked = (comparable(one, NOT_COMPARED) for one in (stored, config))
-        differs = differing_keys(before, asked) + differing_inputs(made_from, inputs)
+        differs = differing_keys(compared(stored), compared(config)) + differing_inputs(made_from, inputs)
         if differs and not force:
             raise UsageError(f"{folder} was begun otherwise ({'; '.join(differs)}); FORCE=1 begins it anew")
         own.add(identity(stored, made_from))

@@ -21,6 +21,7 @@ NOT_COMPARED = (  # they do not decide the weights of a given dose
     *(f"model.published_{key}" for key in ("matrices", "vocabulary", "architecture")),
     *("pretraining.first_dose", "fairseq.common"),
 )
+OF_SHORT_TEXTS = ("pretraining.first_block_tokens", "pretraining.growing_tokens")
 
 
 def train(folder: Path, config: DictConfig) -> None:
@@ -41,6 +42,7 @@ def train(folder: Path, config: DictConfig) -> None:
             pretraining.batch_tokens // pretraining.block_tokens
         )
         settings.dataset.validate_interval = config.tokens  # no evaluation at the end of an epoch
+        settings.task.update(first_block=pretraining.first_block_tokens, growing_tokens=pretraining.growing_tokens)
         settings.task.update(doses=doses, models=_models(config), vocabulary=str(Path(config.model.folder).absolute()))
         settings.task.about = {
             "model": config.model.name,
@@ -108,4 +110,13 @@ def missing(config: DictConfig) -> list[int]:
 
 def identity(config: DictConfig, inputs: dict[str, Any]) -> str:
     """Return a digest of what decides the weights of a dose: the settings and the corpus."""
-    return hashlib.sha256(json.dumps([comparable(config, NOT_COMPARED), inputs], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([compared(config), inputs], sort_keys=True).encode()).hexdigest()
+
+
+def compared(config: DictConfig) -> dict[str, Any]:
+    """Return the settings that decide the weights of a dose.
+
+    Those of short texts are left out where there are none. So trainings from before these settings stay what they are.
+    """
+    has_short = config.pretraining.get("first_block_tokens") is not None
+    return comparable(config, NOT_COMPARED if has_short else (*NOT_COMPARED, *OF_SHORT_TEXTS))

@@ -15,13 +15,15 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+from omegaconf import DictConfig, OmegaConf
 
 from data_prep.doses import dose_name, models_of
 from foundation.errors import UsageError
 from foundation.whole_files import write_json
+from hydra_conf.compose import compose_config
 from sweeps.folders import is_owned, read_json, set_status
 from sweeps.pretrain import _train_in_child, parse_tokens
-from sweeps.pretrain_run import doses_of
+from sweeps.pretrain_run import compared, doses_of, identity
 from sweeps.seeds import internal_seed
 from sweeps.standing import stored_config
 from tests.conftest import Workspace, make_workspace, refused, reviews, write_tiny_model
@@ -238,7 +240,6 @@ def test_the_loss_falls_to_the_entropy_of_a_made_up_language(tmp_path: Path) -> 
 def task_of(pretrained: Workspace, **settings: Any) -> Any:
     """Return the task of the pre-training, with blocks of 64 tokens and 8 of them in a step."""
     from fairseq import tasks
-    from omegaconf import OmegaConf
 
     from fairseq_tasks.masked_lm import PretrainingConfig
 
@@ -283,6 +284,18 @@ def test_texts_are_short_at_first_and_double_until_they_are_whole_blocks(pretrai
         assert seen[-1]["net_input"]["src_lengths"].tolist() == [length] * (512 // length)
         assert seen[-1]["nsentences"] == 512 // length
     assert batch["net_input"]["src_tokens"].shape == (8, 64)
+
+
+def test_a_training_from_before_there_were_short_texts_is_still_the_same() -> None:
+    words = ["corpus=eltec_fra", "tokens=8000"]
+    now, short = (compose_config([*words, *more], "pretrain") for more in ([], ["pretraining.first_block_tokens=32"]))
+    before = OmegaConf.create(OmegaConf.to_container(now, resolve=True))
+    assert isinstance(before, DictConfig)
+    for key in ("first_block_tokens", "growing_tokens"):
+        del before.pretraining[key]
+    assert compared(before) == compared(now)
+    assert identity(before, {}) == identity(now, {}) != identity(short, {})
+    assert compared(short)["pretraining.first_block_tokens"] == 32
 
 
 def test_the_loss_of_token_frequencies_is_that_of_counting_by_hand(pretrained: Workspace) -> None:
