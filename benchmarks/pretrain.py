@@ -120,8 +120,8 @@ def bench(
         shutil.copytree(config.model.folder, data / "models" / config.model.name)
         options = ["--tokens", str(steps * settings.batch_tokens), "--precision", config.precision.name]
         options += ["--device", "cpu", "--data-dir", str(data), "--runs-dir", str(runs), *words]
-        same = ("fairseq.common.log_interval=1", "pretraining.first_block_tokens=null")
-        ours = [sys.executable, "-m", "sweeps", "pretrain", *options, "--", *same, *overrides]
+        logged, same = "fairseq.common.log_interval=1", "pretraining.first_block_tokens=null"  # stock has whole blocks
+        ours = [sys.executable, "-m", "sweeps", "pretrain", *options, "--", logged, *overrides, same]
         bare = [sys.executable, "-m", "benchmarks.pretrain", "--bare-loop", json.dumps({**told, "logs": str(runs)})]
         commands = {STOCK: stock_command(config, steps, runs), BARE: bare, OURS: ours}
         for number in range(arguments.rounds):

@@ -120,8 +120,8 @@ class Float32Head(RobertaClassificationHead):
 def begin_sinusoidal(positions: torch.nn.Embedding) -> None:
     """Give learned positions the sinusoids of Vaswani et al. (2017) to begin with, at the std of BERT's initialisation.
 
-    The way from a sinusoid to that of the next position is one rotation, the same for all positions. A head learns it
-    at once for all; random vectors have to be learned pair by pair.
+    The way from a sinusoid to that of the next position is one rotation, the same for all positions. Between random
+    vectors it has to be learned pair by pair.
     """
     with torch.no_grad():
         weight, padding = positions.weight, positions.padding_idx
@@ -155,6 +155,9 @@ class Roberta(RobertaModel):
             raise UsageError(f"position_init={args.position_init}: choose from {', '.join(POSITION_INITS)}")
         with open_dict(args):
             base_architecture(args)
+        has_learned = args.encoder_learned_pos and not args.no_token_positional_embeddings
+        if args.position_init == "sinusoidal" and not (has_learned and args.encoder_embed_dim >= 4):
+            raise UsageError("position_init=sinusoidal needs learned positions and a width of at least 4")
         model = cls(args, Encoder(args, task.source_dictionary))
         if args.position_init == "sinusoidal":
             begin_sinusoidal(model.encoder.sentence_encoder.embed_positions)

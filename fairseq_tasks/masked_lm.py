@@ -45,6 +45,7 @@ The encoder of {model} after {tokens:,} tokens of masked language modelling on t
 - held-out loss: {loss:.3f} nats per masked token (token frequencies alone: {frequency_loss:.3f})
 - training so far: {hours:.2f} hours, {device}, {precision}, {threads} threads
 - settings: peak learning rate {learning_rate:g}, {batch_tokens:,} tokens per step, {mask_prob:.0%} masked
+- first texts: {first_texts}; positions begin {positions}
 """
 
 
@@ -77,7 +78,7 @@ def length_of_texts(seen: int, first: int, block: int, growing: int) -> int:
     """Return how many tokens a text of training has after `seen` tokens: `first`, then twice as many, up to `block`.
 
     Each length lasts equally long, and whole blocks begin after `growing` tokens. `block / first` is a power of two.
-    In short texts a model learns sooner to look at the words around a word (Press et al. 2021, Shortformer).
+    Press et al. (2021, Shortformer) train on short texts first.
     """
     doublings = (block // first).bit_length() - 1
     return block if seen >= growing else first << seen * doublings // growing

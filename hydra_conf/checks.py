@@ -35,7 +35,7 @@ CHECKS: dict[str, Check] = {
     "recipe.updates": _one_of("full", "epochs"),
     "pretraining.block_tokens": _from(2),
     "pretraining.first_block_tokens": _from(2),
-    "pretraining.growing_tokens": _from(0),
+    "pretraining.growing_tokens": ABOVE_0,
     "pretraining.batch_tokens": _from(2),
     "pretraining.learning_rate": ABOVE_0,
     "pretraining.warmup_tokens": _from(0),
@@ -106,11 +106,13 @@ def _check_pretraining(settings: DictConfig) -> None:
             f"pretraining.batch_tokens={settings.batch_tokens}: give a multiple of pretraining.block_tokens, "
             f"{settings.block_tokens}"
         )
-    times, rest = divmod(settings.block_tokens, settings.first_block_tokens or settings.block_tokens)
-    if rest or times & (times - 1):
+    if settings.first_block_tokens is None:
+        return
+    times, rest = divmod(settings.block_tokens, settings.first_block_tokens)
+    if rest or times < 2 or times & (times - 1):
         raise UsageError(
-            f"pretraining.first_block_tokens={settings.first_block_tokens}: give pretraining.block_tokens, "
-            f"{settings.block_tokens}, or a half, a quarter, an eighth ... of it"
+            f"pretraining.first_block_tokens={settings.first_block_tokens}: give a half, a quarter, an eighth ... of "
+            f"pretraining.block_tokens, {settings.block_tokens}; null for whole blocks"
         )
 
 

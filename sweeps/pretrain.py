@@ -80,6 +80,9 @@ def plan(arguments: argparse.Namespace) -> tuple[DictConfig, Path]:
     words.append(f"data_dir={quoted(arguments.data_dir.absolute())}")
     refuse_overrides(arguments.overrides)
     config = compose_config([*words, *arguments.overrides], "pretrain")
+    growing = [word for word in arguments.overrides if word.startswith("pretraining.growing_tokens=")]
+    if growing and config.pretraining.first_block_tokens is None:
+        raise UsageError(f"{growing[0]}: it has an effect only with pretraining.first_block_tokens, such as 32")
     folder = arguments.runs_dir.absolute() / PRETRAINING / f"{config.corpus.name}.{config.model.name}"
     stored = None if arguments.force else begun_with(folder)
     chosen = {"device": stored.device, stored.device: stored.precision.name} if stored else {}

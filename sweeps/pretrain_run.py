@@ -50,6 +50,8 @@ def train(folder: Path, config: DictConfig) -> None:
             "added": list(config.corpus.add),
             "learning_rate": pretraining.learning_rate,
             "batch_tokens": pretraining.batch_tokens,
+            "first_texts": _first_texts(pretraining),
+            "positions": config.fairseq.model.get("position_init", "normal"),
             "identity": identity(config, beginning.record["inputs"]),
             "checked": checked_by(config),
         }
@@ -73,6 +75,12 @@ def train(folder: Path, config: DictConfig) -> None:
     train_with_fairseq(settings, steps, evaluations, saver, beginning.checkpoint, save_at_end=True)
     if missing(config) or read_json(folder / "progress.json").get("batches") != steps:
         raise UsageError("training stopped before its plan was complete; train.log says why")
+
+
+def _first_texts(pretraining: DictConfig) -> str:
+    if pretraining.first_block_tokens is None:
+        return "whole blocks"
+    return f"{pretraining.first_block_tokens} tokens, whole blocks after {pretraining.growing_tokens:,} tokens"
 
 
 def doses_of(tokens: int, first: int) -> list[int]:

@@ -57,6 +57,9 @@ def test_sinusoidal_positions_are_one_rotation_apart_and_as_large_as_drawn_ones(
     assert made.weight.requires_grad
     with pytest.raises(UsageError, match="position_init=cosine: choose from normal, sinusoidal"):
         build(100, position_init="cosine")
+    for without in ({"encoder_learned_pos": False}, {"no_token_positional_embeddings": True}):
+        with pytest.raises(UsageError, match="position_init=sinusoidal needs learned positions"):
+            build(100, position_init="sinusoidal", **without)
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])

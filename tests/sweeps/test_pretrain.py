@@ -91,6 +91,7 @@ def test_a_model_folder_stands_at_each_dose_and_says_what_it_is(pretrained: Work
     assert losses[0] == pytest.approx(math.log(62), abs=0.5)  # 57 pieces, four special symbols, <mask>
     card = (pretrained.root / "data/models/tiny@8k/card.md").read_text(encoding="utf-8")
     assert "masked language modelling on the corpus made" in card
+    assert "first texts: 16 tokens, whole blocks after 3,000 tokens; positions begin normal" in card
     assert not same(weights_of(pretrained, "0M"), weights_of(pretrained, "2k"))
 
 
@@ -446,9 +447,11 @@ def test_another_training_is_not_replaced_unasked(pretrained: Workspace) -> None
         ("pretraining.batch_tokens=100", "give a multiple of pretraining.block_tokens, 64"),
         (
             "pretraining.first_block_tokens=24",
-            "pretraining.first_block_tokens=24: give pretraining.block_tokens, 64, or",
+            "pretraining.first_block_tokens=24: give a half, a quarter, an eighth",
         ),
-        ("pretraining.first_block_tokens=128", "pretraining.first_block_tokens=128: give pretraining.block_tokens, 64"),
+        ("pretraining.first_block_tokens=128", "pretraining.first_block_tokens=128: give a half, a quarter, an eighth"),
+        ("pretraining.first_block_tokens=null", "pretraining.growing_tokens=3000: it has an effect only with"),
+        ("pretraining.growing_tokens=0", "pretraining.growing_tokens=0: it must be above 0"),
         ("pretraining.block_tokens=128", "pretraining.block_tokens=128: tiny takes at most 64 tokens"),
         ("pretraining.mask_share=1", "pretraining.mask_share=1.0: it is a share, above 0 and below 1"),
         ("seed=-1", "seed=-1: it is a number from 0 to 2000"),
