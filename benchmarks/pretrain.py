@@ -30,7 +30,7 @@ from benchmarks.prep import timed
 from benchmarks.stock import fairseq_train
 from benchmarks.task import SHAPE, flop_of, peak_flops
 from data_prep.corpus import corpus_folder
-from foundation.errors import exit_code
+from foundation.errors import UsageError, exit_code
 from hydra_conf.compose import compose_config
 from hydra_conf.words import quoted
 from sweeps.pretrain import arguments_of_pretrain, plan
@@ -97,6 +97,11 @@ def bench(
     `words` and `overrides` make `python -m sweeps pretrain` train what `config` says.
     """
     settings, steps = config.pretraining, arguments.steps
+    if settings.first_block_tokens is not None:
+        raise UsageError(
+            f"pretraining.first_block_tokens={settings.first_block_tokens}: stock fairseq trains on whole blocks, and "
+            "speeds are compared on the same work; leave it out"
+        )
     shape = {name: int(config.fairseq.model[name]) for name in SHAPE}
     told = {
         "data": str(corpus_folder(config) / "input0"),
@@ -120,8 +125,8 @@ def bench(
         shutil.copytree(config.model.folder, data / "models" / config.model.name)
         options = ["--tokens", str(steps * settings.batch_tokens), "--precision", config.precision.name]
         options += ["--device", "cpu", "--data-dir", str(data), "--runs-dir", str(runs), *words]
-        logged, same = "fairseq.common.log_interval=1", "pretraining.first_block_tokens=null"  # stock has whole blocks
-        ours = [sys.executable, "-m", "sweeps", "pretrain", *options, "--", logged, *overrides, same]
+        logged = "fairseq.common.log_interval=1"
+        ours = [sys.executable, "-m", "sweeps", "pretrain", *options, "--", logged, *overrides]
         bare = [sys.executable, "-m", "benchmarks.pretrain", "--bare-loop", json.dumps({**told, "logs": str(runs)})]
         commands = {STOCK: stock_command(config, steps, runs), BARE: bare, OURS: ours}
         for number in range(arguments.rounds):

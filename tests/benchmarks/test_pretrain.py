@@ -8,7 +8,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from benchmarks import pretrain
 from benchmarks.parts import step_seconds
+from foundation.errors import UsageError
 from sweeps.pretrain import arguments_of_pretrain, plan
+from sweeps.pretrain_run import OF_SHORT_TEXTS
 from tests.conftest import make_workspace
 from tests.sweeps.test_pretrain import words_of, write_corpus
 from tests.warm import warm
@@ -18,8 +20,12 @@ def test_every_way_trains_and_has_its_row(tmp_path: Path, monkeypatch: pytest.Mo
     made = make_workspace(tmp_path)
     shape = {"layers": 1, "embed_dim": 64, "ffn_embed_dim": 128, "attention_heads": 2}
     told = [f"fairseq.model.encoder_{name}={value}" for name, value in shape.items()]
-    _, _, *words = words_of(write_corpus(made.root / "made.txt"), "8k", *told)
+    _, _, *short = words_of(write_corpus(made.root / "made.txt"), "8k", *told)
     options = ["--data-dir", str(made.root / "data"), "--runs-dir", str(made.root / "runs")]
+    ways = argparse.Namespace(steps=8, rounds=2, data_dir=made.root / "data")
+    with pytest.raises(UsageError, match="first_block_tokens=16: stock fairseq trains on whole blocks"):
+        pretrain.bench(ways, plan(arguments_of_pretrain([*options, *short]))[0], [], [])
+    words = [word for word in short if not word.startswith(OF_SHORT_TEXTS)]
     config, _ = plan(arguments_of_pretrain([*options, *words]))
     monkeypatch.setattr(pretrain, "peak_flops", lambda kind: {"fp32": 1e12}[kind])
 
@@ -36,7 +42,6 @@ def test_every_way_trains_and_has_its_row(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(pretrain, "timed", forked)
     monkeypatch.setattr(pretrain, "step_seconds", noted)
-    ways = argparse.Namespace(steps=8, rounds=2, data_dir=made.root / "data")
     ours = words[words.index("--") + 1 :]
     found, numbers = pretrain.bench(ways, config, ["--model", "tiny", "--corpus", "text"], ours)
     assert list(numbers["seconds"]) == ["stock", "bare loop", "ours"]
