@@ -124,7 +124,12 @@ def identity(config: DictConfig, inputs: dict[str, Any]) -> str:
 def compared(config: DictConfig) -> dict[str, Any]:
     """Return the settings that decide the weights of a dose.
 
-    Those of short texts are left out where there are none. So trainings from before these settings stay what they are.
+    Those of short texts and of sinusoids are left out where there are none. So trainings from before these settings
+    stay what they are, and saying what is usual changes nothing.
     """
-    has_short = config.pretraining.get("first_block_tokens") is not None
-    return comparable(config, NOT_COMPARED if has_short else (*NOT_COMPARED, *OF_SHORT_TEXTS))
+    left_out = list(NOT_COMPARED)
+    if config.pretraining.get("first_block_tokens") is None:
+        left_out += OF_SHORT_TEXTS
+    if config.fairseq.model.get("position_init") == "normal":
+        left_out.append("fairseq.model.position_init")
+    return comparable(config, left_out)

@@ -295,6 +295,9 @@ def test_a_training_from_before_there_were_short_texts_is_still_the_same() -> No
     for key in ("first_block_tokens", "growing_tokens"):
         del before.pretraining[key]
     assert compared(before) == compared(now)
+    drawn, sinusoids = (f"fairseq.model.position_init={kind}" for kind in ("normal", "sinusoidal"))
+    assert identity(compose_config([*words, drawn], "pretrain"), {}) == identity(now, {})
+    assert identity(compose_config([*words, sinusoids], "pretrain"), {}) != identity(now, {})
     assert identity(before, {}) == identity(now, {}) != identity(short, {})
     assert compared(short)["pretraining.first_block_tokens"] == 32
 
