@@ -7,8 +7,9 @@ import pytest
 
 from tests.conftest import Workspace
 
-RUNS = ("--seeds", "0,1,2", "--epochs", "60")
-SETTINGS = ("launcher.threads=1", "launcher.save_every=1", "recipe.evaluate_every=300", "recipe.batch_size=2")
+RUNS = ("--seeds", "0,1,2", "--epochs", "30")
+SETTINGS = ("launcher.threads=1", "launcher.save_every=1", "recipe.evaluate_every=150", "recipe.batch_size=2")
+PATIENCE = 1800  # seconds until six runs hang rather than take long: an old core needs some minutes for them
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +21,7 @@ def calm(workspace: Workspace) -> Callable[[], str]:
 
     @functools.cache
     def trained() -> str:
-        answer = workspace.sweep("--sweep", "calm", *RUNS, "--", *SETTINGS)
+        answer = workspace.sweep("--sweep", "calm", *RUNS, "--", *SETTINGS, timeout=PATIENCE)
         assert answer.returncode == 0, answer.stdout + answer.stderr
         return "calm"
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from sweeps.folders import find_runs, read_json, read_status
-from tests.cluster.conftest import RUNS, SETTINGS
+from tests.cluster.conftest import PATIENCE, RUNS, SETTINGS
 from tests.conftest import Workspace
 from tests.sweeps.test_cut_runs import same
 from tests.sweeps.test_processes import start, step_of, until
@@ -68,7 +68,7 @@ def test_six_runs_on_two_nodes_of_which_one_dies(
     for victim in [*psutil.Process(worker).children(recursive=True), psutil.Process(worker)]:
         with contextlib.suppress(psutil.NoSuchProcess):
             victim.send_signal(signal.SIGKILL)
-    output, _ = process.communicate(timeout=400)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     assert read_json(folder / "status.json")["attempts"] == 2
     for key, undisturbed in find_runs(workspace.root / "runs" / calm()).items():

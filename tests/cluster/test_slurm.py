@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.folders import find_runs, read_json, read_status
-from tests.cluster.conftest import RUNS, SETTINGS
+from tests.cluster.conftest import PATIENCE, RUNS, SETTINGS
 from tests.conftest import Workspace
 from tests.sweeps.test_cut_runs import same
 from tests.sweeps.test_processes import step_of, until
@@ -72,14 +72,14 @@ def test_six_runs_through_a_queue_that_cancels_one_and_pre_empts_others(
     subprocess.run(wrap, check=True)
     until(lambda: any("PREEMPTED" in line or "requeue" in line.lower() for line in controller_log(slurm)))
 
-    watched = workspace.python("sweeps", "status", "--sweep", "queued", "--watch", timeout=500)
+    watched = workspace.python("sweeps", "status", "--sweep", "queued", "--watch", timeout=PATIENCE)
     assert watched.returncode == 0, watched.stderr
     assert "cancelled or lost" in read_status(cancelled)["error"]
     assert [read_status(folder)["state"] for folder in folders].count("done") == 5, watched.stdout
     resumed = [folder for folder in folders if read_json(folder / "provenance.json").get("resumed")]
     assert resumed, "no run was pre-empted in the middle"
 
-    last = workspace.sweep(*words, "--", *SETTINGS, *ON_SLURM, timeout=500)
+    last = workspace.sweep(*words, "--", *SETTINGS, *ON_SLURM, timeout=PATIENCE)
     assert last.returncode == 0, last.stdout + last.stderr
     assert "1 submitted" in last.stdout
     for folder, undisturbed in zip(folders, folders_of(workspace, calm()), strict=True):
