@@ -22,6 +22,7 @@ class HeldOut:
 
     loss: float
     by_frequency: float | None  # of a guess from token frequencies alone; None: pre-trained before it was recorded
+    untrained_from: int | None = None  # the first position that no text of training has reached; None: all are trained
 
 
 Losses = dict[tuple[str, str], HeldOut]  # (dataset, model) -> its loss
@@ -97,7 +98,7 @@ def held_out_losses(doses: list[DoseCurve], data_dir: Path) -> Losses:
         folder = data_dir / "models" / group.names["model"]
         about, checkpoint = read_json(folder / "pretraining.json"), folder / "model.pt"
         if "loss" in about and checkpoint.is_file() and sha256_of(checkpoint) == group.inputs.get("checkpoint"):
-            own = HeldOut(float(about["loss"]), about.get("frequency_loss"))
+            own = HeldOut(float(about["loss"]), about.get("frequency_loss"), about.get("untrained_from"))
             losses[group.names["dataset"], group.names["model"]] = own
     return losses
 

@@ -45,7 +45,7 @@ The encoder of {model} after {tokens:,} tokens of masked language modelling on t
 - held-out loss: {loss:.3f} nats per masked token (token frequencies alone: {frequency_loss:.3f})
 - training so far: {hours:.2f} hours, {device}, {precision}, {threads} threads
 - settings: peak learning rate {learning_rate:g}, {batch_tokens:,} tokens per step, {mask_prob:.0%} masked
-- first texts: {first_texts}; positions begin {positions}
+- first texts: {first_texts}; positions begin {positions}; {trained}
 """
 
 
@@ -150,6 +150,11 @@ class PretrainingTask(EvaluatedTask, MaskedLMTask):
         assert self.cfg.batch_size
         return self.cfg.batch_size * int(self.cfg.tokens_per_sample)
 
+    def length_after(self, step: int) -> int:
+        """Return the tokens of a text in the batch that follows the step."""
+        block, seen = int(self.cfg.tokens_per_sample), step * self.batch_tokens
+        return length_of_texts(seen, self.cfg.first_block or block, block, self.cfg.growing_tokens)
+
     # --- model
 
     def build_model(self, cfg: DictConfig, from_checkpoint: bool = False) -> torch.nn.Module:
@@ -167,9 +172,8 @@ class PretrainingTask(EvaluatedTask, MaskedLMTask):
     ) -> Any:
         """Do a step on the batch, cut into as short texts as the step takes, and count the seconds of training."""
         self.last = self.last or time.monotonic()
-        block, seen = int(self.cfg.tokens_per_sample), update_num * self.batch_tokens
-        length = length_of_texts(seen, self.cfg.first_block or block, block, self.cfg.growing_tokens)
-        answer = super().train_step(in_parts(sample, length), model, criterion, optimizer, update_num, ignore_grad)
+        parts = in_parts(sample, self.length_after(update_num))
+        answer = super().train_step(parts, model, criterion, optimizer, update_num, ignore_grad)
         now = time.monotonic()
         self.progress.state["seconds"] += now - self.last
         self.last = now
@@ -212,24 +216,27 @@ class PretrainingTask(EvaluatedTask, MaskedLMTask):
         folder = Path(f"{self.cfg.models}{dose_name(dose)}")
         run = json.loads((Path(self.cfg.save_dir) / "provenance.json").read_text(encoding="utf-8"))
         run |= run.get("resumed", [{}])[-1]  # where it goes on, if not where it began
+        untrained = self.length_after(step - 1) if step else 0  # the first position that no text has reached
         about = {
             "name": folder.name,
             **OmegaConf.to_container(OmegaConf.create(dict(self.cfg.about))),  # type: ignore[dict-item]
             "dose": dose,
             "tokens": step * self.batch_tokens,
             "step": step,
+            "untrained_from": untrained if untrained < self.cfg.tokens_per_sample else None,
             "loss": loss,
             "frequency_loss": self.frequency_loss,
             "hours": self.progress.state["seconds"] / 3600,
             **{key: run[key] for key in ("device", "precision", "threads")},
         }
         cfg = {"model": OmegaConf.to_container(self.model_cfg, resolve=True)}
+        trained = f"positions from {untrained} on are not trained yet" if about["untrained_from"] else "all are trained"
         with replaced_folder(folder) as scratch:
             torch.save(checkpoint_of(model, step, cfg), scratch / "model.pt")
             for name in ("dict.txt", "sentencepiece.bpe.model"):
                 shutil.copyfile(Path(self.cfg.vocabulary) / name, scratch / name)
             write_json(scratch / "pretraining.json", about)
-            write_text(scratch / "card.md", CARD.format(**about, mask_prob=self.cfg.mask_prob))
+            write_text(scratch / "card.md", CARD.format(**about, mask_prob=self.cfg.mask_prob, trained=trained))
 
     def max_positions(self) -> int:
         return int(self.cfg.max_positions)

@@ -1506,10 +1506,24 @@ MUTATIONS = [
     ),
     Mutation(
         "fairseq_tasks/masked_lm.py",
-        "super().train_step(in_parts(sample, length)",
-        "super().train_step(dict(sample)",
+        "parts = in_parts(sample, self.length_after(update_num))",
+        "parts = dict(sample)",
         "the batch is not cut into short texts",
         "tests/sweeps/test_pretrain.py -k short_at_first",
+    ),
+    Mutation(
+        "fairseq_tasks/masked_lm.py",
+        "untrained = self.length_after(step - 1) if step else 0",
+        "untrained = self.length_after(step) if step else 0",
+        "a position is said to be trained one step too early",
+        "tests/sweeps/test_pretrain.py -k dose_and_says",
+    ),
+    Mutation(
+        "analysis/dose_words.py",
+        "if dose and own and own.untrained_from is not None",
+        "if not dose and own and own.untrained_from is not None",
+        "positions that are not trained are named for dose 0 only",
+        DOSE + "how_far",
     ),
     Mutation(
         "fairseq_tasks/architectures.py",

@@ -124,6 +124,12 @@ def test_the_answer_says_how_far_pre_training_has_come(losses: dict[str, HeldOut
     older = {key: replace(own, by_frequency=None) for key, own in known.items()}
     assert loss_words(curve, older) == f"The held-out loss is {said}."
     assert loss_words(curve, {("cls_books", f"{MODEL}@2M"): HeldOut(6.2, 7.1234)}) == ""
+    trial = {
+        **known,
+        ("cls_books", f"{MODEL}@1M"): HeldOut(6.2, 7.1234, 128),
+        ("cls_books", f"{MODEL}@0M"): HeldOut(9, 9, 0),
+    }
+    assert loss_words(curve, trial).endswith(" Positions from 128 on are not trained yet after 1 M tokens.")
     [first_only], _ = dose_curves(evidence_of({"0M": ZERO, "16M": WIDE}))
     known["cls_books", f"{MODEL}@0M"] = HeldOut(10.4, 7.1234)
     assert "after 0" not in loss_words(first_only, known)

@@ -25,7 +25,7 @@ def test_every_way_trains_and_has_its_row(tmp_path: Path, monkeypatch: pytest.Mo
     ways = argparse.Namespace(steps=8, rounds=2, data_dir=made.root / "data")
     with pytest.raises(UsageError, match="first_block_tokens=16: stock fairseq trains on whole blocks"):
         pretrain.bench(ways, plan(arguments_of_pretrain([*options, *short]))[0], [], [])
-    words = [word for word in short if not word.startswith(OF_SHORT_TEXTS)]
+    words = [word for word in short if not word.startswith(OF_SHORT_TEXTS)] + [pretrain.WHOLE_BLOCKS]
     config, _ = plan(arguments_of_pretrain([*options, *words]))
     monkeypatch.setattr(pretrain, "peak_flops", lambda kind: {"fp32": 1e12}[kind])
 
