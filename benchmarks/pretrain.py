@@ -154,10 +154,10 @@ def bench(
         }
         for way in measured
     ]
+    rates = ", ".join(f"{peak / 1e9:,.0f} in {kind}" for kind, peak in peaks.items())
     about = (
         f"{steps} steps of {settings.batch_tokens:,} tokens in whole blocks, {flop / 1e12:.2f} TFLOP each; "
-        f"peak of a matrix product, GFLOP/s: {', '.join(f'{peak / 1e9:,.0f} in {kind}' for kind, peak in peaks.items())}; rounds: "
-        f"{arguments.rounds}."
+        f"peak of a matrix product, GFLOP/s: {rates}; rounds: {arguments.rounds}."
     )
     return f"{about}\n\n{table(rows)}\n", {"seconds": measured, "flop": flop, "peaks": peaks}
 
