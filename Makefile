@@ -97,7 +97,7 @@ reproduce: ## prep, sweep and figures
 	@$(MAKE) --no-print-directory figures ARGS=
 	@echo "reproduced in $$((($$(date +%s) - $(START) + 30) / 60)) minutes"
 
-pretrain: $(STAMP) ## masked language modelling of MODEL on CORPUS, a model folder at 0, 1, 2, 4 ... M tokens
+pretrain: $(STAMP) ## masked language modelling of MODEL on CORPUS, a model folder at 0, 2, 4, 8 ... M tokens
 	@set -f; exec $(IN) -m sweeps pretrain --model $(call q,$(MODEL)) --corpus $(call q,$(CORPUS)) --tokens $(call q,$(strip $(TOKENS))) \
 	  --device $(call q,$(DEVICE)) --precision $(call q,$(or $(PRECISION),auto)) --data-dir $(call q,$(DATA_DIR)) \
 	  --runs-dir $(call q,$(RUNS_DIR)) $(if $(filter-out 0,$(FORCE)),--force) -- $(ARGS)

@@ -1,7 +1,7 @@
 """Pre-trains a model from random weights, and keeps a model folder at each dose: `python -m sweeps pretrain`.
 
 Masked language modelling with fairseq, in the folder `runs/pretraining/<corpus>.<model>`. The model folders are
-`data/models/<model>@<dose>`, at 0, 1, 2, 4 ... million tokens and at TOKENS. A training that was stopped goes on, and a
+`data/models/<model>@<dose>`, at 0, 2, 4, 8 ... million tokens and at TOKENS. A training that was stopped goes on, and a
 larger TOKENS makes a finished training longer: the learning rate does not depend on TOKENS.
 """
 
