@@ -223,12 +223,14 @@ def test_a_loss_is_that_of_the_checkpoint_which_the_runs_started_from(tmp_path: 
         folder = tmp_path / "models" / group.names["model"]
         folder.mkdir(parents=True)
         (folder / "model.pt").write_text(group.names["model"])
-        (folder / "pretraining.json").write_text(json.dumps({"loss": 6.5, "frequency_loss": 7.0}))
+        (folder / "pretraining.json").write_text(
+            json.dumps({"loss": 6.5, "frequency_loss": 7.0, "untrained_from": 128})
+        )
         groups.append(replace(group, inputs={"checkpoint": sha256_of(folder / "model.pt")}))
     (tmp_path / "models" / f"{MODEL}@1M/model.pt").write_text("another")
     (tmp_path / "models" / f"{MODEL}@2M/pretraining.json").unlink()
     losses = held_out_losses(dose_curves(replace(evidence, groups=groups))[0], tmp_path)
-    assert losses == {("cls_books", f"{MODEL}@{dose}"): HeldOut(6.5, 7.0) for dose in ("0M", "16M")}
+    assert losses == {("cls_books", f"{MODEL}@{dose}"): HeldOut(6.5, 7.0, 128) for dose in ("0M", "16M")}
 
 
 def test_another_loss_makes_the_report_anew(tmp_path: Path) -> None:
