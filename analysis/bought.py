@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.dose_words import about_doses, dose_sentence, dose_table, loss_words
+from analysis.dose_words import about_doses, dose_sentence, dose_table, loss_words, untrained_words
 from analysis.labels_words import about_labels, labels_table, worth
 from analysis.ladder_words import about_ladder, ladder_sentence, ladder_table
 from analysis.longer import Longer
@@ -52,8 +52,11 @@ def tables_of(parts: list[Part]) -> dict[str, pd.DataFrame]:
 
 def dose_sentences(material: Material) -> list[str]:
     """Return the sentences on doses, which the answer begins with."""
-    said = [f"{dose_sentence(curve)} {loss_words(curve, material.losses)}".rstrip() for curve in material.doses]
-    return [*said, *material.without_doses]
+    said = [
+        [dose_sentence(curve), loss_words(curve, material.losses), untrained_words(curve, material.losses)]
+        for curve in material.doses
+    ]
+    return [*(" ".join(filter(None, words)) for words in said), *material.without_doses]
 
 
 def bought(material: Material) -> list[str]:

@@ -37,7 +37,6 @@ def dose_sentence(curve: DoseCurve) -> str:
 def loss_words(curve: DoseCurve, losses: Losses) -> str:
     """Return how far pre-training has come: the held-out loss after the last two doses, and that of a simple guess.
 
-    And which positions are not trained yet.
     Empty when the loss after the largest dose is not known.
     """
     *_, before, last = losses_of(curve, losses)
@@ -46,14 +45,13 @@ def loss_words(curve: DoseCurve, losses: Losses) -> str:
     own, frequencies = [in_tokens(dose) for dose in curve.doses[-2:]], loss_by_frequency(curve, losses)
     known = f", {before.loss:.3f} after {own[0]}" if before is not None and curve.doses[-2] else ""
     guess = f"; a guess from token frequencies alone has {frequencies:.3f}" if frequencies is not None else ""
-    said = f"The held-out loss is {last.loss:.3f} nats after {own[1]} tokens{known}{guess}."
-    return said + untrained_words(curve, losses)
+    return f"The held-out loss is {last.loss:.3f} nats after {own[1]} tokens{known}{guess}."
 
 
 def untrained_words(curve: DoseCurve, losses: Losses) -> str:
     """Return which positions no text of pre-training has reached, for each dose above 0; empty if all are trained."""
-    return "".join(
-        f" Positions from {own.untrained_from} on are not trained yet after {in_tokens(dose)} tokens."
+    return " ".join(
+        f"Positions from {own.untrained_from} on are not trained yet after {in_tokens(dose)} tokens."
         for dose, own in zip(curve.doses, losses_of(curve, losses), strict=True)
         if dose and own and own.untrained_from is not None
     )

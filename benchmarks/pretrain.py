@@ -4,10 +4,10 @@ stock      fairseq-train with its own masked_lm task, its own encoder and Adam, 
 bare loop  a plain PyTorch loop around fairseq's own model, in the precision of ours, with torch's fused AdamW
 ours       `python -m sweeps pretrain`
 
-All train the published shape on blocks of the same corpus, as many tokens in each step, on all cores of a CPU. The ways
-take turns, `--rounds` times. A step's seconds are those between the first and the last point of `train_inner/`, which
-is written at every step; in *ours* they hold the checkpoints that it saves. FLOPs are those of the layers, of
-attention, and of the output layer at the masked positions only, the same for every way.
+All train the published shape on whole blocks of the same corpus, with as many tokens and masks in each step, on all
+cores of a CPU. The ways take turns, `--rounds` times. A step's seconds are those between the first and the last point
+of `train_inner/`, which is written at every step; in *ours* they hold the checkpoints that it saves. FLOPs are those of
+the layers, of attention, and of the output layer at the masked positions only, the same for every way.
 """
 
 import argparse
@@ -66,7 +66,8 @@ def bare_loop(told: dict[str, Any]) -> None:
     from fairseq.models.roberta.model import base_architecture
     from fairseq.tasks.masked_lm import MaskedLMConfig, MaskedLMTask
 
-    task: Any = MaskedLMTask.setup_task(MaskedLMConfig(data=told["data"], tokens_per_sample=told["block"], seed=1))
+    words = {"data": told["data"], "tokens_per_sample": told["block"], "mask_prob": told["mask"], "seed": 1}
+    task: Any = MaskedLMTask.setup_task(MaskedLMConfig(**words))
     task.load_dataset("train")
     names = argparse.Namespace(**told["shape"], max_positions=told["positions"], dropout=0.0, attention_dropout=0.0)
     base_architecture(names)
@@ -101,7 +102,7 @@ def bench(
     if settings.first_block_tokens is not None:
         raise UsageError(
             f"pretraining.first_block_tokens={settings.first_block_tokens}: stock fairseq trains on whole blocks, and "
-            f"speeds are compared on the same work; give {WHOLE_BLOCKS}"
+            "speeds are compared on the same work"
         )
     shape = {name: int(config.fairseq.model[name]) for name in SHAPE}
     told = {
@@ -109,6 +110,7 @@ def bench(
         "shape": shape,
         "positions": config.model.max_positions,
         "block": settings.block_tokens,
+        "mask": settings.mask_share,
         "batch": settings.batch_tokens // settings.block_tokens,
         "rate": settings.learning_rate,
         "steps": steps,

@@ -13,6 +13,7 @@ from foundation.errors import UsageError
 from hydra_conf.words import parse_list
 
 ABOUT = "pretraining.json"
+NOT_LEARNED = "not learned"  # in its "positions"
 UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 
 

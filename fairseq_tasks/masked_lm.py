@@ -30,7 +30,7 @@ from fairseq.tasks import register_task
 from fairseq.tasks.masked_lm import MaskedLMConfig, MaskedLMTask
 from omegaconf import II, MISSING, DictConfig, OmegaConf
 
-from data_prep.doses import dose_name, steps_of
+from data_prep.doses import NOT_LEARNED, dose_name, steps_of
 from fairseq_tasks.batches import ShuffledDataset, SubsetDataset
 from fairseq_tasks.classification import checkpoint_of
 from fairseq_tasks.evaluated import EvaluatedTask
@@ -45,7 +45,8 @@ The encoder of {model} after {tokens:,} tokens of masked language modelling on t
 - held-out loss: {loss:.3f} nats per masked token (token frequencies alone: {frequency_loss:.3f})
 - training so far: {hours:.2f} hours, {device}, {precision}, {threads} threads
 - settings: peak learning rate {learning_rate:g}, {batch_tokens:,} tokens per step, {mask_prob:.0%} masked
-- first texts: {first_texts}; positions begin {positions}; {trained}
+- first texts: {first_texts}
+- positions: {positions}; {trained}
 """
 
 
@@ -217,20 +218,23 @@ class PretrainingTask(EvaluatedTask, MaskedLMTask):
         run = json.loads((Path(self.cfg.save_dir) / "provenance.json").read_text(encoding="utf-8"))
         run |= run.get("resumed", [{}])[-1]  # where it goes on, if not where it began
         untrained = self.length_after(step - 1) if step else 0  # the first position that no text has reached
+        learned = self.cfg.about.get("positions") != NOT_LEARNED
         about = {
             "name": folder.name,
             **OmegaConf.to_container(OmegaConf.create(dict(self.cfg.about))),  # type: ignore[dict-item]
             "dose": dose,
             "tokens": step * self.batch_tokens,
             "step": step,
-            "untrained_from": untrained if untrained < self.cfg.tokens_per_sample else None,
+            "untrained_from": untrained if learned and untrained < self.cfg.tokens_per_sample else None,
             "loss": loss,
             "frequency_loss": self.frequency_loss,
             "hours": self.progress.state["seconds"] / 3600,
             **{key: run[key] for key in ("device", "precision", "threads")},
         }
         cfg = {"model": OmegaConf.to_container(self.model_cfg, resolve=True)}
-        trained = f"positions from {untrained} on are not trained yet" if about["untrained_from"] else "all are trained"
+        trained = f"those from {untrained} on are not trained yet" if untrained else "none is trained yet"
+        if about["untrained_from"] is None:
+            trained = "all are trained" if learned else "they are not trained"
         with replaced_folder(folder) as scratch:
             torch.save(checkpoint_of(model, step, cfg), scratch / "model.pt")
             for name in ("dict.txt", "sentencepiece.bpe.model"):

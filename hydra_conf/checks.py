@@ -97,7 +97,17 @@ def check_values(config: DictConfig) -> None:
         _check_evaluation(config.recipe.evaluate_every)
     else:
         _check_pretraining(config.pretraining)
+        if config.fairseq.model.position_init == "sinusoidal" and not learns_positions(config.fairseq.model):
+            raise UsageError(
+                "fairseq.model.position_init=sinusoidal: it needs learned positions (encoder_learned_pos=true, "
+                "no_token_positional_embeddings=false); without them give fairseq.model.position_init=normal"
+            )
     _refuse_no_numbers(config)
+
+
+def learns_positions(model: DictConfig) -> bool:
+    """Return whether an encoder has positions that are trained, as it has if nothing is said."""
+    return bool(model.get("encoder_learned_pos", True)) and not model.get("no_token_positional_embeddings", False)
 
 
 def _check_pretraining(settings: DictConfig) -> None:
@@ -111,8 +121,9 @@ def _check_pretraining(settings: DictConfig) -> None:
     times, rest = divmod(settings.block_tokens, settings.first_block_tokens)
     if rest or times < 2 or times & (times - 1):
         raise UsageError(
-            f"pretraining.first_block_tokens={settings.first_block_tokens}: give a half, a quarter, an eighth ... of "
-            f"pretraining.block_tokens, {settings.block_tokens}; null for whole blocks"
+            f"pretraining.first_block_tokens={settings.first_block_tokens} does not go with pretraining.block_tokens="
+            f"{settings.block_tokens}: give a half, a quarter, an eighth ... of it, or "
+            "pretraining.first_block_tokens=null for whole blocks"
         )
 
 

@@ -11,6 +11,7 @@ import re
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 from filelock import Timeout
 from omegaconf import DictConfig
@@ -151,9 +152,6 @@ def _prepare(config: DictConfig, folder: Path, force: bool) -> bool:
     own = {identity(config, inputs)}
     if stored is not None:
         made_from = read_json(folder / "provenance.json").get("inputs", inputs)
-        differs = differing_keys(compared(stored), compared(config)) + differing_inputs(made_from, inputs)
-        if differs and not force:
-            raise UsageError(f"{folder} was begun otherwise ({'; '.join(differs)}); FORCE=1 begins it anew")
         own.add(identity(stored, made_from))
     models = model_folder(config, 0).parent
     there = doses_of_model(models, config.model.name)
@@ -161,6 +159,11 @@ def _prepare(config: DictConfig, folder: Path, force: bool) -> bool:
         path = model_folder(config, dose)
         if path.exists() and there.get(path, {}).get("identity") not in own:
             raise UsageError(f"{path} is of another training; move it away")
+    trained = any(about["identity"] in own and about["dose"] for about in there.values())
+    if stored is not None and not force and (trained or last_step(folder) is not None):
+        before, now = with_usual(compared(stored)), with_usual(compared(config))
+        if differs := differing_keys(before, now) + differing_inputs(made_from, inputs):
+            raise UsageError(f"{folder} was begun otherwise ({'; '.join(differs)}); {to_go_on(before, now)}")
     half_written = re.compile(rf"\.{re.escape(config.model.name)}@[0-9]+[kMG]?\.[a-z0-9_]{{8}}")
     for path in models.glob(".*"):  # what a killed process had begun to write, not what another one writes just now
         if half_written.fullmatch(path.name) and time.time() - path.stat().st_mtime > LEFT_BEHIND:
@@ -175,6 +178,22 @@ def _prepare(config: DictConfig, folder: Path, force: bool) -> bool:
     write_text(folder / "config.yaml", resolved_yaml(config))
     set_status(folder, state="pending")
     return True
+
+
+def with_usual(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return compared settings with those that `compared` leaves out where they are usual, as a user writes them."""
+    return {"pretraining.first_block_tokens": None, "fairseq.model.position_init": "normal"} | settings
+
+
+def to_go_on(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Return what goes on with a training that was begun with the settings `before`: the words to give, or FORCE=1."""
+    typed = {key: before[key] for key in sorted(before) if key not in now or before[key] != now[key]}
+    anew = "FORCE=1 deletes it and its models, and begins anew"
+    if not typed or not all(key.startswith(("pretraining.", "fairseq.")) for key in typed):
+        return anew
+    own = ("pretraining.", *HEEDED)
+    words = {key: "null" if value is None else value for key, value in typed.items() if key.startswith(own)}
+    return f'to go on give ARGS="{" ".join(f"{key}={value}" for key, value in words.items())}"; {anew}'
 
 
 class Watch:
@@ -237,7 +256,11 @@ def _pretrain(arguments: argparse.Namespace) -> int:
     for path, about in doses_of_model(model_folder(config, 0).parent, config.model.name).items():
         if about["identity"] == own:
             write_json(path / ABOUT, {**about, "checked": checked})
-            print(f"  {path}: held-out loss {about['loss']:.3f} nats, {about['hours']:.2f} hours")
+            short = about.get("untrained_from")
+            print(
+                f"  {path}: held-out loss {about['loss']:.3f} nats, {about['hours']:.2f} hours"
+                + (f"; positions from {short} on are not trained yet" if short else "")
+            )
             guess = about.get("frequency_loss", guess)  # a model from before it was recorded has none
     if guess is not None:
         print(f"  a guess from token frequencies alone: {guess:.3f} nats")

@@ -8,9 +8,10 @@ from typing import Any
 from omegaconf import DictConfig, open_dict
 
 from data_prep.corpus import corpus_folder
-from data_prep.doses import ABOUT, dose_name, steps_of
+from data_prep.doses import ABOUT, NOT_LEARNED, dose_name, steps_of
 from foundation.errors import UsageError
 from foundation.whole_files import sha256_of
+from hydra_conf.checks import learns_positions
 from sweeps.beginning import begin
 from sweeps.folders import read_json, set_status
 from sweeps.provenance import comparable
@@ -51,7 +52,7 @@ def train(folder: Path, config: DictConfig) -> None:
             "learning_rate": pretraining.learning_rate,
             "batch_tokens": pretraining.batch_tokens,
             "first_texts": _first_texts(pretraining),
-            "positions": config.fairseq.model.get("position_init", "normal"),
+            "positions": _positions(config.fairseq.model),
             "identity": identity(config, beginning.record["inputs"]),
             "checked": checked_by(config),
         }
@@ -81,6 +82,12 @@ def _first_texts(pretraining: DictConfig) -> str:
     if pretraining.first_block_tokens is None:
         return "whole blocks"
     return f"{pretraining.first_block_tokens} tokens, whole blocks after {pretraining.growing_tokens:,} tokens"
+
+
+def _positions(model: DictConfig) -> str:
+    if not learns_positions(model):
+        return NOT_LEARNED
+    return "begin as sinusoids" if model.position_init == "sinusoidal" else "are drawn at first"
 
 
 def doses_of(tokens: int, first: int) -> list[int]:

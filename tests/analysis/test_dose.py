@@ -13,7 +13,15 @@ from analysis.baselines import Baseline
 from analysis.best_steps import by_group
 from analysis.bought_figures import dose_curve
 from analysis.dose import HeldOut, Losses, dose_curves, held_out_losses, one_for_all
-from analysis.dose_words import about_doses, dose_sentence, dose_table, in_tokens, loss_words, title_of_doses
+from analysis.dose_words import (
+    about_doses,
+    dose_sentence,
+    dose_table,
+    in_tokens,
+    loss_words,
+    title_of_doses,
+    untrained_words,
+)
 from analysis.evidence import Evidence, gather_evidence
 from analysis.findings import answers
 from data_prep.doses import base_and_dose
@@ -129,7 +137,11 @@ def test_the_answer_says_how_far_pre_training_has_come(losses: dict[str, HeldOut
         ("cls_books", f"{MODEL}@1M"): HeldOut(6.2, 7.1234, 128),
         ("cls_books", f"{MODEL}@0M"): HeldOut(9, 9, 0),
     }
-    assert loss_words(curve, trial).endswith(" Positions from 128 on are not trained yet after 1 M tokens.")
+    said = "Positions from 128 on are not trained yet after 1 M tokens."
+    assert untrained_words(curve, trial) == said
+    del trial["cls_books", f"{MODEL}@16M"]
+    assert (loss_words(curve, trial), untrained_words(curve, trial)) == ("", said)
+    assert untrained_words(curve, known) == ""
     [first_only], _ = dose_curves(evidence_of({"0M": ZERO, "16M": WIDE}))
     known["cls_books", f"{MODEL}@0M"] = HeldOut(10.4, 7.1234)
     assert "after 0" not in loss_words(first_only, known)

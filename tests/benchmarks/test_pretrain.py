@@ -1,6 +1,7 @@
 """The bench of pre-training: every way trains, and has its row."""
 
 import argparse
+import json
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,14 @@ def test_every_way_trains_and_has_its_row(tmp_path: Path, monkeypatch: pytest.Mo
     config, _ = plan(arguments_of_pretrain([*options, *words]))
     monkeypatch.setattr(pretrain, "peak_flops", lambda kind: {"fp32": 1e12}[kind])
 
+    masks = []
+
     def forked(commands: list[list[str]]) -> None:
         for command in commands:
+            if "--mask-prob" in command:
+                masks.append(float(command[command.index("--mask-prob") + 1]))
+            if "--bare-loop" in command:
+                masks.append(json.loads(command[-1])["mask"])
             answer = warm("fairseq").run(command[2:], Path.cwd(), 300)
             assert answer.returncode == 0, answer.stdout + answer.stderr
 
@@ -44,9 +51,32 @@ def test_every_way_trains_and_has_its_row(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(pretrain, "step_seconds", noted)
     ours = words[words.index("--") + 1 :]
     found, numbers = pretrain.bench(ways, config, ["--model", "tiny", "--corpus", "text"], ours)
+    assert masks == [config.fairseq.task.mask_prob] * 4  # stock and the bare loop, twice each, as many as ours
     assert list(numbers["seconds"]) == ["stock", "bare loop", "ours"]
     assert all(len(seconds) == 2 for seconds in numbers["seconds"].values())
     assert len({one for seconds in numbers["seconds"].values() for one in seconds}) == 6  # each trains in every round
     for way in ("stock, fp32", "bare loop, fp32", "ours, fp32"):
         assert f"| {way} " in found
     assert not list((made.root / "data/models").glob("*@*"))  # the models of the bench are not kept
+
+
+def test_the_command_compares_whole_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "data/raw/eltec_fra/eltec_fra.txt.xz"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    asked: list[list[str]] = []
+
+    def noted(arguments: argparse.Namespace) -> tuple[str, Path]:
+        asked.append(arguments.overrides)
+        return "the configuration", tmp_path
+
+    def measured(_: object, config: str, words: list[str], overrides: list[str]) -> tuple[str, dict[str, str]]:
+        asked.append(overrides)
+        return config, {}
+
+    monkeypatch.setattr(pretrain, "plan", noted)
+    monkeypatch.setattr(pretrain, "bench", measured)
+    monkeypatch.setattr(pretrain, "show", lambda *_: None)
+    monkeypatch.setattr("sys.argv", ["pretrain", "--data-dir", str(tmp_path / "data")])
+    assert pretrain.main() == 0
+    assert asked == [["pretraining.first_block_tokens=null"]] * 2

@@ -3,6 +3,7 @@
 import math
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -91,12 +92,12 @@ def test_a_model_folder_stands_at_each_dose_and_says_what_it_is(pretrained: Work
     assert losses[0] == pytest.approx(math.log(62), abs=0.5)  # 57 pieces, four special symbols, <mask>
     card = (pretrained.root / "data/models/tiny@8k/card.md").read_text(encoding="utf-8")
     assert "masked language modelling on the corpus made" in card
-    assert (
-        "first texts: 16 tokens, whole blocks after 4,000 tokens; positions begin sinusoidal; all are trained" in card
-    )
+    assert "first texts: 16 tokens, whole blocks after 4,000 tokens" in card
+    assert "positions: begin as sinusoids; all are trained" in card
     assert [one["untrained_from"] for one in about] == [0, 16, 32, None]  # the last batch before a dose decides
-    trial = (pretrained.root / "data/models/tiny@2k/card.md").read_text(encoding="utf-8")
-    assert "positions from 16 on are not trained yet" in trial
+    short = {"0M": "none is trained yet", "2k": "those from 16 on are not trained yet"}
+    for dose, said in short.items():
+        assert said in (pretrained.root / f"data/models/tiny@{dose}/card.md").read_text(encoding="utf-8")
     assert not same(weights_of(pretrained, "0M"), weights_of(pretrained, "2k"))
 
 
@@ -440,6 +441,7 @@ def test_another_training_is_not_replaced_unasked(pretrained: Workspace) -> None
     before = weights_of(pretrained, "8k")
     answer = pretrained.python(*words_of(pretrained.root / "made.txt", "8k", "pretraining.learning_rate=0.01"))
     assert "pretraining.learning_rate: 0.001 -> 0.01" in refused(answer)
+    assert 'to go on give ARGS="pretraining.learning_rate=0.001"; FORCE=1 deletes it' in refused(answer)
     other = write_corpus(pretrained.root / "other.txt", 200)
     answer = pretrained.python(*words_of(other, "8k", "corpus.name=other"))
     assert "is of another training" in refused(answer)
@@ -458,9 +460,10 @@ def test_another_training_is_not_replaced_unasked(pretrained: Workspace) -> None
         ("pretraining.batch_tokens=100", "give a multiple of pretraining.block_tokens, 64"),
         (
             "pretraining.first_block_tokens=24",
-            "pretraining.first_block_tokens=24: give a half, a quarter, an eighth",
+            "first_block_tokens=24 does not go with pretraining.block_tokens=64: give a half, a quarter, an eighth",
         ),
-        ("pretraining.first_block_tokens=128", "pretraining.first_block_tokens=128: give a half, a quarter, an eighth"),
+        ("pretraining.first_block_tokens=128", "first_block_tokens=128 does not go with pretraining.block_tokens=64"),
+        ("fairseq.model.encoder_learned_pos=false", "without them give fairseq.model.position_init=normal"),
         ("pretraining.first_block_tokens=null", "pretraining.growing_tokens=4000: it has an effect only with"),
         ("pretraining.growing_tokens=0", "pretraining.growing_tokens=0: it must be above 0"),
         ("pretraining.block_tokens=128", "pretraining.block_tokens=128: tiny takes at most 64 tokens"),
@@ -472,6 +475,51 @@ def test_another_training_is_not_replaced_unasked(pretrained: Workspace) -> None
 def test_a_setting_without_effect_or_sense_is_refused(pretrained: Workspace, word: str, said: str) -> None:
     answer = pretrained.python(*words_of(pretrained.root / "made.txt", "8k", word))
     assert said in refused(answer)
+
+
+def test_settings_that_were_refused_before_any_training_do_not_bind_the_folder(tmp_path: Path) -> None:
+    made = make_workspace(tmp_path)
+    words = words_of(write_corpus(made.root / "made.txt"), "1k")
+    failed = made.python(*words, "fairseq.model.activation_fn=none")  # found out by the training's own process
+    assert failed.returncode == 1, failed.stdout
+    folder = made.root / "runs/pretraining/made.tiny"
+    assert stored_config(folder) is not None
+    fixed = ("fairseq.model.encoder_learned_pos=false", "fairseq.model.position_init=normal")
+    answer = made.python(*words, *fixed)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "not trained yet" not in answer.stdout
+    about = read_json(made.root / "data/models/tiny@1k/pretraining.json")
+    assert (about["positions"], about["untrained_from"]) == ("not learned", None)
+    card = (made.root / "data/models/tiny@1k/card.md").read_text(encoding="utf-8")
+    assert "positions: not learned; they are not trained" in card
+
+
+def test_a_trial_says_which_positions_are_not_trained_yet(pretrained: Workspace) -> None:
+    answer = pretrained.python(*words_of(pretrained.root / "made.txt", "8k"))
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    said = [line for line in answer.stdout.splitlines() if "held-out loss" in line]
+    assert [line.partition("; ")[2] for line in said] == [
+        "",
+        "positions from 16 on are not trained yet",
+        "positions from 32 on are not trained yet",
+        "",
+    ]
+
+
+def test_the_defaults_are_those_that_the_rule_chose_and_the_changelog_says_how_to_go_on_with_the_former_ones() -> None:
+    """docs/pretraining.md has the losses and the rule."""
+
+    def settings(*words: str) -> tuple[Any, ...]:
+        config = compose_config(["corpus=eltec_fra", "tokens=8000", *words], "pretrain")
+        own = config.pretraining
+        names = ("first_block_tokens", "batch_tokens", "learning_rate", "warmup_tokens", "mask_share", "first_dose")
+        return (config.fairseq.model.position_init, *(own[name] for name in names))
+
+    assert settings() == ("sinusoidal", 32, 1024, 1e-3, 500_000, 0.3, 2_000_000)
+    assert compose_config(["corpus=eltec_fra", "tokens=8000"], "pretrain").pretraining.growing_tokens == 1_500_000
+    changelog = Path("CHANGELOG.md").read_text(encoding="utf-8")
+    [words] = re.findall(r"`(pretraining\.first_block_tokens=null\s[^`]*)`", changelog)
+    assert settings(*words.split()) == ("normal", None, 4096, 1e-3, 2_000_000, 0.15, 1_000_000)
 
 
 def test_tokens_and_doses() -> None:
