@@ -1,5 +1,6 @@
 """What all figures share: colours and markers of inits, the frame of title and caption, panels, the legend."""
 
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -77,15 +78,16 @@ def name_panel(axis: Axes, names: dict[str, str], n_panels: int) -> None:
 def framed(title: str, caption: str, figure: Figure) -> Drawing:
     """Put the title above the figure and the caption below, both wrapped to the figure's width.
 
-    A line does not break between a number and its percent sign.
+    A line does not break between a number and its unit: `4 M`, `95 %`.
     """
-    title, caption = (text.replace(" %", "\u00a0%") for text in (title, caption))
+    given = title, caption
+    title, caption = (re.sub(r"(?<=\d) (?=[Mk]\b|%)", "\u00a0", text) for text in given)
     width = int(figure.get_figwidth() * 8.6)
     figure.suptitle("\n".join(textwrap.wrap(title, width)), x=0.01, ha="left", fontsize="large", fontweight="bold")
     lines = "\n".join(textwrap.wrap(caption, int(width * 1.52)))
     figure.supxlabel(lines, x=0.01, ha="left", fontsize="small", color="0.35")
     sns.despine(figure)
-    return Drawing(figure, *(text.replace("\u00a0%", " %") for text in (title, caption)))
+    return Drawing(figure, *given)
 
 
 def grid_of(n: int, height: float) -> tuple[Figure, list[Axes]]:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from analysis.baselines import Baseline
 from analysis.captions import title_of_gaps
+from analysis.drawing import framed
 from analysis.evidence import gather_evidence
 from analysis.figures import _draw_curves, accuracy_over_steps, final_accuracy
 from tests.analysis.made_up import made_up, nowhere, of_curves
@@ -53,3 +54,12 @@ def test_runs_that_were_never_evaluated_at_the_same_step_are_drawn_without_a_mea
     axis = Figure().subplots()
     _draw_curves(axis, group, "test", 0.8)
     assert not axis.collections  # no band
+
+
+def test_a_line_keeps_a_number_and_its_unit_together() -> None:
+    title = "Smallest dose of pre-training that shows a gain: none up to 4 M tokens, 95 % of them"
+    drawing = framed(title, title, Figure(figsize=(6, 4)))
+    assert drawing.figure.get_suptitle().replace("\n", " ") == title.replace("4 M", "4\u00a0M").replace(
+        "5 %", "5\u00a0%"
+    )
+    assert drawing.title == title
