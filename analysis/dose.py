@@ -22,7 +22,8 @@ class HeldOut:
 
     loss: float
     by_frequency: float | None  # of a guess from token frequencies alone; None: pre-trained before it was recorded
-    untrained_from: int | None = None  # the first position that no text of training has reached; None: all are trained
+    # the first position that no text of training has reached; None: all are trained, none is learned, or not recorded
+    untrained_from: int | None = None
 
 
 Losses = dict[tuple[str, str], HeldOut]  # (dataset, model) -> its loss

@@ -51,7 +51,7 @@ def loss_words(curve: DoseCurve, losses: Losses) -> str:
 def untrained_words(curve: DoseCurve, losses: Losses) -> str:
     """Return which positions no text of pre-training has reached, for each dose above 0; empty if all are trained."""
     return " ".join(
-        f"Positions from {own.untrained_from} on are not trained yet after {in_tokens(dose)} tokens."
+        f"Positions from {own.untrained_from} on are not trained after {in_tokens(dose)} tokens."
         for dose, own in zip(curve.doses, losses_of(curve, losses), strict=True)
         if dose and own and own.untrained_from is not None
     )

@@ -102,7 +102,7 @@ def bench(
     if settings.first_block_tokens is not None:
         raise UsageError(
             f"pretraining.first_block_tokens={settings.first_block_tokens}: stock fairseq trains on whole blocks, and "
-            "speeds are compared on the same work"
+            f"speeds are compared on the same work; give {WHOLE_BLOCKS}"
         )
     shape = {name: int(config.fairseq.model[name]) for name in SHAPE}
     told = {

@@ -157,7 +157,10 @@ class Roberta(RobertaModel):
             base_architecture(args)
         has_learned = args.encoder_learned_pos and not args.no_token_positional_embeddings
         if args.position_init == "sinusoidal" and not (has_learned and args.encoder_embed_dim >= 4):
-            raise UsageError("position_init=sinusoidal needs learned positions and a width of at least 4")
+            raise UsageError(
+                "position_init=sinusoidal needs learned positions and a width of at least 4; give "
+                "fairseq.model.position_init=normal"
+            )
         model = cls(args, Encoder(args, task.source_dictionary))
         if args.position_init == "sinusoidal":
             begin_sinusoidal(model.encoder.sentence_encoder.embed_positions)

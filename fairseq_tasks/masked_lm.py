@@ -43,7 +43,7 @@ CARD = """# {name}
 The encoder of {model} after {tokens:,} tokens of masked language modelling on the corpus {corpus}.
 
 - held-out loss: {loss:.3f} nats per masked token (token frequencies alone: {frequency_loss:.3f})
-- training so far: {hours:.2f} hours, {device}, {precision}, {threads} threads
+- training so far: {hours:.2f} hours, {device}, {precision}, threads: {threads}
 - settings: peak learning rate {learning_rate:g}, {batch_tokens:,} tokens per step, {mask_prob:.0%} masked
 - first texts: {first_texts}
 - positions: {positions}; {trained}
@@ -225,14 +225,14 @@ class PretrainingTask(EvaluatedTask, MaskedLMTask):
             "dose": dose,
             "tokens": step * self.batch_tokens,
             "step": step,
-            "untrained_from": untrained if learned and untrained < self.cfg.tokens_per_sample else None,
+            "untrained_from": untrained if learned and untrained < self.max_positions() else None,
             "loss": loss,
             "frequency_loss": self.frequency_loss,
             "hours": self.progress.state["seconds"] / 3600,
             **{key: run[key] for key in ("device", "precision", "threads")},
         }
         cfg = {"model": OmegaConf.to_container(self.model_cfg, resolve=True)}
-        trained = f"those from {untrained} on are not trained yet" if untrained else "none is trained yet"
+        trained = f"those from {untrained} on, counted from 0, are not trained" if untrained else "none is trained"
         if about["untrained_from"] is None:
             trained = "all are trained" if learned else "they are not trained"
         with replaced_folder(folder) as scratch:

@@ -149,32 +149,42 @@ def prepare_folder(config: DictConfig, folder: Path, force: bool) -> bool:
 
 def _prepare(config: DictConfig, folder: Path, force: bool) -> bool:
     inputs, stored = inputs_of(config), stored_config(folder) if force else begun_with(folder)
-    own = {identity(config, inputs)}
+    own, anew = {identity(config, inputs)}, force
+    models = model_folder(config, 0).parent
+    there = doses_of_model(models, config.model.name)
     if stored is not None:
         made_from = read_json(folder / "provenance.json").get("inputs", inputs)
         own.add(identity(stored, made_from))
-    models = model_folder(config, 0).parent
-    there = doses_of_model(models, config.model.name)
+        before, now = with_usual(compared(stored)), with_usual(compared(config))
+        settings, data = differing_keys(before, now), differing_inputs(made_from, inputs)
+        trained = last_step(folder) is not None or any(
+            about["identity"] in own and about["dose"] for about in there.values()
+        )
+        if trained and (settings or data) and not force:
+            differs = "; ".join(settings + data)
+            raise UsageError(f"{folder} was begun otherwise ({differs}); {to_go_on(before, now, bool(data))}")
+        anew = anew or bool(settings or data)  # nothing was trained with the former settings
     for dose in doses_of(config.tokens, config.pretraining.first_dose):
         path = model_folder(config, dose)
         if path.exists() and there.get(path, {}).get("identity") not in own:
             raise UsageError(f"{path} is of another training; move it away")
-    trained = any(about["identity"] in own and about["dose"] for about in there.values())
-    if stored is not None and not force and (trained or last_step(folder) is not None):
-        before, now = with_usual(compared(stored)), with_usual(compared(config))
-        if differs := differing_keys(before, now) + differing_inputs(made_from, inputs):
-            raise UsageError(f"{folder} was begun otherwise ({'; '.join(differs)}); {to_go_on(before, now)}")
     half_written = re.compile(rf"\.{re.escape(config.model.name)}@[0-9]+[kMG]?\.[a-z0-9_]{{8}}")
     for path in models.glob(".*"):  # what a killed process had begun to write, not what another one writes just now
         if half_written.fullmatch(path.name) and time.time() - path.stat().st_mtime > LEFT_BEHIND:
             shutil.rmtree(path)
-    if force:
+    done = read_json(folder / "status.json").get("state") == "done"
+    if anew:
         delete(list(folder.iterdir()))
         for path in (path for path, about in there.items() if about["identity"] in own):
-            print(f"  FORCE=1 deletes {path}", flush=True)
+            print(f"  {'FORCE=1 deletes' if force else 'made anew:'} {path}", flush=True)
             shutil.rmtree(path)
-    if read_json(folder / "status.json").get("state") == "done" and not missing(config):
+    elif done and not missing(config):
         return False
+    elif done and last_step(folder) is None:
+        raise UsageError(
+            f"{folder / 'resume'} holds no checkpoint, so the training cannot go on; put it back, or FORCE=1 deletes "
+            "the training and its models, and begins anew"
+        )
     write_text(folder / "config.yaml", resolved_yaml(config))
     set_status(folder, state="pending")
     return True
@@ -185,15 +195,16 @@ def with_usual(settings: dict[str, Any]) -> dict[str, Any]:
     return {"pretraining.first_block_tokens": None, "fairseq.model.position_init": "normal"} | settings
 
 
-def to_go_on(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """Return what goes on with a training that was begun with the settings `before`: the words to give, or FORCE=1."""
-    typed = {key: before[key] for key in sorted(before) if key not in now or before[key] != now[key]}
+def to_go_on(before: dict[str, Any], now: dict[str, Any], of_data: bool) -> str:
+    """Return how to go on with a training that was begun with the settings `before`. `of_data`: data differ."""
     anew = "FORCE=1 deletes it and its models, and begins anew"
-    if not typed or not all(key.startswith(("pretraining.", "fairseq.")) for key in typed):
+    if of_data:
         return anew
     own = ("pretraining.", *HEEDED)
-    words = {key: "null" if value is None else value for key, value in typed.items() if key.startswith(own)}
-    return f'to go on give ARGS="{" ".join(f"{key}={value}" for key, value in words.items())}"; {anew}'
+    differing = [key for key in sorted(before) if key.startswith(own) and (key not in now or before[key] != now[key])]
+    words = [f"{key}={'null' if before[key] is None else before[key]}" for key in differing]
+    typed = f", in ARGS: {' '.join(words)}" if words and not any(" " in word for word in words) else ""
+    return f"to go on, give them as they were{typed}; {anew}"
 
 
 class Watch:
@@ -259,7 +270,7 @@ def _pretrain(arguments: argparse.Namespace) -> int:
             short = about.get("untrained_from")
             print(
                 f"  {path}: held-out loss {about['loss']:.3f} nats, {about['hours']:.2f} hours"
-                + (f"; positions from {short} on are not trained yet" if short else "")
+                + (f"; positions from {short} on are not trained" if short else "")
             )
             guess = about.get("frequency_loss", guess)  # a model from before it was recorded has none
     if guess is not None:

@@ -137,7 +137,7 @@ def test_the_answer_says_how_far_pre_training_has_come(losses: dict[str, HeldOut
         ("cls_books", f"{MODEL}@1M"): HeldOut(6.2, 7.1234, 128),
         ("cls_books", f"{MODEL}@0M"): HeldOut(9, 9, 0),
     }
-    said = "Positions from 128 on are not trained yet after 1 M tokens."
+    said = "Positions from 128 on are not trained after 1 M tokens."
     assert untrained_words(curve, trial) == said
     del trial["cls_books", f"{MODEL}@16M"]
     assert (loss_words(curve, trial), untrained_words(curve, trial)) == ("", said)

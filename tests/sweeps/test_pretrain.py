@@ -95,7 +95,7 @@ def test_a_model_folder_stands_at_each_dose_and_says_what_it_is(pretrained: Work
     assert "first texts: 16 tokens, whole blocks after 4,000 tokens" in card
     assert "positions: begin as sinusoids; all are trained" in card
     assert [one["untrained_from"] for one in about] == [0, 16, 32, None]  # the last batch before a dose decides
-    short = {"0M": "none is trained yet", "2k": "those from 16 on are not trained yet"}
+    short = {"0M": "none is trained", "2k": "those from 16 on, counted from 0, are not trained"}
     for dose, said in short.items():
         assert said in (pretrained.root / f"data/models/tiny@{dose}/card.md").read_text(encoding="utf-8")
     assert not same(weights_of(pretrained, "0M"), weights_of(pretrained, "2k"))
@@ -441,7 +441,9 @@ def test_another_training_is_not_replaced_unasked(pretrained: Workspace) -> None
     before = weights_of(pretrained, "8k")
     answer = pretrained.python(*words_of(pretrained.root / "made.txt", "8k", "pretraining.learning_rate=0.01"))
     assert "pretraining.learning_rate: 0.001 -> 0.01" in refused(answer)
-    assert 'to go on give ARGS="pretraining.learning_rate=0.001"; FORCE=1 deletes it' in refused(answer)
+    assert "to go on, give them as they were, in ARGS: pretraining.learning_rate=0.001; FORCE=1 deletes it" in refused(
+        answer
+    )
     other = write_corpus(pretrained.root / "other.txt", 200)
     answer = pretrained.python(*words_of(other, "8k", "corpus.name=other"))
     assert "is of another training" in refused(answer)
@@ -487,21 +489,41 @@ def test_settings_that_were_refused_before_any_training_do_not_bind_the_folder(t
     fixed = ("fairseq.model.encoder_learned_pos=false", "fairseq.model.position_init=normal")
     answer = made.python(*words, *fixed)
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert "not trained yet" not in answer.stdout
+    assert "are not trained" not in answer.stdout
     about = read_json(made.root / "data/models/tiny@1k/pretraining.json")
     assert (about["positions"], about["untrained_from"]) == ("not learned", None)
     card = (made.root / "data/models/tiny@1k/card.md").read_text(encoding="utf-8")
     assert "positions: not learned; they are not trained" in card
 
 
-def test_a_trial_says_which_positions_are_not_trained_yet(pretrained: Workspace) -> None:
+def test_a_training_that_has_only_its_beginning_is_made_anew_with_other_settings(
+    pretrained: Workspace, tmp_path: Path
+) -> None:
+    made = Workspace(Path(shutil.copytree(pretrained.root, tmp_path / "made")), pretrained.overrides)
+    folder, models = made.root / "runs" / "pretraining" / "made.tiny", made.root / "data" / "models"
+    shutil.rmtree(folder / "resume")
+    longer = words_of(made.root / "made.txt", "16k")
+    assert f"{folder / 'resume'} holds no checkpoint, so the training cannot go on" in refused(made.python(*longer))
+    for dose in DOSES[1:]:
+        shutil.rmtree(models / f"tiny@{dose}")
+    set_status(folder, state="failed")
+    other = write_corpus(made.root / "made.txt", 200)
+    short_blocks = ("pretraining.block_tokens=32", "pretraining.growing_tokens=500")
+    answer = made.python(*words_of(other, "1k", *short_blocks))
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert f"made anew: {models / 'tiny@0M'}" in answer.stdout
+    assert "tiny@1k: held-out loss" in answer.stdout
+    assert read_json(models / "tiny@1k" / "pretraining.json")["untrained_from"] == 32  # of 64, which no block reaches
+
+
+def test_a_trial_says_which_positions_are_not_trained(pretrained: Workspace) -> None:
     answer = pretrained.python(*words_of(pretrained.root / "made.txt", "8k"))
     assert answer.returncode == 0, answer.stdout + answer.stderr
     said = [line for line in answer.stdout.splitlines() if "held-out loss" in line]
     assert [line.partition("; ")[2] for line in said] == [
         "",
-        "positions from 16 on are not trained yet",
-        "positions from 32 on are not trained yet",
+        "positions from 16 on are not trained",
+        "positions from 32 on are not trained",
         "",
     ]
 
