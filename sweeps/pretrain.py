@@ -150,6 +150,7 @@ def prepare_folder(config: DictConfig, folder: Path, force: bool) -> bool:
 def _prepare(config: DictConfig, folder: Path, force: bool) -> bool:
     inputs, stored = inputs_of(config), stored_config(folder) if force else begun_with(folder)
     own, anew = {identity(config, inputs)}, force
+    done = read_json(folder / "status.json").get("state") == "done"
     models = model_folder(config, 0).parent
     there = doses_of_model(models, config.model.name)
     if stored is not None:
@@ -157,8 +158,10 @@ def _prepare(config: DictConfig, folder: Path, force: bool) -> bool:
         own.add(identity(stored, made_from))
         before, now = with_usual(compared(stored)), with_usual(compared(config))
         settings, data = differing_keys(before, now), differing_inputs(made_from, inputs)
-        trained = last_step(folder) is not None or any(
-            about["identity"] in own and about["dose"] for about in there.values()
+        trained = (
+            done
+            or last_step(folder) is not None
+            or any(about["identity"] in own and about["dose"] for about in there.values())
         )
         if trained and (settings or data) and not force:
             differs = "; ".join(settings + data)
@@ -172,7 +175,6 @@ def _prepare(config: DictConfig, folder: Path, force: bool) -> bool:
     for path in models.glob(".*"):  # what a killed process had begun to write, not what another one writes just now
         if half_written.fullmatch(path.name) and time.time() - path.stat().st_mtime > LEFT_BEHIND:
             shutil.rmtree(path)
-    done = read_json(folder / "status.json").get("state") == "done"
     if anew:
         delete(list(folder.iterdir()))
         for path in (path for path, about in there.items() if about["identity"] in own):
